@@ -1,0 +1,1 @@
+"""Rows, ledger, statistics and the leaderboard."""

@@ -1,0 +1,1 @@
+"""Sources, rows, conversations, mixtures: from a dataset's name to labelled tokens."""

@@ -1,0 +1,30 @@
+"""The two ways a command can end badly, told apart by their exit codes.
+
+Both carry one line that names the thing and one that names the remedy; the command line prints them
+without a traceback unless `--debug` is given.
+"""
+
+from __future__ import annotations
+
+
+class HarnessError(Exception):
+    """Anything the harness reports in words: `problem` names the thing, `remedy` what to do about it."""
+
+    exit_code = 1
+
+    def __init__(self, problem: str, remedy: str = "") -> None:
+        super().__init__(f"{problem} ({remedy})" if remedy else problem)
+        self.problem = problem
+        self.remedy = remedy
+
+
+class UserError(HarnessError):
+    """What was asked for cannot be done as written: a name, an option, a recipe, a data file. Exit code 2."""
+
+    exit_code = 2
+
+
+class Failure(HarnessError):
+    """What was asked for was right, and the machine or a job failed: disk, memory, a crash. Exit code 1."""
+
+    exit_code = 1

@@ -1,0 +1,238 @@
+"""The jobs of a plan: what each declares (hashed into its key) and what a worker is handed to do it.
+
+A job's key is the digest of its declaration alone. Hardware, paths, micro-batches and the launcher never enter it;
+they reach the worker through `Context.runtime`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import pydantic
+
+from harness.canonical import Json, digest
+
+Kind = Literal["prepare", "train", "merge", "generate", "evaluate"]
+
+SEMANTICS: Mapping[str, int] = {"prepare": 1, "train": 1, "merge": 1, "generate": 1, "evaluate": 1}
+"""Version of what each kind of job means. Raise it when the core's code changes a job's result."""
+
+
+class Declaration(pydantic.BaseModel):
+    """Base of the declared half of a job: frozen, JSON-able, nothing that differs between machines."""
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
+
+
+class TrainSettings(Declaration):
+    """Optimisation, the same for every arm unless a stage or `--set ARM:train.x` says otherwise."""
+
+    lr: float = pydantic.Field(2e-5, gt=0)
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    warmup: float = pydantic.Field(0.03, ge=0, le=1)
+    """Share of the steps over which the learning rate rises from 0."""
+    epochs: float = pydantic.Field(3.0, gt=0)
+    batch_size: int = pydantic.Field(128, ge=1)
+    """Examples per optimiser step, over all ranks and accumulation."""
+    max_length: int = pydantic.Field(2048, ge=8)
+    """Tokens; longer conversations are cut on the right and counted."""
+    weight_decay: float = pydantic.Field(0.0, ge=0)
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = pydantic.Field(1e-8, gt=0)
+    clip: float = pydantic.Field(1.0, ge=0)
+    """Largest gradient norm; 0 leaves gradients alone."""
+    loss_reduction: Literal["token", "example"] = "token"
+    """`token`: the mean over scored tokens of the effective batch; `example`: every example weighs the same."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+
+
+class InitModel(Declaration):
+    """A model made on the spot: a transformers config, and a byte-level BPE tokenizer trained on the run's data."""
+
+    architecture: str = "llama"
+    """`model_type` of a transformers configuration."""
+    config: Mapping[str, Any] = pydantic.Field(default_factory=dict)
+    """Fields of that configuration; the vocabulary and special tokens are filled in from the tokenizer."""
+    vocab_size: int = pydantic.Field(512, ge=270)
+    tokenizer_examples: int = pydantic.Field(20_000, ge=1)
+    """At most this many examples train the tokenizer."""
+
+
+class ModelSettings(Declaration):
+    """The model that every arm starts from: a hub id at a revision, a folder, or `init`."""
+
+    id: str | None = None
+    revision: str | None = None
+    init: InitModel | None = None
+    chat_template: str | None = None
+    """Jinja text, a path ending in .jinja, or a name of `harness.data.templates`; None keeps the tokenizer's own."""
+    trust_remote_code: bool = False
+
+
+class DataDeclaration(Declaration):
+    """One dataset as far as a key is concerned: what its rows are, not where they lie."""
+
+    name: str
+    plugin: str | None = None
+    """`name version` of the plug-in that declares it; None for the user's files and plain hub ids."""
+    source: Json
+    """The hub id, revision and files; or the arguments of generated examples; or `files`."""
+    content: str | None = None
+    """SHA-256 over the rows' files, where they can be read at plan time."""
+    columns: Json = None
+    n: int | None = None
+    """Examples, where known; not hashed apart, since `content` or `source` fixes it."""
+
+    def identity(self) -> Json:
+        """What enters a key: without the name users give it, and without the count."""
+        return self.model_dump(mode="json", exclude={"name", "n"})
+
+
+class Operation(Declaration):
+    """One step of `Derived`, e.g. `sample`."""
+
+    op: str
+    amount: int | None = None
+    fraction: str | None = None
+    """`1/256`."""
+    seed: int = 0
+    options: Mapping[str, Any] = pydantic.Field(default_factory=dict)
+
+
+class MixtureItem(Declaration):
+    """A dataset and the operations applied to it, first to last."""
+
+    data: DataDeclaration
+    ops: tuple[Operation, ...] = ()
+
+
+class EngineSettings(Declaration):
+    """The engine that answers a benchmark's requests, and what about it can change an answer."""
+
+    name: Literal["hf", "vllm"] = "hf"
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    max_length: int | None = None
+    """Context in tokens; None takes the model's own."""
+
+
+class PrepareModel(Declaration):
+    """`prepare`: the model every arm starts from, complete with tokenizer and chat template, in `<job>/model/`.
+
+    A model of the hub or a folder is linked, not copied; `init` makes one from `data` and `seed`.
+    """
+
+    model: ModelSettings
+    content: str | None = None
+    """Digest of a local folder's files; None for hub models, whose revision fixes them, and for `init`."""
+    data: tuple[MixtureItem, ...] = ()
+    """What trains the tokenizer of an `init` model."""
+    seed: int = 0
+
+
+class StageBudget(Declaration):
+    """One stage of the arm whose budget is matched."""
+
+    mixture: tuple[MixtureItem, ...]
+    epochs: float
+    batch_size: int
+    max_length: int
+
+
+class Budget(Declaration):
+    """How long the matched baseline trains: as many `unit`s as these stages together, instead of its own epochs."""
+
+    unit: Literal["examples", "tokens", "steps"]
+    stages: tuple[StageBudget, ...]
+
+
+class Train(Declaration):
+    """`train`: one stage. Parent `start` holds the model it starts from (and `base`, where the loss compares with it).
+
+    Leaves `<job>/model/`, complete with tokenizer, and `<job>/kept/<share>/model/` for every share below 1 in `keep`.
+    """
+
+    mixture: tuple[MixtureItem, ...]
+    settings: TrainSettings
+    loss: Json
+    """Plug-ins that make the loss, with versions and options."""
+    objective: Literal["sft", "dpo"] = "sft"
+    keep: tuple[float, ...] = (1.0,)
+    seed: int = 0
+    budget: Budget | None = None
+
+
+class Merge(Declaration):
+    """`merge`: parents, one per stage name, become one model in `<job>/model/`."""
+
+    method: Literal["average"] = "average"
+    weights: tuple[tuple[str, str], ...] = ()
+    """Stage name and exact weight, `1/4`."""
+
+
+class Evaluate(Declaration):
+    """`evaluate`: one model (parent `model`), one benchmark, one protocol.
+
+    Leaves `<job>/responses.jsonl` (raw, written as they come) and `<job>/samples.jsonl` (scored).
+    """
+
+    benchmark: str
+    protocol: str
+    plugin: str
+    """`name version` of the plug-in that offers the benchmark."""
+    task: Json
+    """The task's name, metric, filter, shots, and the digest of the YAML folder that defines it."""
+    data: tuple[DataDeclaration, ...] = ()
+    engine: EngineSettings
+    limit: int | None = None
+    """Only the first so many items; such rows are not publishable."""
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Job:
+    """A node of the plan. `declared` makes the key; `payload` says how to find the code (arm, stage) that does it."""
+
+    kind: Kind
+    label: str
+    declared: Json
+    parents: Mapping[str, str] = field(default_factory=dict)
+    """Role (`model`, `tokenizer`, a stage's name) to key; the keys enter this job's key too."""
+    payload: Json = None
+
+    @property
+    def key(self) -> str:
+        """SHA-256 of kind, semantic version, declaration and parents' keys."""
+        return digest(
+            {
+                "kind": self.kind,
+                "semantics": SEMANTICS[self.kind],
+                "declared": self.declared,
+                "parents": dict(self.parents),
+            }
+        )
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a job is: `done` of `total` units, and a few words or numbers beside the bar."""
+
+    done: float
+    total: float
+    unit: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a job's worker works with. Everything written into `folder` is the job's output once the job is committed."""
+
+    folder: Path
+    """Survives a crash: a second attempt finds here what the first one left."""
+    parents: Mapping[str, Path]
+    """Role to the finished job's folder."""
+    runtime: Mapping[str, Any]
+    """`threads`, `micro_tokens`, `checkpoint_seconds`, `data_root`, `cache`: how, never what."""
+    progress: Callable[[Progress], None]

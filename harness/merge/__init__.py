@@ -1,0 +1,1 @@
+"""Merging several models' weights into one."""

@@ -1,0 +1,1 @@
+"""The kit for plug-in authors."""

@@ -1,0 +1,1 @@
+"""lm-eval tasks as YAML; plain `lm_eval --include_path tasks` runs them too."""
