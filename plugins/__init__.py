@@ -1,1 +1,1 @@
-"""Every method, data source and benchmark that ships with the harness: one small file each, as a third party would write it."""
+"""Every method, data source and benchmark we ship: one small file each, as a third party would write it."""
