@@ -6,7 +6,7 @@ A plug-in returns values and performs no effects; the core trains, merges and ev
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from fractions import Fraction
@@ -74,7 +74,7 @@ class Options(pydantic.BaseModel):
 
 def _to_fraction(value: object) -> Fraction:
     if isinstance(value, bool) or not isinstance(value, str | int | float | Fraction):
-        raise ValueError("a fraction such as 1/256, 0.25 or 1 is wanted")
+        raise ValueError("a fraction such as 1/256, 0.25 or 1 is wanted")  # noqa: TRY004 (pydantic reports ValueError)
     try:
         return Fraction(str(value))
     except (ValueError, ZeroDivisionError):
@@ -297,6 +297,10 @@ class Batch(Protocol):
         """1.0 where the token is one of the parts, else 0.0; float32."""
         ...
 
+    def leads(self, part: Part) -> torch.Tensor:
+        """1.0 on the unbroken run of `part` with which each example begins, else 0.0; float32."""
+        ...
+
 
 class Model(Protocol):
     """The model as a token loss sees it: losses per token, computed in chunks, never the whole logits."""
@@ -310,7 +314,7 @@ class Model(Protocol):
         ...
 
 
-def nll(model: Model, batch: Batch, references: Mapping[str, Model]) -> torch.Tensor:
+def nll(model: Model, batch: Batch, references: Mapping[str, Model]) -> torch.Tensor:  # noqa: ARG001 (the shape of every token loss)
     """The plain token loss: cross-entropy."""
     return model.token_nll(batch)
 
@@ -342,7 +346,7 @@ def token_loss(weights: Callable[[Batch], torch.Tensor]) -> Loss:
 
 @dataclass(frozen=True)
 class Stage:
-    """One training stage, as data. The recipe's optimiser settings hold unless `train` names what the method defines."""
+    """One training stage, as data. The recipe's settings hold, except where `train` names what the method defines."""
 
     name: str
     mixture: Mixture

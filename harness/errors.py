@@ -24,7 +24,7 @@ class UserError(HarnessError):
     exit_code = 2
 
 
-class Failure(HarnessError):
+class Failure(HarnessError):  # noqa: N818 (what it is to the user: nothing was wrong with the request)
     """What was asked for was right, and the machine or a job failed: disk, memory, a crash. Exit code 1."""
 
     exit_code = 1

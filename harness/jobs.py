@@ -227,7 +227,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Context:
-    """What a job's worker works with. Everything written into `folder` is the job's output once the job is committed."""
+    """What a job's worker works with. All that it writes into `folder` is its output once the job is committed."""
 
     folder: Path
     """Survives a crash: a second attempt finds here what the first one left."""
