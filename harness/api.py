@@ -361,21 +361,21 @@ class Stage:
     seed: int | None = None
 
 
+class Merger:
+    """What becomes of the stages' models: one of the classes below."""
+
+
 @dataclass(frozen=True)
-class KeepLast:
+class KeepLast(Merger):
     """The model of the last stage, untouched; refuses several unmerged experts."""
 
 
 @dataclass(frozen=True)
-class Average:
+class Average(Merger):
     """Weighted mean of the named stages' weights, `sum(a_j M_j)` (arXiv:2405.13432); uniform without weights."""
 
     stages: tuple[str, ...]
     weights: tuple[Fraction, ...] = ()
-
-
-Merger = KeepLast | Average
-"""What becomes of the stages' models."""
 
 
 # --- evaluation ----------------------------------------------------------------------------------------------------

@@ -1,0 +1,226 @@
+"""Arms: the rules of composition, and one plug-in manager per arm.
+
+An arm is the methods named together after one `--plugins`. Two providers of one single slot are an error that names
+both; `pluggy` alone would silently take the last one registered.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pluggy
+import pydantic
+
+from harness import spec
+from harness.api import Arm, DataInfo, DataSource, Evaluator, Loss, Merger, Options, Plugin, Stage
+from harness.canonical import Json
+from harness.discovery import GROUP, SINGLE, LoadedPlugin, implementation, load_plugin, suggestion
+from harness.errors import UserError
+
+FALLBACK = "sft"
+"""Completes every arm with the default loss, strategy and merger."""
+
+
+@dataclass(frozen=True)
+class ArmSpec:
+    """What the user asked for: method plug-ins, and what is set for this arm alone. JSON-able: workers get it too."""
+
+    methods: tuple[str, ...]
+    options: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
+    """Plug-in name to options, the recipe's and the arm's own together."""
+    train: Mapping[str, Json] = field(default_factory=dict)
+    suffix: str = ""
+    """What distinguishes the arm from its names alone, `dmt.k=1/4`."""
+    matched: str = ""
+    """For a baseline with another arm's budget: that arm's id."""
+
+    @property
+    def id(self) -> str:
+        """Sorted names joined by `+`, then the options that are this arm's own."""
+        names = "+".join(sorted(load_plugin(name).plugin.name for name in self.methods if name != FALLBACK)) or FALLBACK
+        own = f"{names}@{self.suffix}" if self.suffix else names
+        return f"{own}~{self.matched}" if self.matched else own
+
+    def to_json(self) -> dict[str, Json]:
+        """The inverse of `from_json`."""
+        return {
+            "methods": list(self.methods),
+            "options": {name: dict(values) for name, values in self.options.items()},
+            "train": dict(self.train),
+            "suffix": self.suffix,
+            "matched": self.matched,
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Json]) -> ArmSpec:
+        """The arm a worker is told to work for."""
+        return cls(**{**value, "methods": tuple(value["methods"])})
+
+
+@dataclass(frozen=True)
+class BoundArm:
+    """An arm with its plug-ins registered: the one place where hooks are called."""
+
+    spec: ArmSpec
+    arm: Arm
+    plugins: tuple[LoadedPlugin, ...]
+    manager: pluggy.PluginManager = field(repr=False)
+
+    def sources(self) -> dict[str, tuple[DataSource, LoadedPlugin]]:
+        """Datasets by name, each with the plug-in that offers it."""
+        found: dict[str, tuple[DataSource, LoadedPlugin]] = {}
+        for loaded, offered in self._collect("data_source"):
+            for name, source in offered.items():
+                if name in found:
+                    raise _two("dataset", name, found[name][1], loaded)
+                found[name] = (source, loaded)
+        return found
+
+    def evaluators(self) -> dict[str, tuple[Evaluator, LoadedPlugin]]:
+        """Benchmarks by name, each with the plug-in that offers it."""
+        found: dict[str, tuple[Evaluator, LoadedPlugin]] = {}
+        for loaded, offered in self._collect("evaluator"):
+            for evaluator in offered:
+                if evaluator.name in found:
+                    raise _two("benchmark", evaluator.name, found[evaluator.name][1], loaded)
+                found[evaluator.name] = (evaluator, loaded)
+        return found
+
+    def loss(self) -> Loss:
+        """The arm's loss, wrappers around it."""
+        loss: Loss = self._single("loss_fn", (Loss,), arm=self.arm)
+        return loss
+
+    def stages(self, data: Mapping[str, DataInfo]) -> tuple[Stage, ...]:
+        """The strategy's stages, checked: distinct names, and starts that exist."""
+        stages = tuple(self._single("strategy", (list, tuple), arm=self.arm, data=data))
+        seen: list[str] = []
+        for stage in stages:
+            if stage.start not in {"base", "previous", *seen}:
+                raise UserError(
+                    f"stage {stage.name!r} of {self.arm.id} starts from {stage.start!r}, which is no earlier stage",
+                    suggestion(stage.start, ["base", "previous", *seen]),
+                )
+            if stage.name in seen:
+                raise UserError(f"{self.arm.id} has two stages called {stage.name!r}", "give every stage its own name")
+            seen.append(stage.name)
+        return stages
+
+    def merger(self, stages: Sequence[Stage]) -> Merger:
+        """What becomes of the stages' models."""
+        merger: Merger = self._single("merger", (Merger,), arm=self.arm, stages=stages)
+        return merger
+
+    def makers(self, hook: str) -> list[dict[str, Json]]:
+        """Who makes a single hook's value: the provider and its wrappers, with versions and options. Enters keys."""
+        providers = [loaded for loaded in self.plugins if loaded.fills(hook)]
+        wrappers = [p for p in self.plugins if p.wraps(hook)]
+        fallbacks = [p for p in self.plugins if p.falls_back(hook)]
+        return [
+            {"plugin": loaded.stamp(), "options": self.options_of(loaded)}
+            for loaded in [*(providers or fallbacks), *wrappers]
+        ]
+
+    def options_of(self, loaded: LoadedPlugin) -> dict[str, Json]:
+        """A plug-in's options as JSON, defaults included."""
+        kind = loaded.plugin.options
+        return self.arm.options(kind).model_dump(mode="json") if kind else {}
+
+    def _collect(self, hook: str) -> Iterator[tuple[LoadedPlugin, Any]]:
+        for loaded in self.plugins:
+            if implementation(loaded.module, hook) is None:
+                continue
+            offered = getattr(loaded.module, hook)(arm=self.arm)
+            if offered is None:
+                raise _returned_none(loaded.plugin.name, hook)
+            yield loaded, offered
+
+    def _single(self, hook: str, kinds: tuple[type[Any], ...], **arguments: object) -> Any:
+        providers = [p for p in self.plugins if p.fills(hook)]
+        # Where a provider stands, the fallbacks step aside: pluggy would pass over a None and take theirs silently.
+        aside = [p.module for p in self.plugins if providers and p.falls_back(hook)]
+        value = self.manager.subset_hook_caller(hook, remove_plugins=aside)(**arguments)
+        if value is None:
+            raise _returned_none((providers or [p for p in self.plugins if p.falls_back(hook)])[0].plugin.name, hook)
+        if not isinstance(value, kinds):
+            wanted = " or ".join(kind.__name__ for kind in kinds)
+            raise UserError(
+                f"{hook} of {self.arm.id} returned {type(value).__name__} where {wanted} is wanted",
+                f"see the docstring of harness.spec.{hook}",
+            )
+        return value
+
+
+def _returned_none(plugin: str, hook: str) -> UserError:
+    return UserError(f"the plug-in {plugin!r} returned None from {hook}", f"return a value, or do not implement {hook}")
+
+
+def _two(what: str, name: str, one: LoadedPlugin, other: LoadedPlugin) -> UserError:
+    return UserError(
+        f"the {what} {name!r} is offered by {one.plugin.name!r} ({one.distribution}) "
+        f"and {other.plugin.name!r} ({other.distribution})",
+        "name only one of the two plug-ins in a run",
+    )
+
+
+def bind(arm: ArmSpec, extras: Sequence[str] = ()) -> BoundArm:
+    """Register the arm's methods, `extras` (its data sources and benchmarks) and the fallback, in sorted order.
+
+    Raises UserError where two plug-ins provide one single hook, and for options that do not validate.
+    """
+    loaded = {p.plugin.name: p for p in map(load_plugin, {*arm.methods, *extras, FALLBACK})}
+    plugins = tuple(loaded[name] for name in sorted(loaded))
+    for hook in SINGLE:
+        providers = [p for p in plugins if p.fills(hook)]
+        if len(providers) > 1:
+            names = [p.plugin.name for p in providers]
+            raise UserError(
+                f"{' and '.join(map(repr, names))} both provide {hook}, and an arm has one",
+                f"compare them as two arms: {' '.join(f'--plugins {name}' for name in names)}",
+            )
+    manager = pluggy.PluginManager(GROUP)
+    manager.add_hookspecs(spec)
+    settings: dict[type[Options], Options] = {}
+    for item in plugins:
+        manager.register(item.module, name=item.plugin.name)
+        if item.plugin.options is not None:
+            settings[item.plugin.options] = validated(item.plugin, arm.options.get(item.plugin.name, {}))
+    manager.check_pending()
+    return BoundArm(arm, Arm(arm.id, tuple(loaded), settings), plugins, manager)
+
+
+def validated(plugin: Plugin, values: Mapping[str, Json]) -> Options:
+    """A plug-in's options from what the user set; a wrong one is an error that names it."""
+    kind = plugin.options or Options
+    try:
+        return kind.model_validate(dict(values))
+    except pydantic.ValidationError as error:
+        raise option_error(error, kind, plugin.name) from None
+
+
+def option_error(error: pydantic.ValidationError, kind: type[pydantic.BaseModel], prefix: str = "") -> UserError:
+    """The first complaint of pydantic in one line, with the dotted name as the user writes it."""
+    first = error.errors(include_url=False)[0]
+    path = [str(part) for part in first["loc"]]
+    name = ".".join([prefix, *path] if prefix else path)
+    if first["type"] == "extra_forbidden":
+        known = [*_fields_at(kind, path[:-1])]
+        return UserError(f"there is no setting {name!r}", suggestion(path[-1], known) if known else "it has none")
+    message = first["msg"].removeprefix("Value error, ")
+    where = f"see `harness plugins {prefix}`" if prefix else "see docs/recipes.md"
+    return UserError(f"{name} = {first['input']!r} will not do: {message}" if name else message, where)
+
+
+def _fields_at(kind: type[pydantic.BaseModel], path: Sequence[str]) -> tuple[str, ...]:
+    model: type[pydantic.BaseModel] = kind
+    for part in path:
+        inner = model.model_fields[part].annotation if part in model.model_fields else None
+        candidates = [inner, *getattr(inner, "__args__", ())]
+        found = [c for c in candidates if inspect.isclass(c) and issubclass(c, pydantic.BaseModel)]
+        if not found:
+            return ()
+        model = found[0]
+    return tuple(model.model_fields)

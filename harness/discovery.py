@@ -1,0 +1,227 @@
+"""From a plug-in's name to its checked module: entry points, files, and the rules every plug-in keeps.
+
+Nothing is loaded but what a run names. A rule that is broken is an error that names the distribution, before anything
+heavy is imported.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import inspect
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from harness import spec
+from harness.api import API_VERSION, Plugin
+from harness.canonical import Json
+from harness.errors import UserError
+
+GROUP = "harness"
+"""The entry-point group in which distributions announce their plug-ins."""
+
+HOOKS: Mapping[str, Callable[..., Any]] = {
+    name: hook for name, hook in vars(spec).items() if getattr(hook, "harness_spec", None) is not None
+}
+SINGLE = tuple(name for name, hook in HOOKS.items() if hook.harness_spec["firstresult"])  # type: ignore[attr-defined]
+"""Hooks that take one provider."""
+
+
+def suggestion(name: str, known: Sequence[str]) -> str:
+    """`did you mean 'im'?`, or the names there are."""
+    close = get_close_matches(name, known, n=1, cutoff=0.6)
+    return f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(sorted(known))}"
+
+
+@dataclass(frozen=True)
+class LoadedPlugin:
+    """A plug-in's module with what identifies it."""
+
+    plugin: Plugin
+    module: ModuleType = field(repr=False)
+    distribution: str
+    distribution_version: str
+    digest: str
+    """SHA-256 of the module's source."""
+    editable: bool
+    """From a file or an editable install: its source can change under one version, so the digest enters the keys."""
+    path: str | None = None
+    """The file given on the command line; None for installed plug-ins."""
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        """Names of the hooks it implements."""
+        return tuple(name for name in HOOKS if implementation(self.module, name) is not None)
+
+    def fills(self, hook: str) -> bool:
+        """Whether it provides a single hook outright: neither as a fallback nor as a wrapper."""
+        options = implementation(self.module, hook)
+        return options is not None and not (options["trylast"] or options["wrapper"] or options["hookwrapper"])
+
+    def falls_back(self, hook: str) -> bool:
+        """Whether it provides a single hook only where nobody else does."""
+        options = implementation(self.module, hook)
+        return options is not None and bool(options["trylast"])
+
+    def wraps(self, hook: str) -> bool:
+        """Whether it wraps the provider of a single hook."""
+        options = implementation(self.module, hook)
+        return options is not None and bool(options["wrapper"])
+
+    def stamp(self) -> str:
+        """`dmt 1.0`, with the source's digest where the source can change under the version."""
+        text = f"{self.plugin.name} {self.plugin.version}"
+        return f"{text} {self.digest}" if self.editable else text
+
+    def provenance(self) -> dict[str, Json]:
+        """What a manifest and a row record."""
+        return {
+            "name": self.plugin.name,
+            "version": self.plugin.version,
+            "distribution": self.distribution,
+            "distribution_version": self.distribution_version,
+            "digest": self.digest,
+            "from_file": self.path is not None,
+            "paper": self.plugin.paper,
+        }
+
+
+def implementation(module: ModuleType, hook: str) -> dict[str, Any] | None:
+    """pluggy's options of a module's implementation of a hook; None where it has none."""
+    return getattr(getattr(module, hook, None), "harness_impl", None)
+
+
+@cache
+def _entry_points() -> Mapping[str, tuple[importlib.metadata.EntryPoint, ...]]:
+    found: dict[str, list[importlib.metadata.EntryPoint]] = {}
+    for point in importlib.metadata.entry_points(group=GROUP):
+        owners = found.setdefault(point.name, [])
+        # An editable install shows up twice when its source tree is on the path as well.
+        if not any(_owner(point) == _owner(other) and point.value == other.value for other in owners):
+            owners.append(point)
+    return {name: tuple(points) for name, points in found.items()}
+
+
+def _owner(point: importlib.metadata.EntryPoint) -> str:
+    return point.dist.name if point.dist else "an unknown distribution"
+
+
+def installed() -> tuple[str, ...]:
+    """Names of all installed plug-ins, sorted. Nothing is imported."""
+    return tuple(sorted(_entry_points()))
+
+
+@cache
+def load_plugin(name: str) -> LoadedPlugin:
+    """The plug-in of that name, or in that file (`./my_method.py`), checked against the rules.
+
+    Raises UserError for an unknown or ambiguous name, an import that fails, and a module that breaks a rule.
+    """
+    if name.endswith(".py") or "/" in name:
+        return _load_file(Path(name))
+    points = _entry_points().get(name, ())
+    if not points:
+        raise UserError(f"no plug-in is called {name!r}", suggestion(name, installed()))
+    if len(points) > 1:
+        owners = " and ".join(sorted(_owner(point) for point in points))
+        raise UserError(f"the plug-in name {name!r} is claimed by {owners}", "uninstall one of them")
+    point = points[0]
+    owner = _owner(point)
+    try:
+        module = point.load()
+    except Exception as error:
+        raise UserError(
+            f"the plug-in {name!r} of {owner} does not import: {type(error).__name__}: {error}",
+            f"repair or uninstall {owner}",
+        ) from error
+    if not isinstance(module, ModuleType):
+        raise UserError(f"the plug-in {name!r} of {owner} is no module", f"let its entry point name one: {point.value}")
+    version = point.dist.version if point.dist else "unknown"
+    return _check(module, f"{name!r} of {owner}", owner, version, editable=_is_editable(point), expected=name)
+
+
+def _load_file(path: Path) -> LoadedPlugin:
+    if not path.is_file():
+        raise UserError(
+            f"there is no plug-in file {path}", "give the path of a .py file, or an installed plug-in's name"
+        )
+    module_spec = importlib.util.spec_from_file_location(f"harness_file_plugin_{path.stem}", path)
+    if module_spec is None or module_spec.loader is None:
+        raise UserError(f"{path} is no Python file", "a plug-in file ends in .py")
+    module = importlib.util.module_from_spec(module_spec)
+    try:
+        module_spec.loader.exec_module(module)
+    except Exception as error:
+        raise UserError(
+            f"the plug-in file {path} does not import: {type(error).__name__}: {error}", "repair it"
+        ) from error
+    return _check(module, f"file {path}", str(path), "file", editable=True, path=str(path.resolve()))
+
+
+def _is_editable(point: importlib.metadata.EntryPoint) -> bool:
+    text = point.dist.read_text("direct_url.json") if point.dist else None
+    return bool(text and json.loads(text).get("dir_info", {}).get("editable"))
+
+
+def _check(
+    module: ModuleType,
+    who: str,
+    owner: str,
+    version: str,
+    *,
+    editable: bool,
+    path: str | None = None,
+    expected: str | None = None,
+) -> LoadedPlugin:
+    plugin = getattr(module, "PLUGIN", None)
+    if not isinstance(plugin, Plugin):
+        raise UserError(f"the plug-in {who} has no PLUGIN", 'add PLUGIN = Plugin(name="...", version="1.0")')
+    if plugin.api != API_VERSION:
+        raise UserError(
+            f"the plug-in {who} is written for harness.api {plugin.api}, and this is {API_VERSION}",
+            "install a release of it for this version of the harness",
+        )
+    if expected is not None and plugin.name != expected:
+        raise UserError(f"the plug-in {who} calls itself {plugin.name!r}", "its entry point and PLUGIN.name must agree")
+    for name in HOOKS:
+        if inspect.isfunction(getattr(module, name, None)) and implementation(module, name) is None:
+            raise UserError(f"the plug-in {who} defines {name} without @hookimpl", f"put @hookimpl above def {name}")
+    _check_signatures(module, who)
+    return LoadedPlugin(
+        plugin=plugin,
+        module=module,
+        distribution=owner,
+        distribution_version=version,
+        digest=hashlib.sha256(inspect.getsource(module).encode()).hexdigest(),
+        editable=editable,
+        path=path,
+    )
+
+
+def _check_signatures(module: ModuleType, who: str) -> None:
+    for name, function in inspect.getmembers(module, inspect.isfunction):
+        options = getattr(function, "harness_impl", None)
+        if options is None:
+            continue
+        hook = options["specname"] or name
+        if hook not in HOOKS:
+            raise UserError(f"the plug-in {who} implements {hook!r}, which is no hook", suggestion(hook, tuple(HOOKS)))
+        wanted = inspect.signature(HOOKS[hook]).parameters
+        for parameter in inspect.signature(function).parameters.values():
+            if parameter.default is not inspect.Parameter.empty:
+                raise UserError(
+                    f"the plug-in {who} gives {hook}'s parameter {parameter.name!r} a default, so it is never passed",
+                    "remove the default",
+                )
+            if parameter.name not in wanted:
+                raise UserError(
+                    f"the plug-in {who} asks {hook} for {parameter.name!r}, which it does not get",
+                    f"its parameters are: {', '.join(wanted)}",
+                )
