@@ -211,7 +211,7 @@ def option_error(error: pydantic.ValidationError, kind: type[pydantic.BaseModel]
         return UserError(f"there is no setting {name!r}", suggestion(path[-1], known) if known else "it has none")
     message = first["msg"].removeprefix("Value error, ")
     where = f"see `harness plugins {prefix}`" if prefix else "see docs/recipes.md"
-    return UserError(f"{name} = {first['input']!r} will not do: {message}" if name else message, where)
+    return UserError(f"{name} = {first['input']} will not do: {message}" if name else message, where)
 
 
 def _fields_at(kind: type[pydantic.BaseModel], path: Sequence[str]) -> tuple[str, ...]:

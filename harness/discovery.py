@@ -94,7 +94,7 @@ class LoadedPlugin:
 
 
 def implementation(module: ModuleType, hook: str) -> dict[str, Any] | None:
-    """pluggy's options of a module's implementation of a hook; None where it has none."""
+    """Pluggy's options of a module's implementation of a hook; None where it has none."""
     return getattr(getattr(module, hook, None), "harness_impl", None)
 
 
@@ -118,13 +118,18 @@ def installed() -> tuple[str, ...]:
     return tuple(sorted(_entry_points()))
 
 
+def is_file_plugin(name: str) -> bool:
+    """Whether a plug-in is named by its file (`./my_method.py`)."""
+    return name.endswith(".py") or "/" in name
+
+
 @cache
 def load_plugin(name: str) -> LoadedPlugin:
     """The plug-in of that name, or in that file (`./my_method.py`), checked against the rules.
 
     Raises UserError for an unknown or ambiguous name, an import that fails, and a module that breaks a rule.
     """
-    if name.endswith(".py") or "/" in name:
+    if is_file_plugin(name):
         return _load_file(Path(name))
     points = _entry_points().get(name, ())
     if not points:

@@ -1,0 +1,268 @@
+"""What the user wrote: YAML and `--set key=value`, validated. An unknown key is an error with a suggestion."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pydantic
+import yaml
+
+from harness.api import AlpacaColumns, ChatColumns, Columns, PairColumns, Share
+from harness.arms import ArmSpec, option_error, validated
+from harness.canonical import Json
+from harness.discovery import installed, is_file_plugin, load_plugin, suggestion
+from harness.errors import UserError
+from harness.jobs import Declaration, EngineSettings, ModelSettings, TrainSettings
+
+DEFAULT = "playground"
+"""The embedded recipe, run where none is named."""
+
+COLUMNS: Mapping[str, type[Columns]] = {"chat": ChatColumns, "pair": PairColumns, "alpaca": AlpacaColumns}
+
+
+class SourceUse(Declaration):
+    """One dataset of the recipe: a plug-in's (`gsm8k`, `playground:playground_code`), a file, or a hub id."""
+
+    source: str
+    name: str | None = None
+    """What the run calls it; by default the dataset's own name, or the file's stem."""
+    fraction: Share | None = None
+    amount: int | None = pydantic.Field(None, ge=1)
+    columns: Mapping[str, str] | None = None
+    """`{kind: chat | pair | alpaca, <column>: <name in the file>}` for files whose columns have other names."""
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, value: object) -> object:
+        return {"source": value} if isinstance(value, str) else value
+
+    @pydantic.model_validator(mode="after")
+    def _one_size(self) -> SourceUse:
+        if self.fraction is not None and self.amount is not None:
+            raise ValueError("give a fraction or an amount, not both")
+        return self
+
+    def mapped_columns(self) -> Columns | None:
+        """The column mapping, None to recognise the usual ones."""
+        if self.columns is None:
+            return None
+        names = dict(self.columns)
+        kind = COLUMNS.get(names.pop("kind", "pair"))
+        try:
+            return kind(**names) if kind else None
+        except TypeError as error:
+            raise UserError(f"the columns of {self.source}: {error}", "see docs/data.md") from None
+
+
+def _to_list(value: object) -> object:
+    return [value] if isinstance(value, str | dict) else value
+
+
+SourceUses = Annotated[tuple[SourceUse, ...], pydantic.BeforeValidator(_to_list), pydantic.Field(min_length=1)]
+
+
+class Runtime(Declaration):
+    """How the work is done on this machine; nothing here enters a key."""
+
+    workers: int = pydantic.Field(1, ge=1)
+    """Jobs that run side by side."""
+    threads: int | None = pydantic.Field(None, ge=1)
+    """CPU threads of each worker; None shares the cores out."""
+    micro_tokens: int = pydantic.Field(8192, ge=8)
+    """Tokens packed into one forward pass."""
+    checkpoint_seconds: float = pydantic.Field(60.0, ge=0)
+    """Time between two training checkpoints: what a crash can cost."""
+    gpu_memory_utilization: float = pydantic.Field(0.9, gt=0, le=1)
+    kv_cache_gib: float = pydantic.Field(1.0, gt=0)
+    """vLLM's key-value cache on CPU."""
+    batch_size: int = pydantic.Field(64, ge=1)
+    """Requests that the hf engine answers at once."""
+
+
+class Recipe(Declaration):
+    """A resolved recipe: everything a run depends on but its arms."""
+
+    name: str = pydantic.Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    model: ModelSettings
+    data: Mapping[str, SourceUses]
+    """Role (`general`, `specialist` or a name of the user's) to datasets; strategies speak of roles."""
+    train: TrainSettings = TrainSettings()
+    benchmarks: Annotated[tuple[str, ...], pydantic.BeforeValidator(_to_list)]
+    engine: EngineSettings = EngineSettings()
+    match: Literal["none", "examples", "tokens", "steps"] = "none"
+    """Give the baseline the budget of the arm it is compared with, counted in these units."""
+    seeds: tuple[int, ...] = pydantic.Field((0,), min_length=1)
+    options: Mapping[str, Mapping[str, Any]] = pydantic.Field(default_factory=dict)
+    """Plug-in name to options."""
+    limit: int | None = pydantic.Field(None, ge=1)
+    """Only the first so many items of each benchmark; such rows are not publishable."""
+    runtime: Runtime = Runtime()
+
+    @pydantic.field_validator("model", mode="before")
+    @classmethod
+    def _model_from_text(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        name, _, revision = value.partition("@")
+        return {"id": name, "revision": revision or None}
+
+    @pydantic.field_validator("seeds")
+    @classmethod
+    def _distinct(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(seeds)) != len(seeds):
+            raise ValueError("every seed counts once")
+        return seeds
+
+    def plugin_names(self) -> tuple[str, ...]:
+        """Plug-ins named as data sources and benchmarks."""
+        uses = [use.source for group in self.data.values() for use in group]
+        return tuple(dict.fromkeys([*(plugin_of(text) for text in uses if is_plugin(text)), *self.benchmarks]))
+
+    def result_settings(self) -> dict[str, Json]:
+        """The recipe without its runtime: what results depend on."""
+        return self.model_dump(mode="json", exclude={"runtime"})
+
+
+def is_plugin(source: str) -> bool:
+    """Whether a source text names a plug-in (`gsm8k`, `playground:playground_code`) rather than a file or a hub id."""
+    return "/" not in source and not Path(source).suffix
+
+
+def plugin_of(source: str) -> str:
+    """`playground` of `playground:playground_code`."""
+    return source.partition(":")[0]
+
+
+# --- reading -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One `--set`: an arm where it is for that arm alone, a dotted key, a YAML value."""
+
+    arm: str | None
+    path: tuple[str, ...]
+    value: Any
+    text: str
+
+    @classmethod
+    def parse(cls, text: str) -> Setting:
+        """`train.lr=1e-4`, `dmt.k=1/256` or `dmt+im:train.lr=1e-4`."""
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip():
+            raise UserError(f"--set {text}: a key and a value are wanted", "write --set train.lr=1e-4")
+        arm, colon, path = key.strip().rpartition(":")
+        try:
+            parsed = yaml.safe_load(value) if value.strip() else ""
+        except yaml.YAMLError:
+            raise UserError(f"--set {text}: the value is no YAML", "quote it") from None
+        return cls(arm if colon else None, tuple(path.split(".")), parsed, f"{path}={value.strip()}")
+
+
+def load(recipe: str | None, settings: Sequence[Setting] = ()) -> Recipe:
+    """The recipe of a file or of an embedded name (None: the playground), with the run-wide settings applied."""
+    raw = _read(recipe or DEFAULT)
+    for setting in settings:
+        if setting.arm is None:
+            _apply(raw, setting)
+    try:
+        resolved = Recipe.model_validate(raw)
+    except pydantic.ValidationError as error:
+        raise option_error(error, Recipe) from None
+    for name, values in resolved.options.items():
+        validated(load_plugin(name).plugin, values)
+    return resolved
+
+
+def _read(name: str) -> dict[str, Any]:
+    path = Path(name)
+    embedded = {
+        item.name.removesuffix(".yaml"): item
+        for item in files("harness.recipes").iterdir()
+        if item.name.endswith(".yaml")
+    }
+    if path.is_file():
+        text = path.read_text(encoding="utf-8")
+    elif name in embedded:
+        text = embedded[name].read_text(encoding="utf-8")
+    else:
+        raise UserError(f"there is no recipe {name}", f"give a YAML file; {suggestion(name, tuple(embedded))}")
+    try:
+        raw = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        where = getattr(error, "problem_mark", None)
+        line = f", line {where.line + 1}" if where else ""
+        raise UserError(f"{name}{line} is no YAML: {getattr(error, 'problem', error)}", "repair the file") from None
+    if not isinstance(raw, dict):
+        raise UserError(f"{name} holds no recipe", "a recipe is a mapping with name, model, data and benchmarks")
+    return raw
+
+
+def _apply(raw: dict[str, Any], setting: Setting) -> None:
+    """Set one value in the raw recipe; a first part that is a plug-in's name reaches that plug-in's options."""
+    head = setting.path[0]
+    if head in Recipe.model_fields:
+        path = setting.path
+    elif head in installed() or head in raw.get("options", {}):
+        path = ("options", *setting.path)
+    else:
+        known = (*Recipe.model_fields, *installed())
+        raise UserError(f"there is no setting {'.'.join(setting.path)!r}", suggestion(head, known))
+    place = raw
+    for part in path[:-1]:
+        inner = place.get(part)
+        place[part] = dict(inner) if isinstance(inner, Mapping) else {}
+        place = place[part]
+    place[path[-1]] = setting.value
+
+
+# --- arms ----------------------------------------------------------------------------------------------------------
+
+
+def arm_spec(text: str, recipe: Recipe, settings: Sequence[Setting] = ()) -> ArmSpec:
+    """The arm of one `--plugins`: names joined by commas, each with options of its own if wished (`im,dmt:k=1/4`).
+
+    `--set ARM:key=value` reaches the arm of that id; `plugin.option` and `train.x` may be set so.
+    """
+    methods, own = [], []
+    options: dict[str, dict[str, Any]] = {name: dict(values) for name, values in recipe.options.items()}
+    train: dict[str, Any] = {}
+    for part in filter(None, (p.strip() for p in text.split(","))):
+        name, *assignments = part.split(":")
+        plugin = load_plugin(name).plugin.name
+        methods.append(str(Path(name).resolve()) if is_file_plugin(name) else name)
+        own += [Setting.parse(f"{plugin}.{assignment}") for assignment in assignments]
+    if not methods:
+        raise UserError("--plugins names no plug-in", "write --plugins im,dmt")
+    plain = ArmSpec(tuple(sorted(set(methods)))).id
+    own += [setting for setting in settings if setting.arm is not None and _same_arm(setting.arm, plain)]
+    for setting in own:
+        head, *rest = setting.path
+        if head == "train" and len(rest) == 1:
+            train[rest[0]] = setting.value
+        elif head in installed() and len(rest) == 1:
+            options.setdefault(head, {})[rest[0]] = setting.value
+        else:
+            raise UserError(
+                f"{'.'.join(setting.path)!r} cannot be set for one arm",
+                "what can: train.<setting> and plugin.<option>",
+            )
+    overridden(recipe.train, train, plain)
+    return ArmSpec(tuple(sorted(set(methods))), options, train, ",".join(sorted(s.text for s in own)))
+
+
+def _same_arm(written: str, arm: str) -> bool:
+    return sorted(written.replace(",", "+").split("+")) == sorted(arm.split("+"))
+
+
+def overridden(train: TrainSettings, changes: Mapping[str, Any], who: str) -> TrainSettings:
+    """Training settings with some replaced; an unknown or wrong one is an error that names it."""
+    try:
+        return TrainSettings.model_validate({**train.model_dump(), **changes})
+    except pydantic.ValidationError as error:
+        raised = option_error(error, TrainSettings, "train")
+        raise UserError(f"{who}: {raised.problem}", raised.remedy) from None
