@@ -1,0 +1,222 @@
+"""The content-addressed store: one folder per finished job, named by its key, made visible by one rename.
+
+jobs/<key>/       finished jobs; manifest.json inside, written before the rename
+partial/<key>/    work in progress, resumed by whoever comes next
+locks/<key>.lock  held by the worker of that job; the system frees it when the worker dies
+runs/<name>.json  which keys a run folder stands on, so that `gc` knows what is still wanted
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import filelock
+
+from harness.canonical import Json, canonical
+from harness.errors import Failure, UserError
+from harness.jobs import Job
+
+MANIFEST = "manifest.json"
+SHORT = 12
+"""Characters of a key that people are shown."""
+
+
+@contextmanager
+def explained(place: Path) -> Iterator[None]:
+    """Turn a full disk, a read-only place and missing rights into one line; everything finished is still there."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise Failure(
+                f"the disk that holds {place} is full",
+                "free some space, or give another place with --store; the same command then goes on",
+            ) from error
+        if error.errno in {errno.EROFS, errno.EACCES, errno.EPERM}:
+            raise Failure(f"{place} cannot be written", "make it writable, or give another with --store") from error
+        raise
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file that is either the old one or the new one, whenever it is read and whatever happens."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A finished job as `ls` shows it."""
+
+    key: str
+    manifest: Mapping[str, Any]
+    size: int
+
+
+@dataclass(frozen=True)
+class Store:
+    """The store under one root folder."""
+
+    root: Path
+
+    def folder(self, key: str) -> Path:
+        """Where a finished job lies."""
+        return self.root / "jobs" / key
+
+    def manifest(self, key: str) -> dict[str, Any] | None:
+        """A finished job's manifest; None where the job is not finished."""
+        try:
+            manifest: dict[str, Any] = json.loads((self.folder(key) / MANIFEST).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except ValueError as error:
+            raise Failure(
+                f"the manifest of job {key[:SHORT]} is damaged", f"remove it: harness store rm {key[:SHORT]}"
+            ) from error
+        return manifest
+
+    def has(self, key: str) -> bool:
+        """Whether a job is finished."""
+        return (self.folder(key) / MANIFEST).is_file()
+
+    def started(self, key: str) -> bool:
+        """Whether an unfinished job has left something to go on from."""
+        return (self.root / "partial" / key).is_dir()
+
+    @contextmanager
+    def working_on(self, key: str) -> Iterator[Path]:
+        """The job's partial folder, held alone: whoever else wants the job waits until it is finished or given up."""
+        with explained(self.root):
+            partial = self.root / "partial" / key
+            (self.root / "locks").mkdir(parents=True, exist_ok=True)
+            with filelock.FileLock(self.root / "locks" / f"{key}.lock"):
+                partial.mkdir(parents=True, exist_ok=True)
+                yield partial
+
+    def commit(self, job: Job, manifest: Mapping[str, Json]) -> None:
+        """Make a job's partial folder its finished one: manifest first, then everything synced, then the rename."""
+        partial, final = self.root / "partial" / job.key, self.folder(job.key)
+        with explained(self.root):
+            write_whole(partial / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
+            _sync_tree(partial)
+            final.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                partial.rename(final)
+            except OSError as error:
+                # Where locks do not hold, another worker may have finished the same job: equal keys, equal results.
+                if error.errno not in {errno.ENOTEMPTY, errno.EEXIST} or not self.has(job.key):
+                    raise
+                shutil.rmtree(partial)
+            _sync(final.parent)
+
+    # --- housekeeping ----------------------------------------------------------------------------------------------
+
+    def entries(self) -> list[Entry]:
+        """All finished jobs, oldest first."""
+        found = []
+        for folder in (self.root / "jobs").glob("*"):
+            manifest = self.manifest(folder.name)
+            if manifest is not None:
+                found.append(Entry(folder.name, manifest, _size(folder)))
+        return sorted(found, key=lambda entry: (entry.manifest.get("finished", ""), entry.key))
+
+    def resolve(self, prefix: str) -> str:
+        """The one key that begins with `prefix`."""
+        keys = [folder.name for folder in (self.root / "jobs").glob(f"{prefix}*")] if prefix.isalnum() else []
+        if len(keys) != 1:
+            what = f"{len(keys)} jobs have keys" if keys else "no finished job has a key"
+            raise UserError(f"{what} beginning with {prefix!r} in {self.root}", "harness store ls shows them")
+        return keys[0]
+
+    def remove(self, keys: Iterable[str]) -> int:
+        """Remove finished jobs; returns the bytes freed. A job vanishes whole, by one rename, before it is deleted."""
+        freed = 0
+        with explained(self.root):
+            for key in keys:
+                freed += self._discard(self.folder(key))
+        return freed
+
+    def record_run(self, name: str, folder: Path, keys: Iterable[str]) -> None:
+        """Remember that a run folder stands on these keys."""
+        with explained(self.root):
+            record = {"folder": str(folder.resolve()), "keys": sorted(keys)}
+            write_whole(self.root / "runs" / f"{name}.json", canonical(record))
+
+    def garbage(self) -> tuple[list[str], list[Path]]:
+        """Finished jobs that no existing run folder stands on, and partial ones that nobody works on."""
+        wanted: set[str] = set()
+        for path in (self.root / "runs").glob("*.json"):
+            record = json.loads(path.read_text(encoding="utf-8"))
+            if Path(record["folder"]).is_dir():
+                wanted.update(record["keys"])
+        jobs = sorted(folder.name for folder in (self.root / "jobs").glob("*") if folder.name not in wanted)
+        partials = [p for p in (self.root / "partial").glob("*") if p.name not in wanted and self._is_free(p.name)]
+        return jobs, partials
+
+    def collect(self) -> int:
+        """Remove the garbage; returns the bytes freed."""
+        jobs, partials = self.garbage()
+        with explained(self.root):
+            return self.remove(jobs) + sum(self._discard(partial) for partial in partials)
+
+    def _discard(self, folder: Path) -> int:
+        size = _size(folder)
+        bin_ = self.root / "bin" / uuid4().hex
+        bin_.parent.mkdir(parents=True, exist_ok=True)
+        folder.rename(bin_)
+        shutil.rmtree(bin_)
+        return size
+
+    def _is_free(self, key: str) -> bool:
+        lock = filelock.FileLock(self.root / "locks" / f"{key}.lock", blocking=False)
+        try:
+            with lock:
+                return True
+        except filelock.Timeout:
+            return False
+
+
+def differences(one: Json, other: Json, at: str = "") -> list[tuple[str, Json, Json]]:
+    """Where two JSON values differ: dotted place, value here, value there (None where it is missing)."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        names = sorted({*one, *other})
+        return [d for n in names for d in differences(one.get(n), other.get(n), f"{at}.{n}" if at else n)]
+    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        return [d for i, (a, b) in enumerate(zip(one, other, strict=True)) for d in differences(a, b, f"{at}[{i}]")]
+    return [] if one == other else [(at, one, other)]
+
+
+def _size(folder: Path) -> int:
+    return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+
+
+def _sync_tree(folder: Path) -> None:
+    for path in sorted(folder.rglob("*"), reverse=True):
+        if not path.is_symlink():
+            _sync(path)
+    _sync(folder)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
