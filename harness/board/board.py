@@ -1,0 +1,273 @@
+"""The leaderboard: rows in order of their composite, each compared with its baseline.
+
+A difference is marked `+` or `-` only when it stays significant after adjusting for the number of comparisons: Holm
+over the composites, Benjamini and Hochberg over the single benchmarks. Everything else is `?`, with the reason where
+there is one beside "too small to tell".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+import pydantic
+
+from harness.board.files import model_json, write_atomically
+from harness.board.rows import Row, TaskResult, row_path
+from harness.board.statistics import (
+    MARK_SEEDS,
+    Difference,
+    Interval,
+    Scores,
+    benjamini_hochberg,
+    holm,
+    macro_interval,
+    method_difference,
+    paired_composite,
+    paired_difference,
+)
+
+LEVEL = 0.05
+"""Family-wise error of the composites' marks, and false discovery rate of the benchmarks'."""
+
+ScoresOf = Callable[[Row, str, int], Scores]
+"""Row, benchmark and seed to the score of each item; items are (id, content hash)."""
+
+
+class _Part(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
+
+
+class Comparison(_Part):
+    """How a score compares with the baseline's."""
+
+    difference: Difference | None
+    """The arm's score minus the baseline's, in the benchmark's own direction; None where they cannot be paired."""
+    provisional: bool = False
+    """A claim about a method from fewer than five seeds."""
+    adjusted_p: float | None = None
+    mark: Literal["+", "-", "?"] = "?"
+    """Better, worse, or not known to differ."""
+    blocked: str = ""
+    """Why no mark is given whatever the numbers say."""
+
+
+class Cell(_Part):
+    """An arm's score on one benchmark."""
+
+    score: float | None
+    interval: Interval | None
+    items: int
+    n_missing: int
+    comparison: Comparison | None
+
+
+class Line(_Part):
+    """A row in its place on the board."""
+
+    rank: int | None
+    """From 1; equal composites share a rank; None without a composite."""
+    row: str
+    arm: str
+    baseline: str | None
+    """The id of the row it is compared with."""
+    match: str | None
+    seeds: tuple[int, ...]
+    examples: float
+    tokens: float
+    composite: Cell
+    cells: dict[str, Cell]
+
+
+class Board(_Part):
+    """Rows that share a recipe, ranked."""
+
+    schema_version: Literal[1] = 1
+    suite: str
+    suite_sha256: str
+    recipe_sha256: str
+    benchmarks: dict[str, str]
+    """Benchmark to protocol."""
+    composite: str
+    """The rule of the composite."""
+    level: float = LEVEL
+    lines: tuple[Line, ...]
+
+
+def build_board(rows: Sequence[Row], scores_of: ScoresOf) -> Board:
+    """Rank the rows and compare each with its baseline. All rows share one recipe and one suite; at least one row."""
+    first = rows[0].result
+    assert all(row.result.recipe_sha256 == first.recipe_sha256 for row in rows)
+    assert all(row.result.suite.sha256 == first.suite.sha256 for row in rows)
+    pairs = {row.id: base for row in rows if (base := _baseline(row, rows)) is not None}
+    by_id = {row.id: row for row in rows}
+    composites = {(id_, ""): _compare_composites(by_id[id_], base, scores_of) for id_, base in pairs.items()}
+    cells = {
+        (id_, name): _compare(by_id[id_], base, name, scores_of) for id_, base in pairs.items() for name in first.tasks
+    }
+    directions = {"": True} | {name: task.higher_is_better for name, task in first.tasks.items()}
+    comparisons = _marked(composites, holm, directions) | _marked(cells, benjamini_hochberg, directions)
+    ordered = sorted(rows, key=lambda row: (-_rank_score(row), row.result.arm, row.id))
+    return Board(
+        suite=first.suite.name,
+        suite_sha256=first.suite.sha256,
+        recipe_sha256=first.recipe_sha256,
+        benchmarks={name: task.protocol for name, task in first.tasks.items()},
+        composite=first.composite.rule,
+        lines=tuple(_line(row, ordered, pairs.get(row.id), comparisons, scores_of) for row in ordered),
+    )
+
+
+def write_board(folder: Path, board: Board, rows: Sequence[Row]) -> None:
+    """`rows/<id>.json`, then `leaderboard.json`, which so never speaks of a row that is not there."""
+    for row in rows:
+        write_atomically(row_path(folder, row.id), model_json(row))
+    write_atomically(folder / "leaderboard.json", model_json(board))
+
+
+def _rank_score(row: Row) -> float:
+    score = row.result.composite.score
+    return float("-inf") if score is None else score
+
+
+def _baseline(row: Row, rows: Sequence[Row]) -> Row | None:
+    """The row of the arm it was compared with; of several, the one that shares most seeds."""
+    named = [other for other in rows if other.result.arm == row.measured.baseline and other.id != row.id]
+    return max(named, key=lambda other: (len(_common_seeds(row, other)), other.id), default=None)
+
+
+def _common_seeds(a: Row, b: Row) -> list[int]:
+    return sorted(a.result.composite.seeds.keys() & b.result.composite.seeds.keys())
+
+
+def _compare(row: Row, base: Row, benchmark: str, scores_of: ScoresOf) -> Comparison:
+    task, other = row.result.tasks[benchmark], base.result.tasks[benchmark]
+    seeds = _common_seeds(row, base)
+    if not seeds:
+        return Comparison(difference=None, blocked="no seed in common")
+    difference = _over_seeds({s.seed: s.score for s in task.seeds}, {s.seed: s.score for s in other.seeds})
+    if difference is None:
+        pair = _paired_items(row, base, benchmark, seeds[0], scores_of)
+        if pair is None:
+            return Comparison(difference=None, blocked="the items differ")
+        difference = paired_difference(*pair)
+    return _comparison(difference, _missing(task, other))
+
+
+def _compare_composites(row: Row, base: Row, scores_of: ScoresOf) -> Comparison:
+    seeds = _common_seeds(row, base)
+    if not seeds:
+        return Comparison(difference=None, blocked="no seed in common")
+    difference = _over_seeds(row.result.composite.seeds, base.result.composite.seeds)
+    tasks = row.result.tasks
+    if difference is None:
+        pairs = []
+        for name, task in tasks.items():
+            pair = _paired_items(row, base, name, seeds[0], scores_of)
+            if pair is None:
+                return Comparison(difference=None, blocked=f"the items of {name} differ")
+            pairs.append(tuple({item: task.oriented(score) for item, score in part.items()} for part in pair))
+        difference = paired_composite([(a, b) for a, b in pairs])
+    blocked = next((why for name, task in tasks.items() if (why := _missing(task, base.result.tasks[name]))), "")
+    return _comparison(difference, blocked)
+
+
+def _over_seeds(a: Mapping[int, float | None], b: Mapping[int, float | None]) -> Difference | None:
+    return method_difference(
+        {seed: score for seed, score in a.items() if score is not None},
+        {seed: score for seed, score in b.items() if score is not None},
+    )
+
+
+def _paired_items(row: Row, base: Row, benchmark: str, seed: int, scores_of: ScoresOf) -> tuple[Scores, Scores] | None:
+    """Scores of the items that both have; None where the items differ by more than those that went missing."""
+    a, b = scores_of(row, benchmark, seed), scores_of(base, benchmark, seed)
+    missing = [
+        next(part.n_missing for part in one.result.tasks[benchmark].seeds if part.seed == seed) for one in (row, base)
+    ]
+    both = a.keys() & b.keys()
+    if not both or len(a.keys() - both) > missing[1] or len(b.keys() - both) > missing[0]:
+        return None
+    return {item: a[item] for item in both}, {item: b[item] for item in both}
+
+
+def _missing(task: TaskResult, other: TaskResult) -> str:
+    if task.missing_too_many or other.missing_too_many:
+        return "more than 1 % of the items are missing"
+    counts = [{part.seed: part.n_missing for part in one.seeds} for one in (task, other)]
+    if any(counts[0][seed] != counts[1][seed] for seed in counts[0].keys() & counts[1].keys()):
+        return "not equally many items are missing"
+    return ""
+
+
+def _comparison(difference: Difference, blocked: str) -> Comparison:
+    if difference.claim == "method" and difference.n < MARK_SEEDS:
+        blocked = blocked or f"{difference.n} seeds are too few"
+    return Comparison(difference=difference, provisional=difference.provisional, blocked=blocked)
+
+
+def _marked(
+    comparisons: Mapping[tuple[str, str], Comparison],
+    adjust: Callable[[Sequence[float]], list[float]],
+    higher_is_better: Mapping[str, bool],
+) -> dict[tuple[str, str], Comparison]:
+    """The comparisons with p-values adjusted for their number, and with their marks."""
+    made = {key: one.difference for key, one in comparisons.items() if one.difference is not None}
+    adjusted = dict(zip(made, adjust([difference.p for difference in made.values()]), strict=True))
+    marked = dict(comparisons)
+    for key, difference in made.items():
+        update: dict[str, object] = {"adjusted_p": adjusted[key]}
+        if adjusted[key] < LEVEL and not comparisons[key].blocked:
+            update["mark"] = "+" if (difference.value > 0) == higher_is_better[key[1]] else "-"
+        marked[key] = comparisons[key].model_copy(update=update)
+    return marked
+
+
+def _line(
+    row: Row,
+    ordered: Sequence[Row],
+    base: Row | None,
+    comparisons: Mapping[tuple[str, str], Comparison],
+    scores_of: ScoresOf,
+) -> Line:
+    result = row.result
+    better = sum(_rank_score(other) > _rank_score(row) for other in ordered)
+    return Line(
+        rank=None if result.composite.score is None else better + 1,
+        row=row.id,
+        arm=result.arm,
+        baseline=base and base.id,
+        match=result.match,
+        seeds=tuple(result.composite.seeds),
+        examples=result.examples_seen(),
+        tokens=result.tokens_seen(),
+        composite=_composite_cell(row, comparisons.get((row.id, "")), scores_of),
+        cells={
+            name: Cell(
+                score=task.score,
+                interval=task.interval,
+                items=task.items,
+                n_missing=task.n_missing,
+                comparison=comparisons.get((row.id, name)),
+            )
+            for name, task in result.tasks.items()
+        },
+    )
+
+
+def _composite_cell(row: Row, comparison: Comparison | None, scores_of: ScoresOf) -> Cell:
+    tasks, composite = row.result.tasks, row.result.composite
+    interval = composite.interval
+    if interval is None and composite.score is not None:
+        seed = min(composite.seeds)
+        interval = macro_interval(
+            [[task.oriented(score) for score in scores_of(row, name, seed).values()] for name, task in tasks.items()]
+        )
+    return Cell(
+        score=composite.score,
+        interval=interval,
+        items=sum(task.items for task in tasks.values()),
+        n_missing=sum(task.n_missing for task in tasks.values()),
+        comparison=comparison,
+    )

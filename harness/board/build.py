@@ -1,0 +1,203 @@
+"""From an arm's finished jobs to its row: every number is recomputed from the samples, and must agree with the job."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import Any
+
+from harness.board.inputs import ArmRun, EvaluateRun, RunInfo, SeedRun, TrainRun
+from harness.board.rows import (
+    Composite,
+    Git,
+    JobMeasure,
+    Measured,
+    Result,
+    Row,
+    RowData,
+    RowMerge,
+    RowPlugin,
+    RowSeed,
+    RowStage,
+    SeedResult,
+    Suite,
+    TaskResult,
+    composite_scores,
+    mean_or_none,
+    result_digest,
+)
+from harness.board.samples import Sample, aggregate, publishable_digest, read_samples, scores_by_item
+from harness.board.statistics import Interval, item_interval, seed_interval
+from harness.canonical import digest, file_digest
+from harness.errors import Failure
+
+Samples = Mapping[tuple[str, int], Sequence[Sample]]
+"""(benchmark, seed) to the evaluation's samples."""
+
+
+def arm_samples(arm: ArmRun) -> Samples:
+    """The samples of all the arm's evaluations. Raises Failure where a file is not the one its job recorded."""
+    samples: dict[tuple[str, int], Sequence[Sample]] = {}
+    for run in arm.seeds:
+        for benchmark, evaluation in run.evaluations.items():
+            path = evaluation.folder / "samples.jsonl"
+            found = read_samples(path)
+            if file_digest(path) != evaluation.result["samples_sha256"]:
+                raise Failure(
+                    f"{path} is not what job {evaluation.key[:12]} recorded",
+                    f"`harness store rm {evaluation.key[:12]}`, then run again",
+                )
+            samples[benchmark, run.seed] = found
+    return samples
+
+
+def build_row(arm: ArmRun, run: RunInfo, samples: Samples) -> Row:
+    """The arm's row. Raises Failure where a job's own score is not the mean of its samples."""
+    tasks = {name: _task(name, arm, samples) for name in arm.seeds[0].evaluations}
+    result = Result(
+        arm=arm.id,
+        plugins=tuple(
+            RowPlugin(name=plugin.name, version=plugin.version, options=dict(plugin.options)) for plugin in arm.plugins
+        ),
+        match=arm.match,
+        differs=dict(arm.differs),
+        recipe=run.recipe,
+        recipe_sha256=digest(run.recipe),
+        suite=_suite(run.suite, tasks),
+        model=run.model,
+        engine=run.engine,
+        limit=run.limit,
+        data=tuple(
+            RowData(name=data.name, role=data.role, source=data.source, content=data.content, n=data.n)
+            for data in arm.data
+        ),
+        seeds=tuple(_seed(seed) for seed in arm.seeds),
+        tasks=tasks,
+        composite=composite(tasks),
+    )
+    return Row(id=result_digest(result), result=result, measured=_measured(arm, run))
+
+
+def seed_result(seed: int, samples: Sequence[Sample], score_name: str, n_expected: int) -> SeedResult:
+    """One seed's numbers, from its samples alone."""
+    numbers = aggregate(samples, score_name, n_expected)
+    return SeedResult(seed=seed, samples_sha256=publishable_digest(samples), **numbers.model_dump())
+
+
+def task_result(evaluation: tuple[str, str, bool], seeds: Sequence[SeedResult], first: Sequence[Sample]) -> TaskResult:
+    """A benchmark's numbers over the seeds.
+
+    `evaluation` holds protocol, score name and whether higher is better; `first` the first seed's samples, which give
+    the interval where seeds do not.
+    """
+    protocol, score_name, higher_is_better = evaluation
+    scores = [seed.score for seed in seeds]
+    score = mean_or_none(scores)
+    interval: Interval | None = None
+    if score is not None:
+        interval = seed_interval([part for part in scores if part is not None])
+        interval = interval or item_interval(list(scores_by_item(first, score_name).values()))
+    outcomes: Counter[str] = Counter()
+    for seed in seeds:
+        outcomes.update(seed.outcomes)
+    names = sorted(set.intersection(*(set(seed.metrics) for seed in seeds)))
+    return TaskResult(
+        protocol=protocol,
+        score_name=score_name,
+        higher_is_better=higher_is_better,
+        score=score,
+        interval=interval,
+        n_expected=sum(seed.n_expected for seed in seeds),
+        n_scored=sum(seed.n_scored for seed in seeds),
+        n_missing=sum(seed.n_missing for seed in seeds),
+        outcomes=dict(sorted(outcomes.items())),
+        metrics={name: fmean(seed.metrics[name] for seed in seeds) for name in names},
+        seeds=tuple(seeds),
+    )
+
+
+def composite(tasks: Mapping[str, TaskResult]) -> Composite:
+    """The macro-average of each seed, and over the seeds."""
+    scores = composite_scores(tasks, [seed.seed for seed in next(iter(tasks.values())).seeds])
+    score = mean_or_none(list(scores.values()))
+    interval = None if score is None else seed_interval([part for part in scores.values() if part is not None])
+    return Composite(score=score, interval=interval, seeds=scores)
+
+
+def _task(name: str, arm: ArmRun, samples: Samples) -> TaskResult:
+    seeds = []
+    for run in arm.seeds:
+        evaluation = run.evaluations[name]
+        found = samples[name, run.seed]
+        numbers = seed_result(run.seed, found, evaluation.score_name, int(evaluation.result["n_expected"]))
+        _agrees(evaluation, numbers)
+        seeds.append(numbers)
+    evaluation = arm.seeds[0].evaluations[name]
+    declared = (evaluation.protocol, evaluation.score_name, evaluation.higher_is_better)
+    return task_result(declared, seeds, samples[name, arm.seeds[0].seed])
+
+
+def _agrees(evaluation: EvaluateRun, numbers: SeedResult) -> None:
+    """A job's score and the mean of its samples are one number, or the row must not be written."""
+    recorded = evaluation.result["score"]
+    same = recorded is None and numbers.score is None
+    if recorded is not None and numbers.score is not None:
+        same = math.isclose(float(recorded), numbers.score, abs_tol=1e-9)
+    if not same:
+        raise Failure(
+            f"evaluate job {evaluation.key[:12]} recorded the score {recorded}, and its samples give {numbers.score}",
+            f"check that its samples hold {evaluation.score_name!r}, or `harness store rm {evaluation.key[:12]}`",
+        )
+
+
+def _suite(name: str, tasks: Mapping[str, TaskResult]) -> Suite:
+    declared = {task: [result.protocol, result.score_name] for task, result in tasks.items()}
+    return Suite(name=name, sha256=digest(declared), benchmarks=tuple(tasks))
+
+
+def _seed(run: SeedRun) -> RowSeed:
+    merge = run.merge and RowMerge(key=run.merge.key, method=run.merge.method, weights=dict(run.merge.weights))
+    return RowSeed(
+        seed=run.seed,
+        stages=tuple(_stage(train) for train in run.train),
+        merge=merge,
+        evaluations={name: evaluation.key for name, evaluation in run.evaluations.items()},
+    )
+
+
+def _stage(train: TrainRun) -> RowStage:
+    whole = {name: int(train.result[name]) for name in ("steps", "examples", "tokens", "scored_tokens")}
+    counts = {name: value for name, value in train.result.items() if name not in whole}
+    return RowStage(stage=train.stage, key=train.key, counts=counts, **whole)
+
+
+def _measured(arm: ArmRun, run: RunInfo) -> Measured:
+    jobs = tuple(job for seed in arm.seeds for job in _jobs(seed))
+    once: dict[str, Mapping[str, Any]] = {job.key: job.measured for job in jobs}  # seeds may share a job
+    seconds = [measured.get("seconds") for measured in once.values()]
+    peaks = [int(measured["peak_bytes"]) for measured in once.values() if measured.get("peak_bytes") is not None]
+    return Measured(
+        baseline=arm.baseline,
+        command=run.command,
+        git=run.git and Git(commit=run.git.commit, dirty=run.git.dirty),
+        packages=dict(run.packages),
+        hardware=dict(run.hardware),
+        plugin_digests={plugin.name: plugin.digest for plugin in arm.plugins},
+        plugin_distributions={plugin.name: plugin.distribution for plugin in arm.plugins},
+        accepted_source=run.accepted_source,
+        seconds=None if None in seconds else sum(seconds),
+        peak_bytes=max(peaks, default=None),
+        jobs=jobs,
+    )
+
+
+def _jobs(seed: SeedRun) -> list[JobMeasure]:
+    parts: list[tuple[str, str, Mapping[str, Any]]] = [
+        (f"train {train.stage}", train.key, train.measured) for train in seed.train
+    ]
+    if seed.merge is not None:
+        parts.append(("merge", seed.merge.key, seed.merge.measured))
+    parts += [(f"evaluate {name}", job.key, job.measured) for name, job in seed.evaluations.items()]
+    return [JobMeasure(seed=seed.seed, job=job, key=key, measured=dict(measured)) for job, key, measured in parts]

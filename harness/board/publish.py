@@ -1,0 +1,84 @@
+"""A run's output folder.
+
+`leaderboard.json`, `index.html`, `rows/<id>.json` and `samples/<arm>/<benchmark>/<seed>.jsonl`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import quote
+
+import pydantic
+
+from harness.board.board import Board, build_board, write_board
+from harness.board.build import arm_samples, build_row
+from harness.board.files import write_atomically
+from harness.board.inputs import ArmRun, RunInfo
+from harness.board.page import page
+from harness.board.rows import Row, row_path
+from harness.board.samples import Sample, read_samples, scores_by_item
+from harness.board.statistics import Scores
+from harness.errors import UserError
+
+
+def write_run(folder: Path, arms: Sequence[ArmRun], run: RunInfo) -> Board:
+    """Write everything a run leaves behind, and return its board. Equal inputs leave equal files.
+
+    Raises Failure where a job's samples are not what the job recorded, or the folder cannot be written.
+    """
+    rows = []
+    for arm in arms:
+        rows.append(build_row(arm, run, arm_samples(arm)))
+        for seed in arm.seeds:
+            for benchmark, evaluation in seed.evaluations.items():
+                content = (evaluation.folder / "samples.jsonl").read_bytes()
+                write_atomically(samples_path(folder, arm.id, benchmark, seed.seed), content)
+    board = build_board(rows, lambda row, benchmark, seed: run_scores(folder, row, benchmark, seed))
+    write_board(folder, board, rows)
+    write_atomically(folder / "index.html", page(board).encode())
+    return board
+
+
+def samples_path(folder: Path, arm: str, benchmark: str, seed: int) -> Path:
+    """Where the samples of one evaluation lie; `/` and the like in an arm's id are percent-encoded."""
+    return folder / "samples" / quote(arm, safe="+=[](), ") / quote(benchmark, safe="") / f"{seed}.jsonl"
+
+
+def run_samples(folder: Path, row: Row, benchmark: str, seed: int) -> list[Sample]:
+    """The samples behind one number of a run's row."""
+    return read_samples(samples_path(folder, row.result.arm, benchmark, seed))
+
+
+def run_scores(folder: Path, row: Row, benchmark: str, seed: int) -> Scores:
+    """Item to score, for pairing."""
+    return scores_by_item(run_samples(folder, row, benchmark, seed), row.result.tasks[benchmark].score_name)
+
+
+def read_board(folder: Path) -> Board:
+    """A run folder's board. Raises UserError where the folder holds none."""
+    path = folder / "leaderboard.json"
+    try:
+        return Board.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise UserError(
+            f"{folder} holds no leaderboard: {error.strerror}", "give the output folder of a finished run"
+        ) from error
+    except pydantic.ValidationError as error:
+        raise UserError(f"{path} is not a leaderboard: {_first(error)}", "run again to write it anew") from error
+
+
+def read_row(folder: Path, row_id: str) -> Row:
+    """A row by its id. Raises UserError where it is absent, or its id is not the digest of its result."""
+    path = row_path(folder, row_id)
+    try:
+        return Row.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}", "give a folder that holds its rows") from error
+    except pydantic.ValidationError as error:
+        raise UserError(f"{path} is not a row: {_first(error)}", "restore it, or run again") from error
+
+
+def _first(error: pydantic.ValidationError) -> str:
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc']))} {first['msg']}".strip()

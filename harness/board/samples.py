@@ -1,0 +1,119 @@
+"""Scored samples: reading them, what of them may be published, and the aggregates that follow from them.
+
+Every number of a row is computed here, both when the row is made and when a stranger checks it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import pydantic
+
+from harness.canonical import canonical
+from harness.errors import Failure
+
+PUBLISHED = (
+    "id",
+    "doc_sha256",
+    "prompt_sha256",
+    "response",
+    "finish",
+    "prompt_cut",
+    "extracted",
+    "scores",
+    "outcome",
+)
+"""Fields of a sample that are ours to publish: ids, hashes, what the model wrote and what it scored. Prompts and
+targets belong to the benchmark's authors and are joined again from the data."""
+
+Sample = Mapping[str, Any]
+
+
+class Aggregate(pydantic.BaseModel):
+    """What follows from the samples of one evaluation."""
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
+
+    score: float | None
+    """Mean over the scored items; None where the apparatus scored none."""
+    n_expected: int = pydantic.Field(ge=0)
+    n_scored: int = pydantic.Field(ge=0)
+    n_missing: int = pydantic.Field(ge=0)
+    """Items that the apparatus failed to score. What the model got wrong is scored, and is not missing."""
+    outcomes: dict[str, int]
+    """How the items ended, by kind."""
+    metrics: dict[str, float]
+    """Mean of every number of the benchmark, this score among them, over the items that have it."""
+    prompts_cut: int = pydantic.Field(ge=0)
+    """Prompts that did not fit the context and lost tokens."""
+    stopped_by_length: int = pydantic.Field(ge=0)
+    """Answers cut off by the limit on new tokens."""
+
+
+def read_samples(path: Path) -> list[Sample]:
+    """The samples of a JSONL file, in its order. Raises Failure naming the file and the line that is not one."""
+    samples: dict[tuple[str, str], Sample] = {}
+    try:
+        lines = path.read_bytes().removesuffix(b"\n").split(b"\n")
+    except OSError as error:
+        raise Failure(f"{path} cannot be read: {error.strerror}", "evaluate again") from error
+    for number, line in enumerate(lines if lines != [b""] else [], start=1):
+        try:
+            sample = json.loads(line)
+            item = str(sample["id"]), str(sample["doc_sha256"])
+            sample["scores"]
+        except (ValueError, TypeError, KeyError) as error:
+            raise Failure(
+                f"{path}:{number} is not a sample: {error!r}", "the file is damaged; evaluate again"
+            ) from None
+        if item in samples:
+            raise Failure(f"{path}:{number} holds item {item[0]} a second time", "the file is damaged; evaluate again")
+        samples[item] = sample
+    return list(samples.values())
+
+
+def publishable(samples: Iterable[Sample]) -> bytes:
+    """The samples as they are published: canonical JSON lines with the fields of `PUBLISHED`, sorted by id."""
+    kept = [{name: sample[name] for name in PUBLISHED if name in sample} for sample in samples]
+    kept.sort(key=lambda sample: (str(sample["id"]), str(sample["doc_sha256"])))
+    return "".join(canonical(sample) + "\n" for sample in kept).encode()
+
+
+def publishable_digest(samples: Iterable[Sample]) -> str:
+    """SHA-256 of `publishable`: the name of the published file, and what a row says about its samples."""
+    return hashlib.sha256(publishable(samples)).hexdigest()
+
+
+def scores_by_item(samples: Iterable[Sample], score_name: str) -> dict[tuple[str, str], float]:
+    """(id, content hash) to score, over the items that were scored."""
+    return {
+        (str(sample["id"]), str(sample["doc_sha256"])): float(score)
+        for sample in samples
+        if (score := (sample["scores"] or {}).get(score_name)) is not None
+    }
+
+
+def aggregate(samples: Sequence[Sample], score_name: str, n_expected: int) -> Aggregate:
+    """Everything a row says about one evaluation. Items that were expected and are not in the file are missing."""
+    named: dict[str, list[float]] = {}
+    for sample in samples:
+        for name, value in (sample["scores"] or {}).items():
+            if value is not None:
+                named.setdefault(name, []).append(float(value))
+    scored = named.get(score_name, [])
+    return Aggregate(
+        score=fmean(scored) if scored else None,
+        n_expected=n_expected,
+        n_scored=len(scored),
+        n_missing=n_expected - len(scored),
+        outcomes=dict(sorted(Counter(str(sample.get("outcome")) for sample in samples).items())),
+        metrics={name: fmean(values) for name, values in sorted(named.items())},
+        prompts_cut=sum(bool(sample.get("prompt_cut")) for sample in samples),
+        stopped_by_length=sum(sample.get("finish") == "length" for sample in samples),
+    )

@@ -1,0 +1,127 @@
+"""Runs as the runner hands them over, with real files of samples: scores are drawn once from a fixed seed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness.board.inputs import ArmRun, DataRecord, EvaluateRun, GitState, PluginRecord, RunInfo, SeedRun, TrainRun
+from harness.canonical import file_digest
+
+SCORE = "exact_match,none"
+
+
+def sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def write_samples(folder: Path, benchmark: str, scores) -> Path:
+    """A finished evaluate job's folder; a score of None is an item that the apparatus failed on."""
+    folder.mkdir(parents=True)
+    lines = [
+        {
+            "id": f"{benchmark}-{number:04}",
+            "doc_sha256": sha256(f"{benchmark} {number}"),
+            "prompt_sha256": sha256(f"prompt {benchmark} {number}"),
+            "response": f"answer\u2028{number}",
+            "finish": "stop" if number % 10 else "length",
+            "prompt_cut": False,
+            "extracted": str(number),
+            "target": "the benchmark's own words",
+            "scores": {} if score is None else {SCORE: float(score), "length,none": 3.0},
+            "outcome": "engine_error" if score is None else "scored",
+        }
+        for number, score in enumerate(scores)
+    ]
+    (folder / "samples.jsonl").write_text(
+        "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), encoding="utf-8"
+    )
+    return folder
+
+
+class Maker:
+    """Makes arms: `maker.arm("im", {"chat": 0.9}, seeds=(0, 1))` answers about 90 % of chat right."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def evaluation(self, arm: str, benchmark: str, seed: int, scores) -> EvaluateRun:
+        folder = write_samples(self.root / sha256(f"{arm} {benchmark} {seed}")[:16], benchmark, scores)
+        scored = [score for score in scores if score is not None]
+        return EvaluateRun(
+            key=sha256(f"evaluate {arm} {benchmark} {seed}"),
+            protocol="strict-1",
+            folder=folder,
+            score_name=SCORE,
+            result={
+                "score": sum(scored) / len(scored) if scored else None,
+                "n_expected": len(scores),
+                "samples_sha256": file_digest(folder / "samples.jsonl"),
+            },
+            measured={"seconds": 2.0, "peak_bytes": 2000},
+        )
+
+    def arm(self, arm: str, shares, *, seeds=(0,), n: int = 200, baseline: str | None = "sft") -> ArmRun:
+        runs = []
+        for seed in seeds:
+            draw = random.Random(f"{arm} {seed}")
+            evaluations = {
+                name: self.evaluation(arm, name, seed, [int(draw.random() < share) for _ in range(n)])
+                for name, share in shares.items()
+            }
+            train = TrainRun(
+                stage="train",
+                key=sha256(f"train {arm} {seed}"),
+                result={"steps": 100, "examples": 6400, "tokens": 1_250_000, "scored_tokens": 400_000, "truncated": 0},
+                measured={"seconds": 60.0, "peak_bytes": 1000},
+            )
+            runs.append(SeedRun(seed=seed, evaluations=evaluations, train=(train,)))
+        return ArmRun(
+            id=arm,
+            plugins=tuple(
+                PluginRecord(name=name, version="1.0", distribution="instruct-harness 0.1.0", digest=sha256(name))
+                for name in arm.split("+")
+            ),
+            seeds=tuple(runs),
+            data=(DataRecord("playground-chat", {"generated": {"seed": 0}}, None, 3000, "general"),),
+            baseline=None if arm == baseline else baseline,
+        )
+
+
+@pytest.fixture
+def maker(tmp_path):
+    return Maker(tmp_path / "store")
+
+
+@pytest.fixture
+def info():
+    return RunInfo(
+        recipe={"suite": "playground", "train": {"lr": 0.002}},
+        suite="playground",
+        model={"init": {"architecture": "llama"}},
+        engine={"name": "hf", "dtype": "float32"},
+        command="harness run --plugins im,dmt",
+        git=GitState("0" * 40, dirty=False),
+        packages={"torch": "2.13.0"},
+        hardware={"processor": "test"},
+    )
+
+
+@pytest.fixture
+def arms(maker):
+    """Three arms on three skills, one seed: dmt loses chat and dmt+im does not."""
+    return [
+        maker.arm("sft", {"arithmetic": 0.95, "code": 1.0, "chat": 0.6}),
+        maker.arm("dmt", {"arithmetic": 0.9, "code": 0.99, "chat": 0.2}),
+        maker.arm("dmt+im", {"arithmetic": 0.95, "code": 1.0, "chat": 0.98}),
+    ]
+
+
+@pytest.fixture
+def limited(info):
+    return replace(info, limit=10)
