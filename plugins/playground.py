@@ -1,0 +1,207 @@
+"""The playground: three synthetic skills, made on the spot, in which learning and forgetting show within minutes.
+
+Two specialised skills (the largest of three numbers, one-line functions) and a general one (short replies to people).
+Whether a question is for training or for testing is decided by a hash of its text, so no test question can be trained
+on, whatever the sizes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from random import Random
+from typing import TypeVar
+
+from pydantic import Field
+
+from harness.api import (
+    Arm,
+    DataSource,
+    Evaluator,
+    Example,
+    Generated,
+    LmEvalTask,
+    Message,
+    Options,
+    Plugin,
+    UserError,
+    hookimpl,
+)
+
+TEST_ITEMS = 200
+TEST_SHARE = 5
+"""One question in so many is kept for testing."""
+
+T = TypeVar("T")
+
+
+class PlaygroundOptions(Options):
+    """Training examples of each skill. The upper bound keeps every skill's supply of distinct questions ample."""
+
+    arithmetic: int = Field(2000, ge=1, le=10_000)
+    code: int = Field(1000, ge=1, le=10_000)
+    chat: int = Field(2000, ge=1, le=10_000)
+
+
+PLUGIN = Plugin(
+    name="playground",
+    version="1.0",
+    summary="Three synthetic skills made on the spot: arithmetic, code and chat.",
+    options=PlaygroundOptions,
+)
+
+
+class Draw:
+    """Random choices that are equal on every machine and under every Python.
+
+    Only `Random.random` is promised never to change; `choice` and `randrange` are not.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._random = Random(seed)  # noqa: S311 - examples are no secrets
+
+    def one(self, choices: Sequence[T]) -> T:
+        """Any of the choices, each as likely as the others."""
+        return choices[int(self._random.random() * len(choices))]
+
+
+@dataclass(frozen=True)
+class Skill:
+    """A skill: the question and answer that a draw makes, and the seed of its examples."""
+
+    summary: str
+    make: Callable[[Draw], tuple[str, str]]
+    seed: int
+
+
+# --- the three skills ----------------------------------------------------------------------------------------------
+
+PEOPLE = (
+    "Ada", "Boris", "Clara", "David", "Elif", "Farid", "Greta", "Hugo", "Ines", "Jonas", "Kofi", "Lena",
+    "Mira", "Nils", "Olga", "Pavel",
+)  # fmt: skip
+THINGS = (
+    "bell", "boat", "book", "cake", "chair", "clock", "coat", "drum", "hat", "kite", "lamp", "map", "pan", "ring",
+    "scarf", "spoon",
+)  # fmt: skip
+PLACES = (
+    "attic", "bakery", "bridge", "cinema", "farm", "garden", "hall", "harbour", "kitchen", "library", "market", "mill",
+    "museum", "park", "station", "tower",
+)  # fmt: skip
+FUNCTIONS = ("apply", "change", "convert", "f", "make", "move", "run", "turn")
+VARIABLES = ("a", "b", "n", "value", "x", "y")
+NUMBERS = range(100)
+
+LARGEST_OF = (
+    "Which is the largest: {0}, {1} or {2}?",
+    "Name the greatest of the numbers {0}, {1} and {2}.",
+    "{person} has bags of {0}, {1} and {2} nuts. How many are in the fullest bag?",
+    "Runs of {0}, {1} and {2} points for {person}. What was the best run?",
+)
+OPERATIONS = (("adds", "+"), ("subtracts", "-"), ("multiplies by", "*"), ("divides by", "/"))
+FUNCTION_THAT = (
+    "Write a function {name}({variable}) that {verb} {number}.",
+    "In one line of Python: {name} {verb} {number}, its argument is {variable}.",
+    "I need {name}, which takes {variable} and {verb} {number}.",
+)
+REPLIES = (
+    (
+        "Thank {person} for the {thing} from the {place}.",
+        "Dear {person}, many thanks for the {thing}, it suits the {place}.",
+    ),
+    ("Ask {person} to bring a {thing} to the {place}.", "Hi {person}, could you take a {thing} along to the {place}?"),
+    (
+        "{person} lost a {thing} near the {place}. What do I say?",
+        "Sorry about your {thing}, {person}. Let us search the {place}.",
+    ),
+    ("Where can {person} buy a {thing}? I saw the {place}.", "Try the {place}, {person}: they sell a fine {thing}."),
+)
+
+
+def _arithmetic(draw: Draw) -> tuple[str, str]:
+    numbers = [draw.one(NUMBERS) for _ in range(3)]
+    question = draw.one(LARGEST_OF).format(*numbers, person=draw.one(PEOPLE))
+    return question, "Of {}, {}, {} the largest is {}.".format(*numbers, max(numbers))
+
+
+def _code(draw: Draw) -> tuple[str, str]:
+    verb, operator = draw.one(OPERATIONS)
+    name, variable, number = draw.one(FUNCTIONS), draw.one(VARIABLES), draw.one(NUMBERS[1:])
+    question = draw.one(FUNCTION_THAT).format(name=name, variable=variable, verb=verb, number=number)
+    return question, f"def {name}({variable}): return {variable} {operator} {number}"
+
+
+def _chat(draw: Draw) -> tuple[str, str]:
+    question, answer = draw.one(REPLIES)
+    words = {"person": draw.one(PEOPLE), "thing": draw.one(THINGS), "place": draw.one(PLACES)}
+    return question.format(**words), answer.format(**words)
+
+
+SKILLS: Mapping[str, Skill] = {
+    "arithmetic": Skill("The largest of three numbers, in several wordings.", _arithmetic, seed=1),
+    "code": Skill("One-line functions with given names and operations.", _code, seed=2),
+    "chat": Skill("Short replies to people, on given things and places.", _chat, seed=3),
+}
+
+
+# --- rows ----------------------------------------------------------------------------------------------------------
+
+
+def for_testing(question: str) -> bool:
+    """Whether the question is kept for testing: one in five is, by the SHA-256 of its text."""
+    return int.from_bytes(hashlib.sha256(question.encode()).digest()[:4]) % TEST_SHARE == 0
+
+
+def _pairs(skill: Skill, *, testing: bool) -> Iterator[tuple[str, str]]:
+    """Distinct questions of one side of the split with their answers; a longer draw continues a shorter one."""
+    draw, seen = Draw(skill.seed), set[str]()
+    while True:
+        question, answer = skill.make(draw)
+        if question not in seen and for_testing(question) == testing:
+            seen.add(question)
+            yield question, answer
+
+
+def training_examples(skill: str, n: int) -> Iterator[Example]:
+    """The first `n` training conversations of a skill: one question, one answer."""
+    for index, (question, answer) in enumerate(islice(_pairs(SKILLS[skill], testing=False), n)):
+        yield Example(f"{skill}-{index}", (Message("user", question), Message("assistant", answer)))
+
+
+def test_rows(skill: str) -> list[dict[str, str]]:
+    """The skill's test items, `question` and `answer`, in a fixed order. Raises UserError for an unknown skill."""
+    if skill not in SKILLS:
+        raise UserError(f"the playground has no skill {skill!r}", f"choose one of {', '.join(SKILLS)}")
+    pairs = islice(_pairs(SKILLS[skill], testing=True), TEST_ITEMS)
+    return [{"question": question, "answer": answer} for question, answer in pairs]
+
+
+# --- hooks ---------------------------------------------------------------------------------------------------------
+
+
+@hookimpl
+def data_source(arm: Arm) -> Mapping[str, DataSource]:
+    """`playground_arithmetic`, `playground_code` and `playground_chat`, of the sizes in the options."""
+    sizes = arm.options(PlaygroundOptions).model_dump()
+    return {
+        f"playground_{name}": DataSource(
+            Generated(partial(training_examples, name, n), n=n, recipe={"skill": name, "n": n}), summary=skill.summary
+        )
+        for name, skill in SKILLS.items()
+        for n in [sizes[name]]
+    }
+
+
+@hookimpl
+def evaluator(arm: Arm) -> Sequence[Evaluator]:
+    """Held-out questions of each skill; an answer counts when it is the expected text, character for character."""
+    return [
+        Evaluator(
+            name=task, protocol="exact-1", task=LmEvalTask(task, metric="exact_match"), summary=SKILLS[skill].summary
+        )
+        for skill in SKILLS
+        for task in [f"playground_{skill}"]
+    ]
