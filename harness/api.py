@@ -287,11 +287,20 @@ class Batch(Protocol):
     Position t stands for the token at t, as the target of the prediction made at t - 1.
     """
 
-    input_ids: torch.Tensor
-    parts: torch.Tensor
-    """`Part` of each token, uint8."""
-    segments: torch.Tensor
-    """Which example of the micro-batch the token belongs to, from 0; -1 on padding."""
+    @property
+    def input_ids(self) -> torch.Tensor:
+        """Tokens, int64."""
+        ...
+
+    @property
+    def parts(self) -> torch.Tensor:
+        """`Part` of each token, uint8."""
+        ...
+
+    @property
+    def segments(self) -> torch.Tensor:
+        """Which example of the micro-batch the token belongs to, from 0; -1 on padding."""
+        ...
 
     def is_part(self, *parts: Part) -> torch.Tensor:
         """1.0 where the token is one of the parts, else 0.0; float32."""
