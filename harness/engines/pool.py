@@ -1,0 +1,97 @@
+"""One engine at a time, kept between jobs: the next model's weights are swapped in where that is sound."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.canonical import file_digest
+from harness.engines.protocol import Engine
+from harness.errors import UserError
+from harness.jobs import EngineSettings
+
+log = logging.getLogger(__name__)
+
+VOLATILE = {"_name_or_path", "dtype", "torch_dtype", "transformers_version"}
+"""Fields of a model's config that say who wrote it, not what it is."""
+
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja")
+
+
+@dataclass
+class _Open:
+    engine: Engine
+    settings: EngineSettings
+    model_dir: Path
+
+
+class Engines:
+    """Opens engines for one worker, which needs only one of them at a time."""
+
+    def __init__(self) -> None:
+        self._open: _Open | None = None
+
+    def open(self, settings: EngineSettings, model_dir: Path, runtime: Mapping[str, Any]) -> Engine:
+        """The engine, holding this model: the running one with new weights in place, or a fresh one.
+
+        Raises UserError where the engine is not installed or the folder holds no model.
+        """
+        if not (model_dir / "config.json").exists():
+            raise UserError(
+                f"{model_dir} holds no model: config.json is missing", "give a folder written by save_pretrained"
+            )
+        if self._open is not None:
+            reason = _why_not_swap(self._open, settings, model_dir)
+            if reason is None:
+                if self._open.model_dir != model_dir:
+                    self._open.engine.load(model_dir)
+                    self._open.model_dir = model_dir
+                return self._open.engine
+            log.info("starting a fresh engine: %s", reason)
+            self.close()
+        self._open = _Open(_start(settings, model_dir, runtime), settings, model_dir)
+        return self._open.engine
+
+    def close(self) -> None:
+        """Stop the engine, if one runs."""
+        if self._open is not None:
+            self._open.engine.close()
+            self._open = None
+
+
+def _start(settings: EngineSettings, model_dir: Path, runtime: Mapping[str, Any]) -> Engine:
+    if settings.name == "vllm":
+        from harness.engines.vllm import VllmEngine
+
+        return VllmEngine(settings, model_dir, runtime)
+    from harness.engines.hf import BATCH_SIZE, HfEngine
+
+    return HfEngine(settings, model_dir, batch_size=int(runtime.get("batch_size", BATCH_SIZE)))
+
+
+def _why_not_swap(running: _Open, settings: EngineSettings, model_dir: Path) -> str | None:
+    """What keeps the running engine from taking this model; None where nothing does."""
+    if running.settings != settings:
+        return "other engine settings"
+    if running.model_dir == model_dir:
+        return None
+    for name in ("config.json", "generation_config.json"):
+        if _fields(running.model_dir / name) != _fields(model_dir / name):
+            return f"{name} of {model_dir} differs from the running model's"
+    for name in TOKENIZER_FILES:
+        if _content(running.model_dir / name) != _content(model_dir / name):
+            return f"{name} of {model_dir} differs from the running model's"
+    return None
+
+
+def _fields(path: Path) -> dict[str, object]:
+    found = json.loads(path.read_text()) if path.exists() else {}
+    return {name: value for name, value in found.items() if name not in VOLATILE}
+
+
+def _content(path: Path) -> str | None:
+    return file_digest(path) if path.exists() else None

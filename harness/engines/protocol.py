@@ -1,0 +1,106 @@
+"""The protocol of an engine: token ids in, text or log-likelihoods out, in lots as they finish."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol, TypeVar
+
+Tokenizer = Any
+"""A `transformers` tokenizer; that package is not imported here."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How an answer is drawn. Temperature 0 is greedy; any other needs a seed, so that it can be drawn again."""
+
+    max_new_tokens: int
+    temperature: float = 0.0
+    top_p: float = 1.0
+    stop: tuple[str, ...] = ()
+    """Texts that end the answer; they are no part of it. The model's end-of-sequence tokens always end it."""
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.max_new_tokens < 1 or self.temperature < 0 or not 0 < self.top_p <= 1 or "" in self.stop:
+            raise ValueError(f"not a way to sample: {self}")
+        if self.temperature > 0 and self.seed is None:
+            raise ValueError("sampling at a temperature above 0 needs a seed")
+
+
+@dataclass(frozen=True)
+class GenerateRequest:
+    """A prompt to be continued. `id` is unique among the requests of one call."""
+
+    id: str
+    prompt_ids: tuple[int, ...]
+    sampling: Sampling
+
+
+@dataclass(frozen=True)
+class Generation:
+    """A continuation: without special tokens and stop texts in `text`, as generated in `token_ids`."""
+
+    text: str
+    token_ids: tuple[int, ...]
+    finish: Literal["stop", "length"]
+    prompt_cut: int
+    """Tokens cut from the left of the prompt to fit the context."""
+
+
+@dataclass(frozen=True)
+class LoglikelihoodRequest:
+    """A continuation to be scored after a context, both non-empty."""
+
+    id: str
+    context_ids: tuple[int, ...]
+    continuation_ids: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if not self.context_ids or not self.continuation_ids:
+            raise ValueError(f"request {self.id}: context and continuation need a token each")
+
+
+@dataclass(frozen=True)
+class Loglikelihood:
+    """The sum of the continuation's log-probabilities (natural), and whether greedy decoding would have given it."""
+
+    logprob: float
+    greedy: bool
+    prompt_cut: int
+
+
+Answer = TypeVar("Answer")
+Lot = Sequence[tuple[str, Answer]]
+"""Request ids and answers that were computed together; stored whole or not at all."""
+
+
+class Engine(Protocol):
+    """A model that answers requests. Prompts are ids, never text: nothing is added to them."""
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The model's own."""
+        ...
+
+    @property
+    def max_length(self) -> int:
+        """Context in tokens, prompt and answer together."""
+        ...
+
+    def generate(self, requests: Sequence[GenerateRequest]) -> Iterator[Lot[Generation]]:
+        """Answers in any order. A prompt longer than `max_length - max_new_tokens` is cut on the left and counted."""
+        ...
+
+    def loglikelihood(self, requests: Sequence[LoglikelihoodRequest]) -> Iterator[Lot[Loglikelihood]]:
+        """Answers in any order. A context is cut on the left to `max_length` together with its continuation."""
+        ...
+
+    def load(self, model_dir: Path) -> None:
+        """Take the weights of another model of the same architecture and tokenizer."""
+        ...
+
+    def close(self) -> None:
+        """Give the memory back; the engine answers no more."""
+        ...

@@ -1,0 +1,180 @@
+"""The `vllm` engine: continuous batching in this process, every answer handed on in the step that finishes it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, TypeVar
+
+from harness.engines.protocol import (
+    GenerateRequest,
+    Generation,
+    Loglikelihood,
+    LoglikelihoodRequest,
+    Lot,
+    Sampling,
+    Tokenizer,
+)
+from harness.engines.text import Codec, context_length, fit_pair, fit_prompt
+from harness.errors import UserError
+from harness.jobs import EngineSettings
+
+log = logging.getLogger(__name__)
+
+IN_FLIGHT = 256
+"""Requests given to the engine at a time; it schedules as many of them as its cache holds."""
+
+Request = TypeVar("Request", GenerateRequest, LoglikelihoodRequest)
+Answer = TypeVar("Answer", Generation, Loglikelihood)
+
+
+class VllmEngine:
+    """vLLM without its own server process, so that nothing outlives the worker."""
+
+    def __init__(self, settings: EngineSettings, model_dir: Path, runtime: Mapping[str, Any]) -> None:
+        if find_spec("vllm") is None:
+            raise UserError(
+                "the vllm engine is not installed",
+                "pip install 'instruct-harness[vllm]', on a machine without a GPU `make install`; or --set engine.name=hf",
+            )
+        _prepare_environment(runtime)
+        from vllm import EngineArgs, LLMEngine
+        from vllm.platforms import current_platform
+
+        self._max_length = context_length(model_dir, settings.max_length)
+        self._codec = Codec.load(model_dir)
+        memory = {} if current_platform.is_cpu() else {"gpu_memory_utilization": _gpu_share(runtime)}
+        self._engine: Any = LLMEngine.from_engine_args(
+            EngineArgs(
+                model=str(model_dir),
+                dtype=settings.dtype,
+                # A scored text may fill the context, and vLLM always generates a token after it.
+                max_model_len=self._max_length + 1,
+                max_num_seqs=IN_FLIGHT,
+                max_num_batched_tokens=max(self._max_length + 1, 8192),
+                enforce_eager=current_platform.is_cpu(),
+                # Seeded requests and chunked prefill do not go together on a CPU, and a prefix that is now cached and
+                # now computed gives other last digits: a resumed run would not end in the same result.
+                enable_chunked_prefill=False,
+                enable_prefix_caching=False,
+                generation_config="vllm",
+                disable_log_stats=True,
+                **memory,
+            )
+        )
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The model's own."""
+        return self._codec.tokenizer
+
+    @property
+    def max_length(self) -> int:
+        """Context in tokens."""
+        return self._max_length
+
+    def load(self, model_dir: Path) -> None:
+        """Swap the weights in place; the caller has checked that architecture and tokenizer are the same."""
+        self._engine.collective_rpc("reload_weights", kwargs={"weights_path": str(model_dir)})
+        self._engine.reset_prefix_cache()
+
+    def close(self) -> None:
+        """Stop the engine and give its cache back."""
+        from vllm.distributed import cleanup_dist_env_and_memory
+
+        self._engine.engine_core.shutdown()
+        self._engine = None
+        cleanup_dist_env_and_memory()
+
+    def generate(self, requests: Sequence[GenerateRequest]) -> Iterator[Lot[Generation]]:
+        """One lot per engine step that finishes something."""
+
+        def submit(request: GenerateRequest) -> tuple[Sequence[int], Any, Callable[[Any], Generation]]:
+            prompt, cut = fit_prompt(request, self._max_length)
+
+            def read(output: Any) -> Generation:
+                return self._codec.generation(tuple(output.outputs[0].token_ids), request.sampling, cut)
+
+            return prompt, self._sampling_params(request.sampling), read
+
+        return self._answers(requests, submit)
+
+    def loglikelihood(self, requests: Sequence[LoglikelihoodRequest]) -> Iterator[Lot[Loglikelihood]]:
+        """One lot per engine step that finishes something."""
+        from vllm import SamplingParams
+
+        params = SamplingParams(temperature=0.0, max_tokens=1, prompt_logprobs=1, detokenize=False)
+
+        def submit(request: LoglikelihoodRequest) -> tuple[Sequence[int], Any, Callable[[Any], Loglikelihood]]:
+            pair, cut = fit_pair(request, self._max_length)
+            count = len(request.continuation_ids)
+
+            def read(output: Any) -> Loglikelihood:
+                scored = [at[i] for at, i in zip(output.prompt_logprobs[-count:], pair[-count:], strict=True)]
+                return Loglikelihood(sum(at.logprob for at in scored), all(at.rank == 1 for at in scored), cut)
+
+            return pair, params, read
+
+        return self._answers(requests, submit)
+
+    def _sampling_params(self, sampling: Sampling) -> Any:
+        from vllm import SamplingParams
+
+        return SamplingParams(
+            max_tokens=sampling.max_new_tokens,
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            seed=sampling.seed,
+            stop=list(sampling.stop),
+            stop_token_ids=sorted(self._codec.end_ids),
+            skip_special_tokens=False,  # so that a stop text may name one; the answer's text is ours
+            detokenize=bool(sampling.stop),
+        )
+
+    def _answers(
+        self,
+        requests: Sequence[Request],
+        submit: Callable[[Request], tuple[Sequence[int], Any, Callable[[Any], Answer]]],
+    ) -> Iterator[Lot[Answer]]:
+        """Feed the engine in bounded numbers and hand on what each step finishes."""
+        waiting = iter(requests)
+        reading: dict[str, Callable[[Any], Answer]] = {}
+        try:
+            while True:
+                while len(reading) < IN_FLIGHT and (request := next(waiting, None)) is not None:
+                    prompt, params, read = submit(request)
+                    self._engine.add_request(request.id, {"prompt_token_ids": list(prompt)}, params)
+                    reading[request.id] = read
+                if not reading:
+                    return
+                finished = [output for output in self._engine.step() if output.finished]
+                if finished:
+                    yield [(output.request_id, reading.pop(output.request_id)(output)) for output in finished]
+        finally:
+            if reading:
+                self._engine.abort_request(list(reading))
+
+
+def _prepare_environment(runtime: Mapping[str, Any]) -> None:
+    """What vLLM reads from the environment, set before it is imported; the user's own settings stand."""
+    defaults = {
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+        "VLLM_ALLOW_LONG_MAX_MODEL_LEN": "1",
+        "VLLM_NO_USAGE_STATS": "1",
+        "DO_NOT_TRACK": "1",
+        "VLLM_LOGGING_LEVEL": "WARNING",
+        "VLLM_CPU_KVCACHE_SPACE": str(runtime.get("cpu_cache_gib", 1)),
+    }
+    if shutil.which("g++") is None:
+        log.warning("no g++ on this machine: vLLM runs without compiled kernels (TORCHDYNAMO_DISABLE=1)")
+        defaults["TORCHDYNAMO_DISABLE"] = "1"
+    for name, value in defaults.items():
+        os.environ.setdefault(name, value)
+
+
+def _gpu_share(runtime: Mapping[str, Any]) -> float:
+    return float(runtime.get("gpu_memory_utilization", 0.85))
