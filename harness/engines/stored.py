@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from harness.canonical import Json, canonical, digest
 from harness.engines.protocol import (
@@ -65,20 +65,22 @@ class StoredEngine:
 
     def generate(self, requests: Sequence[GenerateRequest]) -> Iterator[Lot[Generation]]:
         """Stored answers at once, in one lot; then the engine's, each lot on disk before it is handed on."""
-        for lot in self._answered(requests, self._generate_key, self._engine.generate, _generation):
-            yield lot
+        yield from self._answered(requests, self._generate_key, self._engine.generate, _generation)
 
     def loglikelihood(self, requests: Sequence[LoglikelihoodRequest]) -> Iterator[Lot[Loglikelihood]]:
         """As `generate`."""
-        for lot in self._answered(requests, self._loglikelihood_key, self._engine.loglikelihood, _loglikelihood):
-            yield lot
+        yield from self._answered(requests, self._loglikelihood_key, self._engine.loglikelihood, _loglikelihood)
 
     def close(self) -> None:
         """Sync and close the file; the engine goes on."""
-        os.fsync(self._file)
-        os.close(self._file)
+        try:
+            os.fsync(self._file)
+        except OSError as error:
+            raise self._failure(error) from error
+        finally:
+            os.close(self._file)
 
-    def __enter__(self) -> StoredEngine:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -124,12 +126,15 @@ class StoredEngine:
                 os.fsync(self._file)
                 self._synced = time.monotonic()
         except OSError as error:
-            raise Failure(
-                f"cannot store responses in {self._path}: {error.strerror}",
-                "make room and run the same command again: what is stored is kept",
-            ) from error
+            raise self._failure(error) from error
         self._answers.update(values)
         self.tokens_generated += sum(len(value.get("token_ids", ())) for value in values.values())
+
+    def _failure(self, error: OSError) -> Failure:
+        return Failure(
+            f"cannot store responses in {self._path}: {error.strerror}",
+            "make room and run the same command again: what is stored is kept",
+        )
 
     def _generate_key(self, request: GenerateRequest) -> str:
         asked = {"kind": "generate", "prompt": request.prompt_ids, "sampling": asdict(request.sampling)}

@@ -67,7 +67,7 @@ def context_length(model_dir: Path, wanted: int | None) -> int:
         raise UserError(
             f"engine.max_length is {wanted} and the model has {allowed} positions", "lower engine.max_length"
         )
-    return int(wanted or allowed)
+    return int(wanted if wanted is not None else allowed or 0)
 
 
 def fit_prompt(request: GenerateRequest, max_length: int) -> tuple[tuple[int, ...], int]:

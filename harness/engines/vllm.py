@@ -39,7 +39,7 @@ class VllmEngine:
         if find_spec("vllm") is None:
             raise UserError(
                 "the vllm engine is not installed",
-                "pip install 'instruct-harness[vllm]', on a machine without a GPU `make install`; or --set engine.name=hf",
+                "pip install 'instruct-harness[vllm]', without a GPU `make install`; or --set engine.name=hf",
             )
         _prepare_environment(runtime)
         from vllm import EngineArgs, LLMEngine
@@ -167,6 +167,8 @@ def _prepare_environment(runtime: Mapping[str, Any]) -> None:
         "VLLM_NO_USAGE_STATS": "1",
         "DO_NOT_TRACK": "1",
         "VLLM_LOGGING_LEVEL": "WARNING",
+        # Workers that share a machine would otherwise all be bound to its first cores.
+        "VLLM_CPU_OMP_THREADS_BIND": "nobind",
         "VLLM_CPU_KVCACHE_SPACE": str(runtime.get("cpu_cache_gib", 1)),
     }
     if shutil.which("g++") is None:
