@@ -1,0 +1,179 @@
+"""The `prepare` job: the model every arm starts from, made on the spot or linked from the hub or a folder."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from harness.api import DataSource
+from harness.canonical import Json
+from harness.data.mixtures import materialise
+from harness.data.templates import resolve
+from harness.data.tokenizer import train_tokenizer
+from harness.errors import Failure, UserError
+from harness.jobs import Context, InitModel, ModelSettings, PrepareModel
+from harness.modelfolder import weight_files
+from harness.train.process import failures_named, isolated
+
+DEFAULT_TEMPLATE = "tulu"
+"""Chat template of a model made on the spot, where the recipe names none."""
+
+_WANTED = ("*.safetensors", "*.json", "*.model", "*.txt", "*.jinja")
+_REMEDY = "--set model.chat_template=tulu"
+
+
+def prepare_model(declared: PrepareModel, data: Mapping[str, DataSource], context: Context) -> Json:
+    """Leave a model with tokenizer, chat template and generation settings in `context.folder/model`.
+
+    Raises UserError for models that cannot be found, are pickled or have no chat template.
+    """
+    target = context.folder / "model"
+    target.mkdir(parents=True, exist_ok=True)
+    with isolated(context.runtime.get("threads")), failures_named("preparing the model", context.folder):
+        if declared.model.init is not None:
+            network, tokenizer = _make(declared.model.init, declared, data, context)
+            network.save_pretrained(target)
+            parameters = network.num_parameters()
+        else:
+            tokenizer = _link(declared.model, target)
+            parameters = _parameters(target)
+        tokenizer.save_pretrained(target)
+    template = tokenizer.chat_template
+    return {
+        "result": {
+            "parameters": parameters,
+            "vocabulary": len(tokenizer),
+            "template_digest": hashlib.sha256(template.encode()).hexdigest(),
+        },
+        "measured": {},
+    }
+
+
+# --- init ----------------------------------------------------------------------------------------------------------
+
+
+def _make(init: InitModel, declared: PrepareModel, data: Mapping[str, DataSource], context: Context) -> tuple[Any, Any]:
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    template = resolve(declared.model.chat_template or DEFAULT_TEMPLATE)
+    tokenizer = train_tokenizer(_texts(init, declared, data, context), init.vocab_size, template)
+    special = {name: getattr(tokenizer, name) for name in ("pad_token_id", "bos_token_id", "eos_token_id")}
+    try:
+        config = AutoConfig.for_model(init.architecture, **{**init.config, **special, "vocab_size": len(tokenizer)})
+        torch.manual_seed(declared.seed)
+        network = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"no {init.architecture!r} model can be made from this configuration: {_first_line(error)}",
+            "correct model.init.architecture or model.init.config",
+        ) from error
+    return network, tokenizer
+
+
+def _texts(init: InitModel, declared: PrepareModel, data: Mapping[str, DataSource], context: Context) -> Iterator[str]:
+    """Contents of the conversations that train the tokenizer, taken from the datasets in turn."""
+    streams = [iter(materialise(item, data, context.runtime)) for item in declared.data]
+    left = init.tokenizer_examples
+    while streams and left:
+        for stream in tuple(streams):
+            example = next(stream, None)
+            if example is None:
+                streams.remove(stream)
+            elif left:
+                left -= 1
+                yield from (message.content for message in example.messages)
+
+
+# --- hub and folders -----------------------------------------------------------------------------------------------
+
+
+def _link(model: ModelSettings, target: Path) -> Any:
+    """Link the files of a model that exists already; its tokenizer, with the chat template that was chosen."""
+    from transformers import AutoTokenizer
+
+    assert model.id is not None
+    folder = Path(model.id) if Path(model.id).is_dir() else _snapshot(model)
+    weight_files(folder)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=model.trust_remote_code)
+    except (ValueError, OSError) as error:
+        raise UserError(
+            f"the tokenizer of {model.id} cannot be read: {_first_line(error)}", _code_remedy(error)
+        ) from error
+    if model.chat_template is not None:
+        tokenizer.chat_template = resolve(model.chat_template)
+    if not isinstance(tokenizer.chat_template, str):
+        problem = "several chat templates" if tokenizer.chat_template else "no chat template"
+        raise UserError(f"the model {model.id} has {problem}", f"name one: {_REMEDY}")
+    for path in sorted(folder.iterdir()):
+        linked = target / path.name
+        if path.is_file() and _belongs(path, trusted=model.trust_remote_code) and not linked.exists():
+            linked.symlink_to(path.resolve())
+    return tokenizer
+
+
+def _belongs(path: Path, *, trusted: bool) -> bool:
+    """Weights and settings; the tokenizer is written afresh, so none of its files may be a link to the original."""
+    if path.suffix == ".py":
+        return trusted
+    return path.suffix == ".safetensors" or path.name in {
+        "config.json",
+        "generation_config.json",
+        "model.safetensors.index.json",
+    }
+
+
+def _snapshot(model: ModelSettings) -> Path:
+    """The files of a hub model, downloaded or from the cache; hub errors become one line."""
+    from huggingface_hub import HfApi, errors, snapshot_download
+
+    assert model.id is not None
+    name = model.id if model.revision is None else f"{model.id} at {model.revision}"
+    wanted = [*_WANTED, "*.py"] if model.trust_remote_code else list(_WANTED)
+    try:
+        return Path(snapshot_download(model.id, revision=model.revision, allow_patterns=wanted))
+    except errors.GatedRepoError as error:
+        raise UserError(f"the model {name} is gated", "accept its licence on the hub, then set HF_TOKEN") from error
+    except errors.RevisionNotFoundError as error:
+        raise UserError(f"the model {model.id} has no revision {model.revision}", "correct model.revision") from error
+    except (errors.RepositoryNotFoundError, errors.HFValidationError) as error:
+        raise UserError(
+            f"there is no model {name} on the hub, and no folder of that name",
+            "correct model.id, or set HF_TOKEN for a private model",
+        ) from error
+    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled) as error:
+        raise Failure(
+            f"the hub cannot be reached, and the model {name} is not in the local cache",
+            "connect, or name a local folder as model.id",
+        ) from error
+    except errors.HfHubHTTPError as error:
+        raise Failure(f"the hub refused {name}: {_first_line(error)}", "try again later") from error
+
+
+def _parameters(folder: Path) -> int:
+    """Numbers in the weights, read from the files' headers."""
+    from safetensors import safe_open
+
+    total = 0
+    for path in weight_files(folder):
+        with safe_open(path, framework="pt") as file:
+            for name in file.keys():  # noqa: SIM118 -- not a mapping
+                size = 1
+                for extent in file.get_slice(name).get_shape():
+                    size *= extent
+                total += size
+    return total
+
+
+def _code_remedy(error: Exception) -> str:
+    if "trust_remote_code" in str(error):
+        return "if you trust the model's own code, --set model.trust_remote_code=true"
+    return "use a model that ships its tokenizer, or name another"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

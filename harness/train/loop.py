@@ -1,0 +1,225 @@
+"""The training loop: a thin subclass of transformers' Trainer, which brings optimiser, schedule, resume and ZeRO."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import time
+import types
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+
+from harness.errors import Failure
+from harness.jobs import TrainSettings
+from harness.train import checkpoints
+from harness.train.batches import MicroBatches, Steps
+from harness.train.loss import Objective
+from harness.train.packed import PackedBatch
+
+METRICS = "metrics.jsonl"
+CHECKPOINTS = "checkpoints"
+
+_SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
+
+
+@dataclass(frozen=True)
+class Watch:
+    """When to write a checkpoint, and whom to tell of a step."""
+
+    seconds: float = 60.0
+    steps: int | None = None
+    on_step: Callable[[int, float, float], None] = lambda _step, _loss, _rate: None
+    """Called with the steps done, the last loss and the tokens per second."""
+    keep: Callable[[int], None] = lambda _step: None
+    """Called after every step, to save models that are to be kept."""
+
+
+def arguments(settings: TrainSettings, steps: Steps, folder: Path, seed: int) -> TrainingArguments:
+    """The settings in transformers' words."""
+    warmup = min(math.ceil(settings.warmup * len(steps)), len(steps) - 1)
+    return TrainingArguments(
+        output_dir=str(folder / CHECKPOINTS / "writing"),
+        max_steps=len(steps),
+        per_device_train_batch_size=1,
+        gradient_accumulation_steps=steps.accumulation,
+        learning_rate=settings.lr,
+        lr_scheduler_type=_SCHEDULES[settings.schedule],
+        warmup_steps=warmup,
+        weight_decay=settings.weight_decay,
+        adam_beta1=settings.betas[0],
+        adam_beta2=settings.betas[1],
+        adam_epsilon=settings.eps,
+        max_grad_norm=settings.clip,
+        optim="adamw_torch_fused",
+        bf16=settings.dtype == "bfloat16",
+        use_cpu=not torch.cuda.is_available(),
+        seed=seed,
+        data_seed=seed,
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        save_strategy="no",
+        report_to=[],
+        disable_tqdm=True,
+        log_level="error",
+        remove_unused_columns=False,
+        dataloader_pin_memory=False,
+    )
+
+
+class StageTrainer(Trainer):  # type: ignore[misc]
+    """Minimises an `Objective` over prepared micro-batches; writes `metrics.jsonl` and sealed checkpoints."""
+
+    def __init__(
+        self,
+        network: Any,
+        args: TrainingArguments,
+        *,
+        data: MicroBatches,
+        objective: Objective,
+        folder: Path,
+        watch: Watch,
+    ) -> None:
+        super().__init__(model=network, args=args, train_dataset=data)
+        self.remove_callback(PrinterCallback)
+        self.add_callback(_Watcher(self, watch))
+        # The loss arrives divided by what the whole step is worth; nothing is left to scale.
+        self.loss_is_scaled_for_ga = True
+        self._objective = objective
+        self._folder = folder
+        self._metrics = folder / METRICS
+        self._watch = watch
+        self._tokens_in_step = 0
+        self._started = time.monotonic()
+        self._seconds_before = 0.0
+        self.tokens = 0
+
+    @property
+    def seconds(self) -> float:
+        """Training time, that of earlier attempts up to their last checkpoint included."""
+        return self._seconds_before + time.monotonic() - self._started
+
+    @property
+    def rate(self) -> float:
+        """Tokens per second of training, padding not counted."""
+        return self.tokens / max(self.seconds, 1e-9)
+
+    def run(self) -> None:
+        """Train to the end, from the newest complete checkpoint if there is one."""
+        home = self._folder / CHECKPOINTS
+        shutil.rmtree(home / "writing", ignore_errors=True)
+        found = checkpoints.newest(home)
+        self._restore_metrics(found)
+        self._started = time.monotonic()
+        network = self.model
+        network.forward = types.MethodType(self._forward, network)
+        try:
+            self.train(resume_from_checkpoint=str(found.folder) if found else None)
+        finally:
+            del network.forward
+
+    def _forward(self, network: Any, batch: PackedBatch, denominator: float) -> torch.Tensor:
+        # Everything that reads parameters happens inside the model's forward, where sharded ones are gathered.
+        return self._objective(network, batch, denominator, ranks=self.accelerator.num_processes)
+
+    def _restore_metrics(self, found: checkpoints.Checkpoint | None) -> None:
+        """Take the metrics file back to where the checkpoint left it."""
+        if found is None:
+            self._metrics.write_text("")
+            return
+        shutil.copyfile(found.folder / METRICS, self._metrics)
+        self._seconds_before = found.seconds
+        lines = self._metrics.read_text().splitlines()
+        self.tokens = json.loads(lines[-1])["tokens"] if lines else 0
+
+    # --- what is computed -----------------------------------------------------------------------------------------
+
+    def get_train_dataloader(self) -> torch.utils.data.DataLoader[PackedBatch]:
+        """Micro-batches one by one, in order; its own generator keeps it from drawing on the model's randomness."""
+        return torch.utils.data.DataLoader(
+            self.train_dataset, batch_size=1, collate_fn=_only, generator=torch.Generator().manual_seed(self.args.seed)
+        )
+
+    def _get_num_items_in_batch(self, batch_samples: list[PackedBatch], device: torch.device) -> torch.Tensor:
+        """What a whole optimiser step's weighted sum is divided by: over its micro-batches and all ranks."""
+        self._tokens_in_step = sum(batch.tokens for batch in batch_samples)
+        total = torch.tensor(math.fsum(batch.denominator for batch in batch_samples), dtype=torch.float64)
+        if self.args.world_size > 1:
+            total = self.accelerator.gather(total.to(device)).sum()
+        return total
+
+    def _prepare_inputs(self, inputs: PackedBatch) -> PackedBatch:
+        return inputs.to(self.args.device)
+
+    def compute_loss(
+        self,
+        model: Any,
+        inputs: PackedBatch,
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """This micro-batch's part of the step's loss."""
+        assert num_items_in_batch is not None
+        assert not return_outputs
+        loss: torch.Tensor = model(inputs, float(num_items_in_batch) or 1.0)
+        return loss
+
+    def floating_point_ops(self, inputs: PackedBatch) -> int:  # noqa: ARG002 -- the Trainer's signature
+        """Not counted."""
+        return 0
+
+    # --- what is written down -------------------------------------------------------------------------------------
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:  # noqa: ARG002 -- as above
+        """One line of `metrics.jsonl` per optimiser step."""
+        if "grad_norm" not in logs:
+            return
+        step, loss = self.state.global_step, logs["loss"]
+        if not math.isfinite(loss):
+            raise Failure(f"the loss is {loss} at step {step}", "lower train.lr, or look at the data of that step")
+        self.tokens += self._tokens_in_step
+        line = {
+            "step": step,
+            "loss": loss,
+            "lr": logs["learning_rate"],
+            "grad_norm": logs["grad_norm"],
+            "tokens": self.tokens,
+        }
+        with self._metrics.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+        self._watch.on_step(step, loss, self.rate)
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        super()._save_checkpoint(model, trial)
+        home = self._folder / CHECKPOINTS
+        written = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+        shutil.copyfile(self._metrics, written / METRICS)
+        checkpoints.seal(written, home, step=self.state.global_step, seconds=self.seconds)
+
+
+class _Watcher(TrainerCallback):  # type: ignore[misc]
+    """Asks for a checkpoint when one is due; the last step needs none, for the finished model follows it."""
+
+    def __init__(self, trainer: StageTrainer, watch: Watch) -> None:
+        self._trainer, self._watch = trainer, watch
+        self._last = time.monotonic()
+
+    def on_step_end(self, _args: Any, state: Any, control: Any, **_: Any) -> Any:
+        self._watch.keep(state.global_step)
+        due = time.monotonic() - self._last >= self._watch.seconds
+        due = due or (self._watch.steps is not None and state.global_step % self._watch.steps == 0)
+        control.should_save = due and state.global_step < state.max_steps
+        return control
+
+    def on_save(self, _args: Any, _state: Any, control: Any, **_: Any) -> Any:
+        self._last = time.monotonic()
+        return control
+
+
+def _only(rows: list[PackedBatch]) -> PackedBatch:
+    return rows[0]
