@@ -236,3 +236,9 @@ class Context:
     runtime: Mapping[str, Any]
     """`threads`, `micro_tokens`, `checkpoint_seconds`, `data_root`, `cache`: how, never what."""
     progress: Callable[[Progress], None]
+
+    @property
+    def data_root(self) -> Path | None:
+        """The local mirror of datasets on this machine."""
+        found = self.runtime.get("data_root")
+        return Path(found) if found else None
