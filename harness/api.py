@@ -188,8 +188,11 @@ class Hub:
     """Files of a hub dataset at a pinned revision; found in the local mirror first (`HARNESS_DATA_ROOT/<id>/`)."""
 
     id: str
-    files: tuple[str, ...]
+    files: tuple[str, ...] = ()
+    """Paths in the repository; none means its training files, `train*` in a format that can be read."""
     revision: str = "main"
+    mirror: tuple[str, ...] = ()
+    """What the mirror calls the same rows, where that differs from `files`."""
 
 
 @dataclass(frozen=True)
