@@ -1,0 +1,144 @@
+"""From a row of a file to a conversation: which columns hold it, and whether its turns make sense."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+from harness.api import AlpacaColumns, ChatColumns, Columns, Example, Message, PairColumns
+from harness.data.formats import Row
+from harness.errors import UserError
+
+CHAT = ("messages", "conversations")
+PAIRS = (
+    ("prompt", "completion"),
+    ("prompt", "response"),
+    ("instruction", "output"),
+    ("instruction", "response"),
+    ("question", "answer"),
+    ("input", "output"),
+)
+ROLES: Mapping[str, Literal["system", "user", "assistant"]] = {
+    "system": "system",
+    "user": "user",
+    "human": "user",
+    "assistant": "assistant",
+    "gpt": "assistant",
+}
+"""Both spellings of a turn's speaker; the second is that of the older `from` and `value`."""
+
+
+def needed(columns: Columns) -> tuple[str, ...]:
+    """The columns that every row must have."""
+    match columns:
+        case ChatColumns(messages):
+            return (messages,)
+        case PairColumns(prompt, completion, system):
+            return (prompt, completion, *((system,) if system else ()))
+        case AlpacaColumns(instruction, input_, output):
+            return (instruction, input_, output)
+
+
+def recognise(found: Sequence[str], where: str) -> Columns:
+    """The usual columns among those found. Raises UserError where none, or several of the usual forms, are there."""
+    have = set(found)
+    forms: list[Columns] = [ChatColumns(name) for name in CHAT if name in have]
+    if {"instruction", "input", "output"} <= have:
+        forms.append(AlpacaColumns())
+    else:
+        system = "system" if "system" in have else None
+        forms += [PairColumns(a, b, system) for a, b in PAIRS if {a, b} <= have]
+    if len(forms) == 1:
+        return forms[0]
+    problem = "several forms of conversation fit" if forms else "no usual form of conversation fits"
+    raise UserError(
+        f"{where}: {problem} the columns {', '.join(found) or '(none)'}",
+        "use messages or conversations; instruction, input, output; or a pair such as prompt, completion, "
+        "or name them with `columns:` in the recipe or in a data_source plug-in",
+    )
+
+
+def examples(rows: Iterable[Row], columns: Columns) -> list[Example]:
+    """The rows as conversations.
+
+    Ids are the rows' own `id` column where every row has one and no two are equal, else the row's index, from 0.
+    Raises UserError naming the row for missing columns, cells that are not text, and turns that do not alternate.
+    """
+    rows = list(rows)
+    own = [row.values.get("id") for row in rows]
+    unique = all(isinstance(id_, str | int) and not isinstance(id_, bool) for id_ in own)
+    unique = unique and len({str(id_) for id_ in own}) == len(own)
+    ids = [str(id_) for id_ in own] if unique else [str(index) for index in range(len(rows))]
+    return [Example(id_, conversation(row, columns)) for id_, row in zip(ids, rows, strict=True)]
+
+
+def conversation(row: Row, columns: Columns) -> tuple[Message, ...]:
+    """One row's turns. Raises UserError naming the row."""
+    missing = [name for name in needed(columns) if name not in row.values]
+    if missing:
+        raise UserError(
+            f"{row.where}: no column {', '.join(missing)}; there are {', '.join(row.values) or 'none'}",
+            f"the rows need {', '.join(needed(columns))}",
+        )
+    match columns:
+        case ChatColumns(messages):
+            turns = _turns(row, messages)
+        case PairColumns(prompt, completion, system):
+            # An empty cell means that the row has no system prompt, not that it has an empty one.
+            head = [Message("system", _text(row, system))] if system and row.values[system] else []
+            turns = (*head, Message("user", _text(row, prompt)), Message("assistant", _text(row, completion)))
+        case AlpacaColumns(instruction, input_, output):
+            context = _text(row, input_)
+            prompt = _text(row, instruction) + (f"\n\n{context}" if context else "")
+            turns = (Message("user", prompt), Message("assistant", _text(row, output)))
+    check(turns, row.where)
+    return turns
+
+
+def check(turns: Sequence[Message], where: str) -> None:
+    """A system turn first if at all, then user and assistant in turn, with at least one assistant turn.
+
+    Raises UserError naming the turn.
+    """
+    start = 1 if turns and turns[0].role == "system" else 0
+    for number, turn in enumerate(turns[start:]):
+        wanted = ("user", "assistant")[number % 2]
+        if turn.role != wanted:
+            raise UserError(
+                f"{where}: turn {start + number + 1} is the {turn.role}'s where the {wanted}'s is due",
+                "a conversation is an optional system turn, then user and assistant in turn",
+            )
+    if not any(turn.role == "assistant" for turn in turns):
+        raise UserError(f"{where}: no assistant turn to learn from", "leave such rows out")
+
+
+def _turns(row: Row, column: str) -> tuple[Message, ...]:
+    cell = row.values[column]
+    if not isinstance(cell, list):
+        raise UserError(f"{row.where}: the column {column} holds {_kind(cell)}, not a list of turns", _TURN)
+    return tuple(_turn(turn, f"{row.where}, turn {number}") for number, turn in enumerate(cell, 1))
+
+
+_TURN = 'a turn is {"role": ..., "content": ...} or {"from": ..., "value": ...}'
+
+
+def _turn(turn: Any, where: str) -> Message:
+    if not isinstance(turn, Mapping):
+        raise UserError(f"{where}: {_kind(turn)} is not a turn", _TURN)
+    role, content = (turn.get("role"), turn.get("content")) if "role" in turn else (turn.get("from"), turn.get("value"))
+    if not isinstance(role, str) or role not in ROLES:
+        raise UserError(f"{where}: unknown role {role!r}", f"the roles are {', '.join(ROLES)}")
+    if not isinstance(content, str):
+        raise UserError(f"{where}: the content is {_kind(content)}, not text", _TURN)
+    return Message(ROLES[role], content)
+
+
+def _text(row: Row, column: str) -> str:
+    cell = row.values[column]
+    if not isinstance(cell, str):
+        raise UserError(f"{row.where}: the column {column} holds {_kind(cell)}, not text", "make it text")
+    return cell
+
+
+def _kind(value: Any) -> str:
+    return "nothing" if value is None else f"a {type(value).__name__}"
