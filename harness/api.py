@@ -69,7 +69,9 @@ hookimpl = pluggy.HookimplMarker("harness")
 class Options(pydantic.BaseModel):
     """Base of a plug-in's options: frozen, unknown names refused. Set by `--set NAME.option=value` or in the recipe."""
 
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = pydantic.ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, use_attribute_docstrings=True
+    )
 
 
 def _to_fraction(value: object) -> Fraction:

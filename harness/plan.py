@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from harness.arms import ArmSpec, BoundArm
 from harness.canonical import Json, digest
+from harness.data.resolve import Dataset
 from harness.jobs import Job
 from harness.recipe import Recipe
 
@@ -56,6 +57,8 @@ class Plan:
     """Everything a run will do, and nothing of how."""
 
     recipe: Recipe
+    data: Mapping[str, Dataset]
+    """The recipe's datasets by name."""
     arms: tuple[ArmPlan, ...]
     jobs: Mapping[str, Job]
     """Key to job, parents before children."""

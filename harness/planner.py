@@ -60,6 +60,7 @@ def build(recipe: Recipe, arms: Sequence[ArmSpec], places: Places) -> Plan:
     by_id = {arm.id: arm for arm in planned}
     return Plan(
         recipe,
+        builder.data,
         tuple(replace(arm, differs=_differences(arm, by_id.get(arm.baseline or ""))) for arm in planned),
         builder.jobs,
     )

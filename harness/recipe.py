@@ -162,6 +162,18 @@ class Setting:
             raise UserError(f"--set {text}: the value is no YAML", "quote it") from None
         return cls(arm if colon else None, tuple(path.split(".")), parsed, f"{path}={value.strip()}")
 
+    @classmethod
+    def seeds(cls, text: str) -> Setting:
+        """`--seeds 3` is the seeds 0, 1 and 2; `--seeds 4,7` is those two."""
+        try:
+            numbers = [int(part) for part in text.split(",")]
+        except ValueError:
+            raise UserError(
+                f"--seeds {text}: a number of seeds or a list of them is wanted", "write --seeds 3"
+            ) from None
+        chosen = numbers if "," in text else list(range(numbers[0]))
+        return cls(None, ("seeds",), chosen, f"seeds={chosen}")
+
 
 def load(recipe: str | None, settings: Sequence[Setting] = ()) -> Recipe:
     """The recipe of a file or of an embedded name (None: the playground), with the run-wide settings applied."""

@@ -1,1 +1,39 @@
-"""The command line: parsing and printing, nothing else."""
+"""The command line: parsing and printing, nothing else. Commands import what they need when they run."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from harness.errors import HarnessError
+
+INTERRUPTED = 130
+
+
+def main() -> None:
+    """Run the command line; every error is one line on standard error unless `--debug` asks for more."""
+    arguments = sys.argv[1:]
+    debug = "--debug" in arguments
+    arguments = [argument for argument in arguments if argument != "--debug"]
+    from harness.cli.app import app
+
+    try:
+        app(arguments, prog_name="harness")
+    except HarnessError as error:
+        if debug:
+            raise
+        typer.echo(f"harness: {' '.join(str(error).split())}", err=True)
+        _leave(error.exit_code)
+    except KeyboardInterrupt:
+        typer.echo("harness: stopped; what is finished is kept, and the same command goes on from here", err=True)
+        _leave(INTERRUPTED)
+    except BrokenPipeError:  # the reader of our output went away, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _leave(1)
+
+
+def _leave(code: int) -> None:
+    sys.stdout.flush()
+    sys.exit(code)

@@ -1,0 +1,177 @@
+"""The commands and their options."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.cli import board, data
+from harness.cli import store as store_commands
+from harness.cli.options import (
+    DEFAULT_STORE,
+    BaselineOption,
+    DataRootOption,
+    FactorialOption,
+    OutOption,
+    PluginsOption,
+    RecipeArgument,
+    SeedsOption,
+    SetOption,
+    StoreOption,
+)
+
+if TYPE_CHECKING:
+    from harness.data.resolve import Places
+    from harness.plan import Plan
+
+app = typer.Typer(
+    help="Compare instruction-tuning methods fairly: methods are plug-ins, results a leaderboard that can be checked.",
+    epilog="harness --debug COMMAND ... shows where an error comes from.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _places(store: Path, data_root: Path | None) -> Places:
+    from harness.data.resolve import Places
+
+    return Places(data_root, store / "cache")
+
+
+def _plan(
+    recipe: str | None,
+    plugins: list[str] | None,
+    settings: list[str] | None,
+    *,
+    factorial: bool,
+    baseline: bool,
+    seeds: str | None,
+    places: Places,
+) -> Plan:
+    from harness.planner import build, choose_arms
+    from harness.recipe import Setting, load
+
+    parsed = [Setting.parse(text) for text in settings or []]
+    if seeds is not None:
+        parsed.append(Setting.seeds(seeds))
+    resolved = load(recipe, parsed)
+    arms = choose_arms(resolved, plugins or [], parsed, baseline=baseline, factorial=factorial)
+    return build(resolved, arms, places)
+
+
+@app.command()
+def run(
+    recipe: RecipeArgument = None,
+    plugins: PluginsOption = None,
+    settings: SetOption = None,
+    *,
+    factorial: FactorialOption = False,
+    baseline: BaselineOption = True,
+    seeds: SeedsOption = None,
+    store: StoreOption = DEFAULT_STORE,
+    out: OutOption = None,
+    data_root: DataRootOption = None,
+    accept_source: Annotated[
+        bool, typer.Option("--accept-source", help="Use results whose plug-in changed since. Not publishable.")
+    ] = False,
+) -> None:
+    """Train, evaluate and compare; run it again to go on, or to see the result again."""
+    from harness.cli.progress import reporting
+    from harness.cli.show import LEADERBOARD, open_run_folder, show_plan, show_result, write_result
+    from harness.run import check_sources, execute, interruptible, missing
+    from harness.store import Store
+
+    places, kept = _places(store, data_root), Store(store)
+    plan = _plan(recipe, plugins, settings, factorial=factorial, baseline=baseline, seeds=seeds, places=places)
+    folder = out or Path("runs") / f"{plan.recipe.name}-{plan.digest[:8]}"
+    if not accept_source:
+        check_sources(plan, kept)
+    todo = missing(plan, kept)
+    show_plan(plan, kept, brief=True)
+    open_run_folder(plan, folder)
+    if todo:
+        with interruptible(), reporting(plan, len(todo)) as reporter:
+            execute(plan, kept, places, reporter, logs=folder / "logs")
+    if todo or accept_source or not (folder / LEADERBOARD).is_file():
+        command = shlex.join(["harness", *sys.argv[1:]])
+        write_result(plan, kept, folder, command=command, accepted_source=accept_source)
+    show_result(folder)
+
+
+@app.command()
+def plan(
+    recipe: RecipeArgument = None,
+    plugins: PluginsOption = None,
+    settings: SetOption = None,
+    *,
+    factorial: FactorialOption = False,
+    baseline: BaselineOption = True,
+    seeds: SeedsOption = None,
+    store: StoreOption = DEFAULT_STORE,
+    data_root: DataRootOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the whole plan as JSON.")] = False,
+) -> None:
+    """Show what a run would do: stages, keys, what is cached, how each arm differs from the baseline."""
+    from harness.cli.show import show_plan
+    from harness.store import Store
+
+    planned = _plan(
+        recipe,
+        plugins,
+        settings,
+        factorial=factorial,
+        baseline=baseline,
+        seeds=seeds,
+        places=_places(store, data_root),
+    )
+    if as_json:
+        import json
+
+        typer.echo(json.dumps(planned.to_json(), indent=1, ensure_ascii=False))
+    else:
+        show_plan(planned, Store(store), brief=False)
+
+
+@app.command()
+def status(
+    folder: Annotated[
+        Path, typer.Argument(metavar="[DIR]", help="A run folder, or the folder that holds them.")
+    ] = Path("runs"),
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Show how far the runs are: finished, unfinished and missing jobs."""
+    from harness.cli.show import show_status
+    from harness.store import Store
+
+    show_status(folder, Store(store))
+
+
+@app.command()
+def plugins(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One plug-in, with its options.")] = None,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List the installed plug-ins: version, distribution, hooks, options, paper."""
+    from harness.cli.show import show_plugins
+
+    show_plugins(name, as_json=as_json)
+
+
+@app.command()
+def doctor() -> None:
+    """Say what this machine can run, and the command that mends what is missing."""
+    from harness.cli.doctor import show_doctor
+
+    show_doctor()
+
+
+app.add_typer(data.app, name="data", help="Look at datasets: what there is, and what of it will be scored.")
+app.add_typer(store_commands.app, name="store", help="Look at finished jobs, and clear them away.")
+app.add_typer(board.app, name="board", help="Look at leaderboards, check them and publish rows.")

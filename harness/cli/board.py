@@ -1,0 +1,132 @@
+"""`harness board`: show, publish and check leaderboards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.errors import Failure, UserError
+
+if TYPE_CHECKING:
+    from harness.board.rows import Row
+
+app = typer.Typer(help="Show, publish and check leaderboards.", no_args_is_help=True)
+
+LEADERBOARDS = Path("leaderboards")
+RunFolder = Annotated[Path, typer.Argument(help="The output folder of a run.", show_default=False)]
+Leaderboards = Annotated[Path, typer.Option("--to", help="The published leaderboard's folder.")]
+
+
+@app.command()
+def show(folder: RunFolder) -> None:
+    """Print a run's leaderboard, or the published ones."""
+    from rich.console import Console
+
+    from harness.board.ledger import read_published
+    from harness.board.publish import read_board
+    from harness.board.table import print_board
+
+    console = Console()
+    boards = read_published(folder).boards if _is_published(folder) else (read_board(folder),)
+    if not boards:
+        console.print("nothing is published yet", style="dim")
+    for board in boards:
+        print_board(board, console)
+
+
+@app.command()
+def add(
+    folder: RunFolder,
+    row: Annotated[str | None, typer.Option(help="Publish this arm alone.", metavar="ARM")] = None,
+    to: Leaderboards = LEADERBOARDS,
+    supersede: Annotated[str | None, typer.Option(help="Id of the published row it replaces; needs --row.")] = None,
+    reason: Annotated[str, typer.Option(help="Why it replaces that row.")] = "",
+) -> None:
+    """Publish a run's rows with their samples. Rows that are published already are left as they are."""
+    from harness.board import ledger
+    from harness.board.check import check_run
+    from harness.board.publish import read_board, read_row, run_samples
+
+    arms = {line.arm: line.row for line in read_board(folder).lines}
+    if row is not None and row not in arms:
+        raise UserError(f"{folder} has no row of {row!r}", f"it has {', '.join(sorted(arms))}")
+    if supersede is not None and row is None:
+        raise UserError("--supersede replaces one row", "name the arm with --row ARM")
+    if findings := check_run(folder):
+        raise Failure(f"{folder} does not agree with itself: {findings[0]}", "run again to write it anew")
+    rows = [read_row(folder, arms[row])] if row else [read_row(folder, row_id) for row_id in arms.values()]
+    published = ledger.published_rows(to)
+    fresh = rows if row else [one for one in rows if one.id not in published]
+    if not fresh:
+        raise UserError(f"all {len(rows)} rows of {folder} are already published in {to}", "there is nothing to add")
+    for one in fresh:
+        ledger.refuse_unpublishable(one)
+    for one in fresh:
+        samples = {
+            (name, part.seed): run_samples(folder, one, name, part.seed)
+            for name, task in one.result.tasks.items()
+            for part in task.seeds
+        }
+        ledger.add(one, samples, to, supersedes=supersede, reason=reason)
+        typer.echo(f"published {one.result.arm} as {one.id[:12]} in {to}")
+        _say_baseline(one, to)
+
+
+@app.command()
+def retract(
+    row_id: Annotated[str, typer.Argument(help="The whole id of a published row.", show_default=False)],
+    reason: Annotated[str, typer.Option(help="Why; it stays in the ledger.", show_default=False)],
+    to: Leaderboards = LEADERBOARDS,
+) -> None:
+    """Take a row off the published leaderboard; its entry and its files stay."""
+    from harness.board import ledger
+
+    ledger.retract(row_id, to, reason)
+    typer.echo(f"retracted {row_id[:12]} from {to}")
+
+
+@app.command()
+def check(
+    folder: Annotated[Path, typer.Argument(help="A run's output folder, or the published one.")] = LEADERBOARDS,
+) -> None:
+    """Compute every number again from the samples, and compare every hash. Exit code 1 where something differs."""
+    from harness.board.check import check_leaderboards, check_run
+
+    published = _is_published(folder)
+    findings = check_leaderboards(folder) if published else check_run(folder)
+    for finding in findings:
+        typer.echo(finding, err=True)
+    if findings:
+        count = "1 thing" if len(findings) == 1 else f"{len(findings)} things"
+        raise Failure(f"{count} in {folder} did not hold", "the lines above name them")
+    typer.echo(f"{folder}: every number follows from its samples, and every hash agrees")
+
+
+@app.command()
+def build(
+    folder: Annotated[Path, typer.Argument(help="The published leaderboard's folder.")] = LEADERBOARDS,
+) -> None:
+    """Write the published board.json anew from the ledger, the rows and the samples."""
+    from harness.board.ledger import write_derived
+
+    if not _is_published(folder):
+        raise UserError(f"{folder} holds no ledger.jsonl", "give a folder that `harness board add` wrote")
+    write_derived(folder)
+    typer.echo(f"wrote {folder / 'board.json'}")
+
+
+def _is_published(folder: Path) -> bool:
+    return (folder / "ledger.jsonl").exists()
+
+
+def _say_baseline(row: Row, to: Path) -> None:
+    from harness.board.ledger import published_rows
+
+    baseline = row.measured.baseline
+    arms = {
+        one.result.arm for one in published_rows(to).values() if one.result.recipe_sha256 == row.result.recipe_sha256
+    }
+    if baseline is not None and baseline not in arms:
+        typer.echo(f"its baseline {baseline} is not published, so the board shows no difference: add it too", err=True)

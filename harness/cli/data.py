@@ -1,0 +1,62 @@
+"""`harness data`: which datasets there are, and what of an example will be scored."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="Datasets: which there are, and what of each example is scored.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_sources() -> None:
+    """Datasets that installed plug-ins offer: licence, and where each is found."""
+    from rich.console import Console
+
+    from harness.data.show import listing, offered
+
+    Console().print(listing(offered(), _data_root()))
+
+
+@app.command("show")
+def show(
+    source: Annotated[str, typer.Argument(help="A plug-in's dataset, a file, or org/name[@revision][:file].")],
+    model: Annotated[
+        str | None,
+        typer.Option(help="Hub id or folder whose tokenizer renders; without it, a small one trained on the rows."),
+    ] = None,
+    number: Annotated[int, typer.Option("--number", "-n", min=0, help="Examples to render.")] = 3,
+    template: Annotated[str | None, typer.Option(help="Chat template: a name, a .jinja file or Jinja text.")] = None,
+) -> None:
+    """Print what exists, then examples with each token's part in colour."""
+    from rich.console import Console
+    from rich.text import Text
+
+    from harness.data.chat import Renderer
+    from harness.data.show import coloured, declared, facts, find, legend, tokenizer_for
+    from harness.data.sources import read
+
+    console, data_root = Console(), _data_root()
+    dataset = find(source)
+    declaration = declared(dataset, data_root)
+    examples = read(dataset.name, dataset.source, data_root=data_root)
+    console.print(facts(dataset, declaration, len(examples), data_root))
+    if not number:
+        return
+    tokenizer = tokenizer_for(model, template, examples)
+    renderer = Renderer(tokenizer)
+    marks = console.no_color or not console.is_terminal
+    console.print()
+    console.print(legend(marks=marks))
+    for example in examples[:number]:
+        rendered = renderer.render(example)
+        console.print(Text(f"\nexample {example.id}, {len(rendered.ids)} tokens", style="bold"))
+        console.print(coloured(rendered, tokenizer, marks=marks), soft_wrap=True)
+
+
+def _data_root() -> Path | None:
+    root = os.environ.get("HARNESS_DATA_ROOT")
+    return Path(root) if root else None

@@ -1,0 +1,38 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+RecipeArgument = Annotated[
+    str | None,
+    typer.Argument(metavar="[RECIPE]", help="A recipe file or an embedded name; the playground if left out."),
+]
+PluginsOption = Annotated[
+    list[str] | None,
+    typer.Option("--plugins", "-p", metavar="NAMES", help="An arm: methods joined by commas. Repeat to compare arms."),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", "-s", metavar="KEY=VALUE", help="train.lr=1e-4, dmt.k=1/64, or dmt+im:train.lr=1e-4."),
+]
+FactorialOption = Annotated[bool, typer.Option("--factorial", help="Add every part of each combination as an arm.")]
+BaselineOption = Annotated[bool, typer.Option("--baseline/--no-baseline", help="Add the plain sft arm.")]
+SeedsOption = Annotated[
+    str | None, typer.Option("--seeds", metavar="N|A,B,...", help="How many seeds (0..N-1), or which.")
+]
+StoreOption = Annotated[
+    Path, typer.Option("--store", envvar="HARNESS_STORE", metavar="DIR", help="Where finished jobs are kept.")
+]
+OutOption = Annotated[
+    Path | None, typer.Option("--out", "-o", metavar="DIR", help="Run folder; runs/RECIPE-DIGEST if left out.")
+]
+DataRootOption = Annotated[
+    Path | None,
+    typer.Option("--data-root", envvar="HARNESS_DATA_ROOT", metavar="DIR", help="Local mirror of hub datasets."),
+]
+
+DEFAULT_STORE = Path(".harness")

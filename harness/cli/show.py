@@ -1,0 +1,202 @@
+"""What `run`, `plan`, `status` and `plugins` print."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from harness.canonical import Json
+from harness.errors import UserError
+from harness.plan import ArmPlan, Plan
+from harness.store import SHORT, Store, explained, write_whole
+
+PLAN_FILE = "plan.json"
+LEADERBOARD = "leaderboard.json"
+
+
+# --- plan ----------------------------------------------------------------------------------------------------------
+
+
+def show_plan(plan: Plan, store: Store, *, brief: bool) -> None:
+    """The methods, what each arm does, and how much of it is done; `brief` leaves the stages' keys out."""
+    console = Console()
+    methods = {p.plugin.name: p for arm in plan.arms for p in arm.bound.plugins if p.slots and _is_method(p.slots)}
+    listed = ", ".join(f"{name} {p.plugin.version}" for name, p in sorted(methods.items()))
+    console.print(Text(f"methods: {listed}"))
+    finished = sum(store.has(key) for key in plan.jobs)
+    seeds = ", ".join(map(str, plan.recipe.seeds))
+    console.print(
+        Text(f"recipe: {plan.recipe.name}, {_seeds_word(plan)} {seeds}, {len(plan.jobs)} jobs, {finished} in the store")
+    )
+    if brief:
+        return
+    for arm in plan.arms:
+        console.print()
+        _show_arm(console, plan, arm, store)
+
+
+def _is_method(slots: tuple[str, ...]) -> bool:
+    return bool({"loss_fn", "strategy", "merger"} & set(slots))
+
+
+def _seeds_word(plan: Plan) -> str:
+    return "seed" if len(plan.recipe.seeds) == 1 else "seeds"
+
+
+def _show_arm(console: Console, plan: Plan, arm: ArmPlan, store: Store) -> None:
+    console.print(Text(arm.id, style="bold"), Text(f"against {arm.baseline}" if arm.baseline else "", style="dim"))
+    for name, value in arm.differs.items():
+        console.print(Padding(Text(f"differs in {name}: {_words(value)}"), (0, 0, 0, 2)))
+    first = arm.seeds[0]
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for column in ("job", "data", "seeds in the store", f"key (seed {first.seed})"):
+        table.add_column(column)
+    for label, details, keys in _steps(plan, arm):
+        held = sum(store.has(key) for key in keys)
+        state = f"{held} of {len(keys)}" if held < len(keys) else "all"
+        table.add_row(Text(label), Text(details, style="dim"), state, keys[0][:SHORT])
+    console.print(Padding(table, (0, 0, 0, 2)))
+
+
+def _steps(plan: Plan, arm: ArmPlan) -> list[tuple[str, str, list[str]]]:
+    """Label, details and the key of every seed, for each step of the arm."""
+    steps = []
+    for index, stage in enumerate(arm.seeds[0].stages):
+        declared = plan.jobs[stage.key].declared
+        data = " + ".join(_item_words(item) for item in declared["mixture"])
+        epochs = f"{stage.epochs:g} epochs" if declared["budget"] is None else f"budget of {arm.spec.matched}"
+        steps.append((f"train {stage.name}", f"{data}; {epochs}", [s.stages[index].key for s in arm.seeds]))
+    merges = [seed.merge for seed in arm.seeds if seed.merge]
+    if merges:
+        steps.append(("merge", plan.jobs[merges[0]].declared["method"], merges))
+    for name in arm.seeds[0].evaluations:
+        engine = plan.recipe.engine.name
+        steps.append((f"evaluate {name}", f"{engine} engine", [s.evaluations[name] for s in arm.seeds]))
+    return steps
+
+
+def _item_words(item: Json) -> str:
+    """`gsm8k 1/256 of 7473`."""
+    data, sizes = item["data"], []
+    for op in item["ops"]:
+        size = op["fraction"] or op["amount"]
+        sizes.append(f"{size}" if op["op"] == "sample" else f"{op['op']} {size or ''}".strip())
+    n = data["n"] if data["n"] is not None else "unknown"
+    return f"{data['name']} {' of '.join([*reversed(sizes), str(n)])}"
+
+
+def _words(value: Json) -> str:
+    if isinstance(value, dict):
+        return "; ".join(f"{name}: {_words(v)}" for name, v in value.items()) or "none"
+    if isinstance(value, list):
+        return " -> ".join(map(str, value)) or "none"
+    return "unknown" if value is None else str(value)
+
+
+# --- results -------------------------------------------------------------------------------------------------------
+
+
+def open_run_folder(plan: Plan, folder: Path) -> None:
+    """Leave the plan in the run folder, so that `status` can follow it; another plan's results make room."""
+    text = json.dumps(plan.to_json(), indent=1, ensure_ascii=False) + "\n"
+    file = folder / PLAN_FILE
+    with explained(folder):
+        if file.is_file() and file.read_text(encoding="utf-8") == text:
+            return
+        for old in (folder / "rows", folder / "samples"):
+            shutil.rmtree(old, ignore_errors=True)
+        for old in (folder / LEADERBOARD, folder / "index.html"):
+            old.unlink(missing_ok=True)
+        write_whole(file, text)
+
+
+def write_result(plan: Plan, store: Store, folder: Path, *, command: str, accepted_source: bool) -> None:
+    """Write rows, samples, leaderboard and page into the run folder, from the store alone."""
+    from harness.board.publish import write_run
+    from harness.results import arm_runs, run_info
+
+    with explained(folder):
+        write_run(folder, arm_runs(plan, store), run_info(plan, store, command, accepted_source=accepted_source))
+    store.record_run(folder.name, folder, plan.jobs)
+
+
+def show_result(folder: Path) -> None:
+    """Print the run folder's leaderboard."""
+    from harness.board.publish import read_board
+    from harness.board.table import print_board
+
+    console = Console()
+    console.print()
+    print_board(read_board(folder), console)
+    console.print(Text(f"\n{folder}: leaderboard.json, index.html, rows, samples"))
+
+
+# --- status --------------------------------------------------------------------------------------------------------
+
+
+def show_status(folder: Path, store: Store) -> None:
+    """Every run folder with its jobs counted by state."""
+    files = [folder / PLAN_FILE] if (folder / PLAN_FILE).is_file() else sorted(folder.glob(f"*/{PLAN_FILE}"))
+    if not files:
+        raise UserError(f"{folder} holds no run", "start one: harness run --plugins im,dmt")
+    table = Table("run", "arms", "finished", "unfinished", "not begun", box=None, pad_edge=False)
+    for file in files:
+        plan: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        keys = list(plan["jobs"])
+        done = sum(store.has(key) for key in keys)
+        begun = sum(store.started(key) and not store.has(key) for key in keys)
+        arms = ", ".join(arm["id"] for arm in plan["arms"])
+        table.add_row(Text(file.parent.name), Text(arms), str(done), str(begun), str(len(keys) - done - begun))
+    Console().print(table)
+
+
+# --- plug-ins ------------------------------------------------------------------------------------------------------
+
+
+def show_plugins(name: str | None, *, as_json: bool) -> None:
+    """The installed plug-ins, or one with its options."""
+    from harness.discovery import installed, load_plugin
+
+    loaded = [load_plugin(n) for n in ([name] if name else installed())]
+    if as_json:
+        typer.echo(json.dumps([_plugin_json(p) for p in loaded], indent=1))
+        return
+    console = Console()
+    table = Table("name", "version", "from", "provides", "paper", "summary", box=None, pad_edge=False)
+    for item in loaded:
+        plugin, source = item.plugin, f"{item.distribution} {item.distribution_version}"
+        table.add_row(plugin.name, plugin.version, source, ", ".join(item.slots), plugin.paper, plugin.summary)
+    console.print(table)
+    if name:
+        for option in _options_json(loaded[0]):
+            console.print()
+            console.print(Text(f"{name}.{option['name']}", style="bold"), Text(f"default {option['default']}"))
+            console.print(Padding(Text(option["description"]), (0, 0, 0, 2)))
+
+
+def _plugin_json(item: Any) -> Json:
+    return {
+        **item.provenance(),
+        "summary": item.plugin.summary,
+        "slots": list(item.slots),
+        "options": _options_json(item),
+    }
+
+
+def _options_json(item: Any) -> list[dict[str, Any]]:
+    kind = item.plugin.options
+    if kind is None:
+        return []
+    defaults = kind().model_dump(mode="json")
+    return [
+        {"name": name, "default": defaults[name], "description": field.description or ""}
+        for name, field in kind.model_fields.items()
+    ]

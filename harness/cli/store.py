@@ -1,0 +1,123 @@
+"""`harness store`: finished jobs, why they are what they are, and how to be rid of them."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.cli.options import DEFAULT_STORE, StoreOption
+
+if TYPE_CHECKING:
+    from harness.store import Store
+
+app = typer.Typer(no_args_is_help=True)
+
+_KIB = 1024
+
+
+def _size(size: float) -> str:
+    for unit in ("B", "KiB", "MiB"):
+        if size < _KIB:
+            return f"{size:.0f} {unit}"
+        size /= _KIB
+    return f"{size:.1f} GiB"
+
+
+@app.command()
+def ls(store: StoreOption = DEFAULT_STORE) -> None:
+    """List finished jobs, oldest first."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from harness.store import SHORT, Store
+
+    entries = Store(store).entries()
+    table = Table("key", "kind", "job", "finished (UTC)", "seconds", "size", box=None, pad_edge=False)
+    for entry in entries:
+        manifest = entry.manifest
+        seconds = f"{manifest['measured']['job_seconds']:.1f}"
+        finished = manifest["finished"][:16].replace("T", " ")
+        table.add_row(
+            entry.key[:SHORT], manifest["kind"], Text(manifest["label"]), finished, seconds, _size(entry.size)
+        )
+    Console().print(table)
+    typer.echo(f"{len(entries)} jobs, {_size(sum(entry.size for entry in entries))} in {store}")
+
+
+@app.command()
+def why(
+    key: Annotated[str, typer.Argument(help="The beginning of a key.")],
+    other: Annotated[str | None, typer.Argument(help="Another; the most similar job if left out.")] = None,
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Say what made two jobs different: every declared value in which they differ."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from harness.store import SHORT, Store, differences
+
+    kept = Store(store)
+    one = kept.resolve(key)
+    mine = _declared(kept, one)
+    if other is not None:
+        theirs_key = kept.resolve(other)
+    else:
+        twins = [e for e in kept.entries() if e.key != one and e.manifest["kind"] == mine["kind"]]
+        if not twins:
+            typer.echo(json.dumps(mine, indent=1, ensure_ascii=False))
+            typer.echo(f"{one[:SHORT]} is the only {mine['kind']} job")
+            return
+        theirs_key = min(twins, key=lambda e: len(differences(mine, _declared(kept, e.key)))).key
+    theirs = _declared(kept, theirs_key)
+    table = Table("what", one[:SHORT], theirs_key[:SHORT], box=None, pad_edge=False)
+    for place, here, there in differences(mine, theirs):
+        table.add_row(Text(place), Text(_short(here)), Text(_short(there)))
+    Console().print(table)
+
+
+def _declared(store: Store, key: str) -> dict[str, object]:
+    manifest = store.manifest(key) or {}
+    return {name: manifest[name] for name in ("kind", "declared", "parents")}
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    limit = 70
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+@app.command()
+def rm(
+    keys: Annotated[list[str], typer.Argument(help="Beginnings of keys.")], store: StoreOption = DEFAULT_STORE
+) -> None:
+    """Remove finished jobs; the next run that needs one does it again."""
+    from harness.store import Store
+
+    kept = Store(store)
+    chosen = [kept.resolve(key) for key in keys]
+    typer.echo(f"removed {len(chosen)} jobs, {_size(kept.remove(chosen))} freed")
+
+
+@app.command()
+def gc(
+    store: StoreOption = DEFAULT_STORE,
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+) -> None:
+    """Remove what no existing run folder stands on, and abandoned work in progress."""
+    from harness.store import SHORT, Store
+
+    kept = Store(store)
+    jobs, partials = kept.garbage()
+    what = f"{len(jobs)} finished and {len(partials)} unfinished jobs"
+    if dry_run:
+        named = {entry.key: entry for entry in kept.entries()}
+        for key in jobs:
+            typer.echo(f"{key[:SHORT]}  {named[key].manifest['label'] if key in named else 'damaged'}")
+        typer.echo(f"would remove {what}")
+    else:
+        typer.echo(f"removed {what}, {_size(kept.collect())} freed")
