@@ -1,4 +1,4 @@
-"""What planning needs to know of a data file, remembered as long as the file does not change."""
+"""What planning needs to know of a file, remembered as long as the file does not change."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import contextlib
 import hashlib
 import json
 import tempfile
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.canonical import digest, file_digest
 from harness.data.formats import rows
 from harness.errors import UserError
 
@@ -29,47 +31,50 @@ def contents(path: Path, label: str) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError:
-        raise UserError(
-            f"there is no file {label}", "check the path; it is relative to where the command runs"
-        ) from None
+        remedy = "check the path; it is relative to where the command runs"
+        raise UserError(f"there is no file {label}", remedy) from None
     except OSError as error:
         raise UserError(f"cannot read {label}: {error.strerror}", "check that it is a file you may read") from None
 
 
 def inspect(path: Path, label: str, cache: Path | None) -> Facts:
-    """The file's facts, from the folder `cache` where path, size and time of change are those seen before.
+    """A data file's facts, from the folder `cache` where path, size and time of change are those seen before.
 
     Raises UserError for a file that cannot be read or parsed, naming the line.
     """
+
+    def look() -> Mapping[str, Any]:
+        content = contents(path, label)
+        parsed = list(rows(label, content))
+        columns = tuple(parsed[0].values) if parsed else ()
+        return asdict(Facts(hashlib.sha256(content).hexdigest(), len(parsed), columns))
+
+    value = _remembered("rows", path, cache, look)
+    return Facts(value["sha256"], value["rows"], tuple(value["columns"]))
+
+
+def file_digest_cached(path: Path, cache: Path | None) -> str:
+    """SHA-256 of any file, remembered like `inspect`."""
+    digest_: str = _remembered("bytes", path, cache, lambda: {"sha256": file_digest(path)})["sha256"]
+    return digest_
+
+
+def _remembered(what: str, path: Path, cache: Path | None, look: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
     try:
         stat = path.stat()
     except OSError:
-        stat = None
-    stamp = [str(path.resolve()), stat.st_size, stat.st_mtime_ns] if stat else None
-    entry = cache / f"{hashlib.sha256(json.dumps(stamp).encode()).hexdigest()}.json" if cache and stamp else None
-    if entry and (known := _remembered(entry)):
+        return look()
+    if cache is None:
+        return look()
+    entry = cache / f"{digest([what, str(path.resolve()), stat.st_size, stat.st_mtime_ns])}.json"
+    # What is remembered only saves time: an entry that cannot be read or written costs nothing but that.
+    with contextlib.suppress(OSError, ValueError):
+        known: Mapping[str, Any] = json.loads(entry.read_text())
         return known
-    content = contents(path, label)
-    parsed = list(rows(label, content))
-    columns = tuple(parsed[0].values) if parsed else ()
-    facts = Facts(hashlib.sha256(content).hexdigest(), len(parsed), columns)
-    if entry:
-        _remember(entry, asdict(facts))
-    return facts
-
-
-def _remembered(entry: Path) -> Facts | None:
-    try:
-        value = json.loads(entry.read_text())
-        return Facts(value["sha256"], value["rows"], tuple(value["columns"]))
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def _remember(entry: Path, value: dict[str, Any]) -> None:
-    # What is remembered only saves time: a folder that cannot be written costs nothing but that.
+    value = look()
     with contextlib.suppress(OSError):
-        entry.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=entry.parent, delete=False) as file:
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=cache, delete=False) as file:
             json.dump(value, file)
         Path(file.name).replace(entry)
+    return value
