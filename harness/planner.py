@@ -11,9 +11,9 @@ from pathlib import Path
 from harness.api import Average, KeepLast, Stage
 from harness.arms import FALLBACK, ArmSpec, BoundArm, bind
 from harness.canonical import Json, digest, share
+from harness.data.facts import file_digest_cached
 from harness.data.mixtures import count
 from harness.data.resolve import Dataset, Places, datasets, resolve_item
-from harness.data.sources import file_digest_cached
 from harness.data.templates import resolve
 from harness.discovery import load_plugin, suggestion
 from harness.errors import UserError
