@@ -80,6 +80,13 @@ class Line(_Part):
     cells: dict[str, Cell]
 
 
+class Column(_Part):
+    """A benchmark of the board."""
+
+    protocol: str
+    higher_is_better: bool
+
+
 class Board(_Part):
     """Rows that share a recipe, ranked."""
 
@@ -87,8 +94,7 @@ class Board(_Part):
     suite: str
     suite_sha256: str
     recipe_sha256: str
-    benchmarks: dict[str, str]
-    """Benchmark to protocol."""
+    benchmarks: dict[str, Column]
     composite: str
     """The rule of the composite."""
     level: float = LEVEL
@@ -113,7 +119,10 @@ def build_board(rows: Sequence[Row], scores_of: ScoresOf) -> Board:
         suite=first.suite.name,
         suite_sha256=first.suite.sha256,
         recipe_sha256=first.recipe_sha256,
-        benchmarks={name: task.protocol for name, task in first.tasks.items()},
+        benchmarks={
+            name: Column(protocol=task.protocol, higher_is_better=task.higher_is_better)
+            for name, task in first.tasks.items()
+        },
         composite=first.composite.rule,
         lines=tuple(_line(row, ordered, pairs.get(row.id), comparisons, scores_of) for row in ordered),
     )

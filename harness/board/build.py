@@ -33,6 +33,9 @@ from harness.board.statistics import Interval, item_interval, seed_interval
 from harness.canonical import digest, file_digest
 from harness.errors import Failure
 
+SHARE = (0.0, 1.0)
+"""Every score is a share: 0 at worst or at best, 1 at the other end."""
+
 Samples = Mapping[tuple[str, int], Sequence[Sample]]
 """(benchmark, seed) to the evaluation's samples."""
 
@@ -65,7 +68,7 @@ def build_row(arm: ArmRun, run: RunInfo, samples: Samples) -> Row:
         differs=dict(arm.differs),
         recipe=run.recipe,
         recipe_sha256=digest(run.recipe),
-        suite=_suite(run.suite, tasks),
+        suite=suite(run.suite, tasks),
         model=run.model,
         engine=run.engine,
         limit=run.limit,
@@ -97,7 +100,7 @@ def task_result(evaluation: tuple[str, str, bool], seeds: Sequence[SeedResult], 
     score = mean_or_none(scores)
     interval: Interval | None = None
     if score is not None:
-        interval = seed_interval([part for part in scores if part is not None])
+        interval = seed_interval([part for part in scores if part is not None], bounds=SHARE)
         interval = interval or item_interval(list(scores_by_item(first, score_name).values()))
     outcomes: Counter[str] = Counter()
     for seed in seeds:
@@ -122,7 +125,8 @@ def composite(tasks: Mapping[str, TaskResult]) -> Composite:
     """The macro-average of each seed, and over the seeds."""
     scores = composite_scores(tasks, [seed.seed for seed in next(iter(tasks.values())).seeds])
     score = mean_or_none(list(scores.values()))
-    interval = None if score is None else seed_interval([part for part in scores.values() if part is not None])
+    present = [part for part in scores.values() if part is not None]
+    interval = None if score is None else seed_interval(present, bounds=SHARE)
     return Composite(score=score, interval=interval, seeds=scores)
 
 
@@ -152,7 +156,8 @@ def _agrees(evaluation: EvaluateRun, numbers: SeedResult) -> None:
         )
 
 
-def _suite(name: str, tasks: Mapping[str, TaskResult]) -> Suite:
+def suite(name: str, tasks: Mapping[str, TaskResult]) -> Suite:
+    """The suite as the row declares it: what was asked, and how it was scored."""
     declared = {task: [result.protocol, result.score_name] for task, result in tasks.items()}
     return Suite(name=name, sha256=digest(declared), benchmarks=tuple(tasks))
 

@@ -42,7 +42,7 @@ def write_run(folder: Path, arms: Sequence[ArmRun], run: RunInfo) -> Board:
 
 def samples_path(folder: Path, arm: str, benchmark: str, seed: int) -> Path:
     """Where the samples of one evaluation lie; `/` and the like in an arm's id are percent-encoded."""
-    return folder / "samples" / quote(arm, safe="+=[](), ") / quote(benchmark, safe="") / f"{seed}.jsonl"
+    return folder / "samples" / quote(arm, safe="+=@~, ") / quote(benchmark, safe="") / f"{seed}.jsonl"
 
 
 def run_samples(folder: Path, row: Row, benchmark: str, seed: int) -> list[Sample]:

@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import pydantic
 
 from harness.board.samples import Aggregate
 from harness.board.statistics import Interval
 from harness.canonical import digest
+
+Sha256 = Annotated[str, pydantic.StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 MISSING_LIMIT = 0.01
 """Share of missing items above which no difference is claimed."""
@@ -87,7 +89,7 @@ class SeedResult(Aggregate):
     """One seed's numbers on one benchmark."""
 
     seed: int
-    samples_sha256: str
+    samples_sha256: Sha256
     """Of the published samples: `samples/<this>.jsonl`."""
 
 
@@ -128,9 +130,8 @@ class TaskResult(_Part):
 class Composite(_Part):
     """The one number by which rows are ranked, declared with its rule."""
 
-    rule: Literal["macro-average of the benchmarks' scores; 1 - score where lower is better"] = (
-        "macro-average of the benchmarks' scores; 1 - score where lower is better"
-    )
+    rule: Literal["macro-average"] = "macro-average"
+    """The plain mean of the benchmarks' scores, each taken as 1 - score where lower is better."""
     score: float | None
     interval: Interval | None
     """Over seeds where several differ; else None, and the board resamples items."""
@@ -156,9 +157,13 @@ class Result(_Part):
     composite: Composite
 
     @pydantic.model_validator(mode="after")
-    def _suite_is_complete(self) -> Self:
-        if set(self.tasks) != set(self.suite.benchmarks):
+    def _is_complete(self) -> Self:
+        if not self.tasks or set(self.tasks) != set(self.suite.benchmarks):
             raise ValueError("the tasks of a row are the suite's benchmarks")
+        seeds = [seed.seed for seed in self.seeds]
+        asked = [[part.seed for part in task.seeds] for task in self.tasks.values()]
+        if not seeds or any(one != seeds for one in (*asked, list(self.composite.seeds))):
+            raise ValueError("every seed of a row has a number on every benchmark")
         return self
 
     def tokens_seen(self) -> float:
@@ -209,7 +214,7 @@ class Row(_Part):
     """One arm of one run, published or in the run's own folder."""
 
     schema_version: Literal[1] = 1
-    id: str
+    id: Sha256
     """Digest of `result`."""
     result: Result
     measured: Measured

@@ -91,12 +91,17 @@ def item_interval(scores: Sequence[float], level: float = 0.95) -> Interval | No
     return _t_interval(scores, level, "t over items")
 
 
-def seed_interval(values: Sequence[float], level: float = 0.95) -> Interval | None:
-    """Student's t interval of a method's mean over seeds.
+def seed_interval(
+    values: Sequence[float], level: float = 0.95, bounds: tuple[float, float] | None = None
+) -> Interval | None:
+    """Student's t interval of a method's mean over seeds, cut to `bounds` where scores cannot leave them.
 
     None for a single seed, and where all seeds agree exactly: neither says how much seeds vary.
     """
-    return None if len(set(values)) < 2 else _t_interval(values, level, "t over seeds")  # noqa: PLR2004
+    interval = None if len(set(values)) < 2 else _t_interval(values, level, "t over seeds")  # noqa: PLR2004
+    if interval is None or bounds is None:
+        return interval
+    return interval.model_copy(update={"low": max(bounds[0], interval.low), "high": min(bounds[1], interval.high)})
 
 
 def _t_interval(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rich import box
-from rich.console import Console, ConsoleOptions, Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -11,32 +11,30 @@ from rich.text import Text
 from harness.board import text
 from harness.board.board import Board, Cell, Line
 
+LEGEND_WIDTH = 100
+"""Columns; longer lines are hard to read."""
+
 STYLES = {"+": "green", "-": "red", "?": "dim"}
 
 
 def print_board(board: Board, console: Console) -> None:
-    """Print the board and its legend, in the first layout that fits the console's width."""
-    layouts = (_grid(board, inline=True), _grid(board, inline=False))
+    """Print the board and its legend."""
     width = console.options.max_width
-    fitting = (layout for layout in layouts if console.measure(layout, options=_unbounded(console)).maximum <= width)
-    console.print(next(fitting, None) or _list(board))
+    grid = _grid(board)
+    fits = console.measure(grid, options=console.options.update(width=10_000)).maximum <= width
+    console.print(Padding(grid, (0, 0, 1, 0)) if fits else _list(board))
     for sentence in text.legend(board):
-        console.print(Text(sentence, style="dim"), soft_wrap=False)
+        console.print(Text(sentence, style="dim"), width=min(width, LEGEND_WIDTH))
 
 
-def _unbounded(console: Console) -> ConsoleOptions:
-    return console.options.update(width=10_000)
-
-
-def _grid(board: Board, *, inline: bool) -> Table:
-    """Arms down, benchmarks across. `inline` puts an interval beside its number, else it stands below."""
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False, show_edge=False)
+def _grid(board: Board) -> Table:
+    """Arms down, benchmarks across; in each cell the score, its interval, the difference and its interval."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     table.add_column("arm", no_wrap=True)
-    first = board.lines[0]
-    for name, cell in _cells(first):
+    for name, cell in _cells(board.lines[0]):
         table.add_column(f"{name}\n{text.items(cell)}", no_wrap=True)
     for line in board.lines:
-        table.add_row(_arm(line, inline=inline), *(_cell(cell, inline=inline) for _, cell in _cells(line)))
+        table.add_row(_arm(line), *(_cell(cell) for _, cell in _cells(line)))
         if line is not board.lines[-1]:
             table.add_row()
     return table
@@ -46,34 +44,38 @@ def _cells(line: Line) -> list[tuple[str, Cell]]:
     return [(text.COMPOSITE, line.composite), *line.cells.items()]
 
 
-def _arm(line: Line, *, inline: bool) -> Text:
-    head = Text(f"{line.rank or '-':>2} ") + Text(line.arm, style="bold")
-    facts = [text.seeds(line), *(fact for fact in text.training(line) if fact)]
-    below = [", ".join(facts)] if inline else facts
-    return Text("\n").join([head, *(Text(f"   {fact}", style="dim") for fact in below)])
+def _arm(line: Line) -> Text:
+    head = Text(f"{line.rank or '-'} ") + Text(line.arm, style="bold")
+    return Text("\n").join([head, *(Text(f"  {fact}", style="dim") for fact in _facts(line))])
 
 
-def _cell(cell: Cell, *, inline: bool) -> Text:
-    score = [Text(text.score(cell), style="bold"), Text(text.interval(cell.interval), style="dim")]
+def _facts(line: Line) -> list[str]:
+    return [text.seeds(line), *(fact for fact in text.training(line) if fact)]
+
+
+def _cell(cell: Cell) -> Text:
     found = cell.comparison
-    change = Text(f"{text.difference(found)} {text.mark(found)}".strip(), style=STYLES[found.mark] if found else "")
-    difference = [change, Text(text.difference_interval(found), style="dim")]
-    if inline:
-        return Text("\n").join([Text(" ").join(score), Text(" ").join(difference)])
-    return Text("\n").join([*score, *difference])
+    return Text("\n").join(
+        [
+            Text(text.score(cell), style="bold"),
+            Text(text.interval(cell.interval), style="dim"),
+            Text(f"{text.difference(found)} {text.mark(found)}".strip(), style=STYLES[found.mark] if found else ""),
+            Text(text.difference_interval(found), style="dim"),
+        ]
+    )
 
 
 def _list(board: Board) -> RenderableType:
     """One block an arm, one line a benchmark: any number of benchmarks, any width from about 60 columns."""
     blocks: list[RenderableType] = []
     for line in board.lines:
-        facts = ", ".join([text.seeds(line), *(fact for fact in text.training(line) if fact)])
+        facts = ", ".join(_facts(line))
         blocks.append(Text(f"{line.rank or '-'} ") + Text(line.arm, style="bold") + Text(f"  {facts}", style="dim"))
         table = Table.grid(padding=(0, 1))
         for name, cell in _cells(line):
             found = cell.comparison
             table.add_row(
-                name,
+                f"{name}, {text.items(cell)}",
                 Text(text.score(cell), style="bold", justify="right"),
                 Text(text.interval(cell.interval), style="dim"),
                 Text(text.difference(found), justify="right"),

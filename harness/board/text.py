@@ -6,7 +6,6 @@ from harness.board.board import Board, Cell, Comparison, Line
 from harness.board.statistics import Interval
 
 COMPOSITE = "composite"
-MARKS = {"+": "better", "-": "worse", "?": "not known to differ"}
 NONE = "none"
 
 
@@ -15,19 +14,16 @@ def score(cell: Cell) -> str:
     return NONE if cell.score is None else f"{100 * cell.score:.1f}"
 
 
-def interval(value: Interval | None, *, signed: bool = False) -> str:
-    """`[91.0, 95.1]`, in % or, with signs, in points."""
-    if value is None:
-        return ""
-    sign = "+" if signed else ""
-    return f"[{_clean(value.low, sign)}, {_clean(value.high, sign)}]"
+def interval(value: Interval | None) -> str:
+    """`[91.0, 95.1]`, in % or in points."""
+    return "" if value is None else f"[{_number(value.low)}, {_number(value.high)}]"
 
 
 def difference(comparison: Comparison | None) -> str:
     """`+3.1` points; empty for a baseline."""
     if comparison is None:
         return ""
-    return "not paired" if comparison.difference is None else _clean(comparison.difference.value, "+")
+    return "not paired" if comparison.difference is None else _number(comparison.difference.value, "+")
 
 
 def mark(comparison: Comparison | None) -> str:
@@ -38,9 +34,9 @@ def mark(comparison: Comparison | None) -> str:
 
 
 def difference_interval(comparison: Comparison | None) -> str:
-    """`[+1.9, +4.4]` points."""
+    """`[-1.9, 4.4]` points."""
     found = comparison and comparison.difference
-    return interval(found.interval, signed=True) if found else ""
+    return interval(found.interval) if found else ""
 
 
 def seeds(line: Line) -> str:
@@ -69,32 +65,30 @@ def items(cell: Cell) -> str:
 
 
 def legend(board: Board) -> list[str]:
-    """What the numbers and signs mean; only the signs that occur are explained."""
+    """What the numbers and signs mean; only what occurs is explained."""
     names = {line.row: line.arm for line in board.lines}
     baselines = sorted({names[line.baseline] for line in board.lines if line.baseline})
     comparisons = [
         cell.comparison for line in board.lines for cell in (line.composite, *line.cells.values()) if cell.comparison
     ]
-    said = [
-        f"Scores in %, with their 95 % interval; n is the number of items. {COMPOSITE}: {board.composite}.",
-    ]
+    said = [f"Scores in %, with their 95 % interval; n: items asked. {COMPOSITE}: {board.composite} of the benchmarks."]
+    lower = [name for name, column in board.benchmarks.items() if not column.higher_is_better]
+    if lower:
+        said.append(f"Lower is better: {', '.join(lower)}.")
     if baselines:
-        said.append(f"Below each score: difference from {' or '.join(baselines)} in points, with its 95 % interval.")
-    if comparisons:
         said.append(
-            "After a difference: + better, - worse, ? not known to differ, at 5 % after adjusting for the number of "
-            "comparisons."
+            f"After the score, the difference from {' or '.join(baselines)} in points with its 95 % interval. "
+            "+ better, - worse, ? not known to differ: at 5 %, adjusted for the number of comparisons."
         )
+    if any(len(line.seeds) == 1 for line in board.lines):
+        said.append("One seed speaks of these trained models, not of the methods: for that, --seeds 5.")
     if any(comparison.provisional for comparison in comparisons):
         said.append("* provisional: fewer than five seeds.")
-    elif any(comparison.difference and comparison.difference.claim == "checkpoint" for comparison in comparisons):
-        said.append("One seed: a claim about these trained models, not about the methods (--seeds 5 for that).")
     said += [f"! no claim: {why}." for why in sorted({one.blocked for one in comparisons if one.blocked})]
-    said += [f"{line.arm}: trained on the budget of {line.match}." for line in board.lines if line.match]
+    said += [f"{line.arm}: matched, {line.match}." for line in board.lines if line.match]
     return said
 
 
-def _clean(value: float, sign: str) -> str:
-    """One decimal, and never -0.0."""
-    text = f"{100 * value:{sign}.1f}"
-    return text.replace("-", "+" if sign else "") if float(text) == 0 else text
+def _number(value: float, sign: str = "") -> str:
+    """A share in % with one decimal, and never -0.0."""
+    return f"{round(100 * value, 1) + 0.0:{sign}.1f}"

@@ -1,0 +1,191 @@
+"""Intervals and tests against values worked out by hand, and against what they promise in simulation."""
+
+import random
+from statistics import fmean, pstdev
+
+import pytest
+
+from harness.board.statistics import (
+    Difference,
+    benjamini_hochberg,
+    holm,
+    item_interval,
+    macro_interval,
+    mcnemar,
+    method_difference,
+    paired_composite,
+    paired_difference,
+    seed_interval,
+    wilson,
+)
+from harness.errors import UserError
+
+Z = 1.959963984540054
+
+
+def items(scores, start=0):
+    return {(f"item-{number:05}", "hash"): score for number, score in enumerate(scores, start=start)}
+
+
+def test_wilson_solves_its_equation():
+    """Both ends are the shares p with |8/10 - p| = z sqrt(p (1 - p) / 10)."""
+    interval = wilson(8, 10)
+    for end in (interval.low, interval.high):
+        assert abs(0.8 - end) == pytest.approx(Z * (end * (1 - end) / 10) ** 0.5, abs=1e-7)
+    assert interval.low < 0.8 < interval.high
+
+
+def test_wilson_says_something_at_the_ends():
+    # by hand: with 0 of n the upper end is z^2 / (n + z^2)
+    assert wilson(0, 8).low == 0
+    assert wilson(0, 8).high == pytest.approx(Z**2 / (8 + Z**2), abs=1e-8)
+    assert wilson(8, 8).high == 1
+    assert wilson(8, 8).low == pytest.approx(8 / (8 + Z**2), abs=1e-8)
+
+
+def test_items_that_are_not_right_or_wrong_get_a_t_interval():
+    interval = item_interval([0.25, 0.5, 0.75])
+    assert interval.method == "t over items"
+    half = 4.302652730 * 0.25 / 3**0.5  # t(0.975, 2) and the standard deviation
+    assert interval.low == pytest.approx(0.5 - half, abs=1e-7)
+    assert item_interval([1, 0, 1]).method == "wilson"
+    assert item_interval([]) is None
+    assert item_interval([0.3]) is None
+
+
+def test_seeds_get_a_t_interval():
+    interval = seed_interval([0.1, 0.2, 0.3])
+    half = 4.302652730 * 0.1 / 3**0.5
+    assert (interval.low, interval.high) == pytest.approx((0.2 - half, 0.2 + half), abs=1e-7)
+    assert seed_interval([0.1, 0.2, 0.3], bounds=(0.0, 1.0)).low == 0
+
+
+def test_one_seed_and_equal_seeds_say_nothing_of_other_seeds():
+    assert seed_interval([0.5]) is None
+    assert seed_interval([0.5, 0.5, 0.5]) is None
+
+
+def test_mcnemar_counts_the_binomial_tail():
+    assert mcnemar(1, 9) == pytest.approx(2 * (1 + 10) / 1024)
+    assert mcnemar(9, 1) == mcnemar(1, 9)
+    assert mcnemar(0, 6) == pytest.approx(2 / 64)
+    assert mcnemar(5, 5) == 1
+    assert mcnemar(0, 0) == 1
+    assert mcnemar(0, 1000) == 2**-999
+
+
+def test_paired_difference_of_right_and_wrong():
+    a = items([1] * 70 + [0] * 20 + [1] * 10)
+    b = items([1] * 70 + [0] * 20 + [0] * 10)
+    difference = paired_difference(a, b)
+    assert difference.value == pytest.approx(0.1)
+    assert difference.p == pytest.approx(2 / 1024)
+    assert difference.n == 100
+    # by hand (Bonett and Price): p12 = 11/102, p21 = 1/102, standard error of their difference
+    p12, p21 = 11 / 102, 1 / 102
+    error = ((p12 + p21 - (p12 - p21) ** 2) / 102) ** 0.5
+    assert difference.interval.low == pytest.approx(p12 - p21 - Z * error, abs=0.01)
+    assert difference.interval.high == pytest.approx(p12 - p21 + Z * error, abs=0.01)
+
+
+def test_paired_difference_is_the_same_in_any_order_and_every_time():
+    scores = [random.Random(1).random() for _ in range(50)]
+    a, b = items(scores), items(scores[::-1])
+    backwards = dict(reversed(a.items()))
+    assert paired_difference(a, b) == paired_difference(backwards, b)
+    assert paired_difference(a, b).value == pytest.approx(-paired_difference(b, a).value, abs=1e-12)
+
+
+def test_agreement_on_every_item_is_not_certainty():
+    difference = paired_difference(items([1] * 200), items([1] * 200))
+    assert difference.value == 0
+    assert difference.p == 1
+    assert -0.05 < difference.interval.low < 0 < difference.interval.high < 0.05
+
+
+def test_other_items_cannot_be_paired():
+    with pytest.raises(UserError, match="1 items are only in the first, 1 only in the second"):
+        paired_difference(items([1, 0]), items([1, 0], start=1))
+    with pytest.raises(UserError, match="no items"):
+        paired_difference({}, {})
+
+
+def test_the_content_of_an_item_belongs_to_its_identity():
+    with pytest.raises(UserError, match="cannot be paired"):
+        paired_difference({("1", "old"): 1.0}, {("1", "new"): 1.0})
+
+
+def test_graded_scores_resample_near_the_normal_interval():
+    draw = random.Random(2)
+    differences = [draw.gauss(0.1, 1) for _ in range(400)]
+    found = paired_difference(items(differences), items([0.0] * 400))
+    half = Z * pstdev(differences) / 20
+    assert found.interval.low == pytest.approx(fmean(differences) - half, abs=0.01)
+    assert found.interval.high == pytest.approx(fmean(differences) + half, abs=0.01)
+
+
+def test_a_composite_weighs_benchmarks_and_not_items():
+    many = items([1] * 900), items([0] * 450 + [1] * 450)
+    few = items([0] * 50 + [1] * 50), items([1] * 100)
+    assert paired_composite([many, few]).value == pytest.approx((0.5 - 0.5) / 2)
+    interval = macro_interval([[1.0] * 900, [0.0, 1.0] * 50])
+    half = Z * 0.5 / 10 / 2  # all of it from the hundred items
+    assert interval.low == pytest.approx(0.75 - half, abs=0.01)
+    assert interval.high == pytest.approx(0.75 + half, abs=0.01)
+
+
+def test_the_paired_interval_covers_what_it_promises():
+    """300 draws of 100 pairs with a true difference of 5 points; seeded, so the number is always the same."""
+    draw = random.Random(3)
+    hits = 0
+    for _ in range(300):
+        pairs = [draw.choices([(1, 0), (0, 1), (1, 1)], weights=[0.15, 0.10, 0.75])[0] for _ in range(100)]
+        interval = paired_difference(items([a for a, _ in pairs]), items([b for _, b in pairs])).interval
+        hits += interval.low <= 0.05 <= interval.high
+    assert 0.92 <= hits / 300 <= 0.99
+
+
+def test_t_over_three_seeds_covers_what_it_promises():
+    draw = random.Random(4)
+    hits = 0
+    for _ in range(1000):
+        a = {seed: draw.gauss(0.52, 0.03) for seed in range(3)}
+        b = {seed: draw.gauss(0.50, 0.03) for seed in range(3)}
+        interval = method_difference(a, b).interval
+        hits += interval.low <= 0.02 <= interval.high
+    assert 0.93 <= hits / 1000 <= 0.97
+
+
+def test_methods_are_paired_by_seed():
+    difference = method_difference({0: 0.5, 1: 0.7, 2: 0.9}, {2: 0.6, 1: 0.5, 0: 0.4, 7: 0.0})
+    assert difference.value == pytest.approx(0.2)
+    half = 4.302652730 * 0.1 / 3**0.5
+    assert difference.interval.low == pytest.approx(0.2 - half, abs=1e-7)
+    # t = 2 sqrt(3); with two degrees of freedom p = 1 - t / sqrt(t^2 + 2)
+    assert difference.p == pytest.approx(1 - 12**0.5 / 14**0.5, abs=1e-9)
+    assert (difference.n, difference.claim, difference.provisional) == (3, "method", True)
+
+
+def test_five_seeds_are_no_longer_provisional():
+    a = {seed: 0.5 + seed / 100 for seed in range(5)}
+    assert not method_difference(a, dict.fromkeys(range(5), 0.4)).provisional
+
+
+@pytest.mark.parametrize("a", [{0: 0.7}, {0: 0.3 + 0.4, 1: 0.6 + 0.1}, {}])
+def test_without_spread_there_is_no_claim_over_seeds(a):
+    assert method_difference(a, dict.fromkeys(range(3), 0.1)) is None
+
+
+def test_holm_multiplies_by_those_that_remain():
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([]) == []
+
+
+def test_benjamini_and_hochberg_divide_by_rank():
+    assert benjamini_hochberg([0.01, 0.04, 0.03, 0.9]) == pytest.approx([0.04, 4 / 75, 4 / 75, 0.9])
+    assert benjamini_hochberg([0.8]) == [0.8]
+
+
+def test_a_difference_survives_json():
+    difference = paired_difference(items([1, 0, 1]), items([0, 0, 1]))
+    assert Difference.model_validate_json(difference.model_dump_json()) == difference

@@ -1,0 +1,76 @@
+"""What a person sees: the terminal table and the page."""
+
+import io
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from harness.board.page import page
+from harness.board.publish import write_run
+from harness.board.table import print_board
+
+
+def printed(board, width, **options):
+    stream = io.StringIO()
+    print_board(board, Console(file=stream, width=width, **options))
+    return "\n".join(line.rstrip() for line in stream.getvalue().split("\n"))
+
+
+@pytest.fixture
+def board(arms, info, tmp_path):
+    return write_run(tmp_path, arms, info)
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_table(board, width, snapshot):
+    text = printed(board, width)
+    assert max(map(len, text.split("\n"))) <= width
+    assert text == snapshot
+
+
+def test_table_of_three_seeds(maker, info, tmp_path, snapshot):
+    arms = [maker.arm(arm, {"chat": share}, seeds=(0, 1, 2)) for arm, share in (("sft", 0.4), ("im", 0.9))]
+    assert printed(write_run(tmp_path, arms, info), 80) == snapshot
+
+
+def test_colours_only_on_a_terminal(board):
+    assert "\x1b[" not in printed(board, 80)
+    assert "\x1b[32m" in printed(board, 80, force_terminal=True, color_system="standard", legacy_windows=False)
+
+
+def test_missing_items_and_blocked_claims_are_said_in_words(maker, arms, info, tmp_path):
+    seed = arms[2].seeds[0]
+    evaluation = maker.evaluation("gap", "chat", 0, [1] * 190 + [None] * 10)
+    arms[2] = replace(arms[2], seeds=(replace(seed, evaluations={**seed.evaluations, "chat": evaluation}),))
+    text = printed(write_run(tmp_path, arms, info), 60)
+    assert "10 missing" in text
+    assert "! no claim: more than 1 % of the items are missing." in text
+
+
+def test_matched_arms_and_untrained_ones_say_so(maker, info, tmp_path):
+    base = maker.arm("base", {"chat": 0.1})
+    untrained = replace(base, seeds=tuple(replace(seed, train=()) for seed in base.seeds))
+    matched = replace(maker.arm("sft", {"chat": 0.5}), match="tokens of dmt")
+    text = printed(write_run(tmp_path, [matched, untrained], info), 80)
+    assert "not trained" in text
+    assert "sft: matched, tokens of dmt." in text
+
+
+def test_page_is_self_contained_and_closed(board):
+    html = page(board)
+    assert "default-src 'none'" in html
+    assert "prefers-color-scheme: dark" in html
+    assert "<script" not in html
+    assert "http://" not in html
+    assert "https://" not in html
+    for line in board.lines:
+        assert line.arm in html
+
+
+def test_page_escapes_what_users_name(maker, info, tmp_path):
+    arm = maker.arm("sft", {"<b>chat</b>": 0.5})
+    html = page(write_run(tmp_path, [arm], replace(info, suite="<script>alert(1)</script>")))
+    assert "<script" not in html
+    assert "<b>" not in html
+    assert "&lt;b&gt;chat&lt;/b&gt;" in html
