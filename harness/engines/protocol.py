@@ -20,6 +20,8 @@ class Sampling:
     top_p: float = 1.0
     stop: tuple[str, ...] = ()
     """Texts that end the answer; they are no part of it. The model's end-of-sequence tokens always end it."""
+    end_ids: tuple[int, ...] = ()
+    """Tokens that end the answer besides the model's own."""
     seed: int | None = None
 
     def __post_init__(self) -> None:

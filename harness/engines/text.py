@@ -35,18 +35,18 @@ class Codec:
 
     def ended(self, token_ids: Sequence[int], sampling: Sampling) -> bool:
         """Whether an answer that has just grown by a token ends with it."""
-        if token_ids[-1] in self.end_ids or len(token_ids) >= sampling.max_new_tokens:
-            return True
-        return self._stops(token_ids, sampling)
+        return len(token_ids) >= sampling.max_new_tokens or self._stops(token_ids, sampling)
 
     def generation(self, token_ids: Sequence[int], sampling: Sampling, prompt_cut: int) -> Generation:
         """The answer that these ids spell, cut before the first stop text."""
         text = self.tokenizer.decode(token_ids, skip_special_tokens=True)
-        stopped = token_ids[-1] in self.end_ids or self._stops(token_ids, sampling)
+        stopped = self._stops(token_ids, sampling)
         text = text[: min((at for stop in sampling.stop if (at := text.find(stop)) >= 0), default=len(text))]
         return Generation(text, tuple(token_ids), "stop" if stopped else "length", prompt_cut)
 
     def _stops(self, token_ids: Sequence[int], sampling: Sampling) -> bool:
+        if token_ids[-1] in self.end_ids or token_ids[-1] in sampling.end_ids:
+            return True
         if not sampling.stop:
             return False
         window = max(len(stop.encode()) for stop in sampling.stop) + SPARE_TOKENS

@@ -130,7 +130,7 @@ class VllmEngine:
             top_p=sampling.top_p,
             seed=sampling.seed,
             stop=list(sampling.stop),
-            stop_token_ids=sorted(self._codec.end_ids),
+            stop_token_ids=sorted({*self._codec.end_ids, *sampling.end_ids}),
             skip_special_tokens=False,  # so that a stop text may name one; the answer's text is ours
             detokenize=bool(sampling.stop),
         )

@@ -1,0 +1,79 @@
+"""The data of lm-eval tasks: read from the mirror or the hub as the plug-in declares it, never from anywhere else."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from harness.api import Hub
+from harness.canonical import digest
+from harness.data.facts import contents
+from harness.data.formats import rows
+from harness.data.hub import download
+from harness.data.sources import locate
+from harness.errors import UserError
+from harness.jobs import DataDeclaration
+
+PACKAGED = ("json", "csv", "parquet", "text")
+"""Builders of `datasets` that read files a task ships in its own folder."""
+
+
+@contextmanager
+def declared_data(
+    task: str, data: Sequence[Hub], declared: Sequence[DataDeclaration], data_root: Path | None
+) -> Iterator[None]:
+    """`datasets.load_dataset` gives what is declared while this holds; files beside a task's YAML stay readable.
+
+    Inside, UserError is raised for a dataset that is undeclared, cannot be had, or has changed since it was declared.
+    """
+    import datasets
+
+    original = datasets.load_dataset
+    contents_by_hub = dict(zip(data, (declaration.content for declaration in declared), strict=True))
+
+    def load_dataset(path: str, name: str | None = None, **options: Any) -> Any:
+        if path in PACKAGED and "data_files" in options:
+            return original(path, name, **options)
+        return _read(_declared(task, data, path, name), contents_by_hub, data_root)
+
+    with patch.object(datasets, "load_dataset", load_dataset):
+        yield
+
+
+def _declared(task: str, data: Sequence[Hub], path: str, name: str | None) -> Hub:
+    found = [hub for hub in data if hub.id == path]
+    if len(found) > 1 and name:
+        found = [hub for hub in found if all(f"{name}/" in file for file in hub.files)]
+    if len(found) != 1:
+        raise UserError(
+            f"the task {task} reads the hub dataset {path} {name or ''}, which its plug-in declares {len(found)} times",
+            "declare it once in `data` of its LmEvalTask",
+        )
+    return found[0]
+
+
+def _read(hub: Hub, declared: dict[Hub, str | None], data_root: Path | None) -> Any:
+    """The dataset's splits by name, a `datasets.DatasetDict`."""
+    from datasets import Dataset, DatasetDict
+
+    located = locate(hub, data_root)
+    files = [(file.path, file.label) for file in located or ()] or [(path, path.name) for path in download(hub)]
+    digests: list[str] = []
+    splits: dict[str, list[dict[str, Any]]] = {}
+    for path, label in files:
+        content = contents(path, label)
+        digests.append(sha256(content).hexdigest())
+        splits.setdefault(_split(path), []).extend(dict(row.values) for row in rows(label, content))
+    if declared[hub] not in (None, digest(digests)):
+        raise UserError(f"the files of {hub.id} have changed since the plan was made", "run the command again")
+    return DatasetDict({name: Dataset.from_list(found) for name, found in splits.items()})
+
+
+def _split(path: Path) -> str:
+    """`test` for `test.jsonl` and for `test-00000-of-00003.parquet`."""
+    return re.sub(r"-\d+-of-\d+$", "", path.stem)
