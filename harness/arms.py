@@ -69,6 +69,11 @@ class BoundArm:
     plugins: tuple[LoadedPlugin, ...]
     manager: pluggy.PluginManager = field(repr=False)
 
+    def methods(self) -> tuple[LoadedPlugin, ...]:
+        """The plug-ins named for the arm, without data sources, benchmarks and the fallback."""
+        named = {load_plugin(name).plugin.name for name in self.spec.methods}
+        return tuple(p for p in self.plugins if p.plugin.name in named)
+
     def sources(self) -> dict[str, tuple[DataSource, LoadedPlugin]]:
         """Datasets by name, each with the plug-in that offers it."""
         found: dict[str, tuple[DataSource, LoadedPlugin]] = {}
@@ -189,7 +194,8 @@ def bind(arm: ArmSpec, extras: Sequence[str] = ()) -> BoundArm:
         if item.plugin.options is not None:
             settings[item.plugin.options] = validated(item.plugin, arm.options.get(item.plugin.name, {}))
     manager.check_pending()
-    return BoundArm(arm, Arm(arm.id, tuple(loaded), settings), plugins, manager)
+    names = tuple(sorted(load_plugin(name).plugin.name for name in arm.methods))
+    return BoundArm(arm, Arm(arm.id, names, settings), plugins, manager)
 
 
 def validated(plugin: Plugin, values: Mapping[str, Json]) -> Options:

@@ -70,7 +70,7 @@ class Plan:
             "arms": [
                 {
                     "id": arm.id,
-                    "plugins": [p.stamp() for p in arm.bound.plugins if p.plugin.name in arm.bound.arm.plugins],
+                    "plugins": [p.stamp() for p in arm.bound.plugins],
                     "baseline": arm.baseline,
                     "differs": dict(arm.differs),
                     "seeds": [_seed_json(seed) for seed in arm.seeds],

@@ -309,13 +309,15 @@ def _differences(arm: ArmPlan, baseline: ArmPlan | None) -> dict[str, Json]:
 def _settings(arm: ArmPlan) -> dict[str, Json]:
     stages = arm.seeds[0].stages
     options = {
-        p.plugin.name: arm.bound.options_of(p) for p in arm.bound.plugins if p.plugin.name in arm.bound.arm.plugins
+        f"{p.plugin.name}.{name}": value
+        for p in arm.bound.methods()
+        for name, value in arm.bound.options_of(p).items()
     }
     sizes = [None if s.examples is None else int(s.examples * s.epochs) for s in stages]
     return {
         "loss": [maker["plugin"].split()[0] for maker in arm.bound.makers("loss_fn")],
         "stages": [stage.name for stage in stages],
         "examples seen": None if None in sizes else sum(size for size in sizes if size is not None),
-        "options": options,
-        "train": dict(arm.spec.train),
+        **options,
+        **{f"train.{name}": value for name, value in arm.spec.train.items()},
     }

@@ -36,10 +36,9 @@ def arm_runs(plan: Plan, store: Store) -> list[ArmRun]:
 
 
 def _arm_run(arm: ArmPlan, plan: Plan, store: Store) -> ArmRun:
-    methods = [p for p in arm.bound.plugins if p.plugin.name in arm.bound.arm.plugins]
     return ArmRun(
         id=arm.id,
-        plugins=tuple(_plugin(loaded, arm) for loaded in methods),
+        plugins=tuple(_plugin(loaded, arm) for loaded in arm.bound.plugins),
         seeds=tuple(_seed_run(arm, seed, plan, store) for seed in arm.seeds),
         data=_data(arm, plan),
         baseline=arm.baseline,

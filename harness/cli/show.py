@@ -28,7 +28,7 @@ LEADERBOARD = "leaderboard.json"
 def show_plan(plan: Plan, store: Store, *, brief: bool) -> None:
     """The methods, what each arm does, and how much of it is done; `brief` leaves the stages' keys out."""
     console = Console()
-    methods = {p.plugin.name: p for arm in plan.arms for p in arm.bound.plugins if p.slots and _is_method(p.slots)}
+    methods = {p.plugin.name: p for arm in plan.arms for p in arm.bound.methods()}
     listed = ", ".join(f"{name} {p.plugin.version}" for name, p in sorted(methods.items()))
     console.print(Text(f"methods: {listed}"))
     finished = sum(store.has(key) for key in plan.jobs)
@@ -41,10 +41,6 @@ def show_plan(plan: Plan, store: Store, *, brief: bool) -> None:
     for arm in plan.arms:
         console.print()
         _show_arm(console, plan, arm, store)
-
-
-def _is_method(slots: tuple[str, ...]) -> bool:
-    return bool({"loss_fn", "strategy", "merger"} & set(slots))
 
 
 def _seeds_word(plan: Plan) -> str:
