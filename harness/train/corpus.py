@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,7 +63,7 @@ class Corpus:
 
 
 def build(
-    examples: Mapping[str, Iterable[Example]],
+    examples: Sequence[tuple[str, Example]],
     render: Callable[[str, Example], Rendered],
     loss: Loss,
     *,
@@ -76,36 +76,34 @@ def build(
     Under `reduction="example"` the weights of each example are scaled to sum to 1.
     Raises UserError when nothing is left to train on, or the loss gives weights that cannot be averaged.
     """
-    ids, parts, lengths, dataset = [], [], [], []
+    names = tuple(dict.fromkeys(name for name, _ in examples))
+    if not names:
+        raise UserError("the mixture holds no examples to train on", "check the data and its fractions")
+    ids, parts = [], []
     truncated = special = 0
-    for number, (name, rows) in enumerate(examples.items()):
-        for example in rows:
-            rendered = render(name, example)
-            truncated += len(rendered.ids) > max_length
-            special += rendered.special_in_text
-            ids.append(np.asarray(rendered.ids[:max_length], dtype=np.int32))
-            parts.append(np.asarray(rendered.parts[:max_length], dtype=np.uint8))
-            lengths.append(len(ids[-1]))
-            dataset.append(number)
-            tick()
-    if not ids:
-        raise UserError(f"no examples to train on in {', '.join(examples) or 'an empty mixture'}", "check the data")
+    for name, example in examples:
+        rendered = render(name, example)
+        truncated += len(rendered.ids) > max_length
+        special += rendered.special_in_text
+        ids.append(np.asarray(rendered.ids[:max_length], dtype=np.int32))
+        parts.append(np.asarray(rendered.parts[:max_length], dtype=np.uint8))
+        tick()
     weights = _weigh(ids, parts, loss)
     if reduction == "example":
         weights = [_normalised(row) for row in weights]
     keep = [i for i, row in enumerate(weights) if row.any()]
     if not keep:
         raise UserError(
-            f"none of the {len(ids)} examples of {', '.join(examples)} has a token that the loss scores",
+            f"none of the {len(ids)} examples of {', '.join(names)} has a token that the loss scores",
             "raise train.max_length or choose another loss",
         )
     return Corpus(
         ids=np.concatenate([ids[i] for i in keep]),
         parts=np.concatenate([parts[i] for i in keep]),
         weights=np.concatenate([weights[i] for i in keep]),
-        offsets=np.cumsum([0, *(lengths[i] for i in keep)], dtype=np.int64),
-        dataset=np.asarray([dataset[i] for i in keep], dtype=np.int32),
-        names=tuple(examples),
+        offsets=np.cumsum([0, *(len(ids[i]) for i in keep)], dtype=np.int64),
+        dataset=np.asarray([names.index(examples[i][0]) for i in keep], dtype=np.int32),
+        names=names,
         truncated=truncated,
         dropped=len(ids) - len(keep),
         special_in_text=special,

@@ -16,8 +16,9 @@ from harness.data.templates import resolve
 from harness.data.tokenizer import train_tokenizer
 from harness.errors import Failure, UserError
 from harness.jobs import Context, InitModel, ModelSettings, PrepareModel
+from harness.machine import failures_named
 from harness.modelfolder import weight_files
-from harness.train.process import failures_named, isolated
+from harness.train.process import isolated
 
 DEFAULT_TEMPLATE = "tulu"
 """Chat template of a model made on the spot, where the recipe names none."""
@@ -75,17 +76,15 @@ def _make(init: InitModel, declared: PrepareModel, data: Mapping[str, DataSource
 
 
 def _texts(init: InitModel, declared: PrepareModel, data: Mapping[str, DataSource], context: Context) -> Iterator[str]:
-    """Contents of the conversations that train the tokenizer, taken from the datasets in turn."""
-    streams = [iter(materialise(item, data, context.runtime)) for item in declared.data]
-    left = init.tokenizer_examples
-    while streams and left:
-        for stream in tuple(streams):
-            example = next(stream, None)
-            if example is None:
-                streams.remove(stream)
-            elif left:
-                left -= 1
-                yield from (message.content for message in example.messages)
+    """Contents of the conversations that train the tokenizer: evenly spread over the mixture, so of every dataset.
+
+    Contents and not renderings, so that the template's role tokens stay whole.
+    """
+    examples = materialise(declared.data, data, data_root=context.data_root)
+    taken = min(init.tokenizer_examples, len(examples))
+    for i in range(taken):
+        _, example = examples[i * len(examples) // taken]
+        yield from (message.content for message in example.messages)
 
 
 # --- hub and folders -----------------------------------------------------------------------------------------------
@@ -129,7 +128,7 @@ def _belongs(path: Path, *, trusted: bool) -> bool:
 
 def _snapshot(model: ModelSettings) -> Path:
     """The files of a hub model, downloaded or from the cache; hub errors become one line."""
-    from huggingface_hub import HfApi, errors, snapshot_download
+    from huggingface_hub import errors, snapshot_download
 
     assert model.id is not None
     name = model.id if model.revision is None else f"{model.id} at {model.revision}"

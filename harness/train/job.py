@@ -20,6 +20,7 @@ from harness.data.chat import Rendered, Renderer
 from harness.data.mixtures import materialise
 from harness.errors import UserError
 from harness.jobs import Budget, Context, MixtureItem, Progress, Train
+from harness.machine import failures_named
 from harness.modelfolder import trusts_code
 from harness.train import batches, corpus, network
 from harness.train.attention import kernel
@@ -27,7 +28,7 @@ from harness.train.batches import MicroBatches, Order, Steps
 from harness.train.corpus import Corpus
 from harness.train.loop import CHECKPOINTS, METRICS, StageTrainer, Watch, arguments
 from harness.train.loss import Objective
-from harness.train.process import failures_named, isolated, peak_memory
+from harness.train.process import isolated, peak_memory
 
 MICRO_TOKENS = 8192
 """Tokens of a micro-batch where the runtime names none."""
@@ -94,12 +95,8 @@ class _Stage:
         return {"result": self.result(rows, order, steps), "measured": self.measured(trainer)}
 
     def corpus(self, mixture: Sequence[MixtureItem], max_length: int) -> Corpus:
-        examples: dict[str, list[Example]] = {}
-        for item in mixture:
-            rows = materialise(item, self.data, self.context.runtime)
-            examples.setdefault(item.data.name, []).extend(rows)
-        total = sum(len(rows) for rows in examples.values())
-        report = _throttled(self.context.progress)
+        examples = materialise(mixture, self.data, data_root=self.context.data_root)
+        report, total = _throttled(self.context.progress), len(examples)
         done = iter(range(1, total + 1))
         return corpus.build(
             examples,

@@ -1,22 +1,15 @@
-"""What a stage does to the process it runs in: settings made, kept apart, and put back; crashes put into words."""
+"""What a stage does to the process it runs in: settings made, kept apart, and put back."""
 
 from __future__ import annotations
 
-import errno
 import random
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-
-from harness.errors import Failure
-
-_CPU_OUT_OF_MEMORY = ("can't allocate memory", "not enough memory")
-_DISK_FULL = ("no space left", "os error 28", "failed writing file", "file write failed")
 
 
 @contextmanager
@@ -52,42 +45,6 @@ def isolated(threads: int | None) -> Iterator[None]:
         memory.fill_uninitialized_memory = filling
         AcceleratorState._reset_state(reset_partial_state=True)  # noqa: SLF001 -- accelerate offers no public way
         GradientState._reset_state()  # noqa: SLF001
-
-
-@contextmanager
-def failures_named(doing: str, folder: Path) -> Iterator[None]:
-    """Raise a Failure with its remedy for exhausted memory and full disks; let everything else pass."""
-    try:
-        yield
-    except (MemoryError, OSError, RuntimeError) as error:
-        found = _explain(error, doing, folder)
-        if found is None:
-            raise
-        raise found from error
-    except Exception as error:
-        # safetensors reports a failed write with an exception of its own, known by its text alone.
-        if type(error).__module__.startswith("safetensors") and _mentions(error, _DISK_FULL):
-            raise _disk_full(doing, folder) from error
-        raise
-
-
-def _explain(error: Exception, doing: str, folder: Path) -> Failure | None:
-    if isinstance(error, OSError):
-        return _disk_full(doing, folder) if error.errno in (errno.ENOSPC, errno.EDQUOT) else None
-    if isinstance(error, MemoryError | torch.OutOfMemoryError) or _mentions(error, _CPU_OUT_OF_MEMORY):
-        return Failure(f"out of memory while {doing}", "lower --set runtime.micro_tokens; results stay the same")
-    return _disk_full(doing, folder) if _mentions(error, _DISK_FULL) else None
-
-
-def _mentions(error: Exception, phrases: tuple[str, ...]) -> bool:
-    text = str(error).lower()
-    return any(phrase in text for phrase in phrases)
-
-
-def _disk_full(doing: str, folder: Path) -> Failure:
-    return Failure(
-        f"the disk is full while {doing} in {folder}", "free some space and run the same command again; it goes on"
-    )
 
 
 def peak_memory(device: torch.device) -> int:
