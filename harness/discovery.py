@@ -11,6 +11,7 @@ import importlib.metadata
 import importlib.util
 import inspect
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -21,11 +22,14 @@ from typing import Any
 
 from harness import spec
 from harness.api import API_VERSION, Plugin
-from harness.canonical import Json
+from harness.canonical import Json, digest, file_digest
 from harness.errors import UserError
 
 GROUP = "harness"
 """The entry-point group in which distributions announce their plug-ins."""
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+"""Names that can stand in an arm's id, in a setting and in a list of plug-ins without being misread."""
 
 HOOKS: Mapping[str, Callable[..., Any]] = {
     name: hook for name, hook in vars(spec).items() if getattr(hook, "harness_spec", None) is not None
@@ -49,7 +53,7 @@ class LoadedPlugin:
     distribution: str
     distribution_version: str
     digest: str
-    """SHA-256 of the module's source."""
+    """SHA-256 of the module's source, or of all the package's."""
     editable: bool
     """From a file or an editable install: its source can change under one version, so the digest enters the keys."""
     path: str | None = None
@@ -73,7 +77,7 @@ class LoadedPlugin:
     def wraps(self, hook: str) -> bool:
         """Whether it wraps the provider of a single hook."""
         options = implementation(self.module, hook)
-        return options is not None and bool(options["wrapper"])
+        return options is not None and bool(options["wrapper"] or options["hookwrapper"])
 
     def stamp(self) -> str:
         """`dmt 1.0`, with the source's digest where the source can change under the version."""
@@ -195,6 +199,10 @@ def _check(
         )
     if expected is not None and plugin.name != expected:
         raise UserError(f"the plug-in {who} calls itself {plugin.name!r}", "its entry point and PLUGIN.name must agree")
+    if not _NAME.fullmatch(plugin.name):
+        raise UserError(
+            f"the plug-in {who} calls itself {plugin.name!r}", "use letters, digits, - and _, beginning with a letter"
+        )
     for name in HOOKS:
         if inspect.isfunction(getattr(module, name, None)) and implementation(module, name) is None:
             raise UserError(f"the plug-in {who} defines {name} without @hookimpl", f"put @hookimpl above def {name}")
@@ -204,10 +212,18 @@ def _check(
         module=module,
         distribution=owner,
         distribution_version=version,
-        digest=hashlib.sha256(inspect.getsource(module).encode()).hexdigest(),
+        digest=_source_digest(module),
         editable=editable,
         path=path,
     )
+
+
+def _source_digest(module: ModuleType) -> str:
+    """Of the module's source; where it is a package, of all its Python files, since its hooks may call any of them."""
+    if not hasattr(module, "__path__"):
+        return hashlib.sha256(inspect.getsource(module).encode()).hexdigest()
+    root = Path(inspect.getfile(module)).parent
+    return digest({str(path.relative_to(root)): file_digest(path) for path in sorted(root.rglob("*.py"))})
 
 
 def _check_signatures(module: ModuleType, who: str) -> None:
@@ -218,6 +234,8 @@ def _check_signatures(module: ModuleType, who: str) -> None:
         hook = options["specname"] or name
         if hook not in HOOKS:
             raise UserError(f"the plug-in {who} implements {hook!r}, which is no hook", suggestion(hook, tuple(HOOKS)))
+        if hook != name:
+            raise UserError(f"the plug-in {who} implements {hook} under the name {name}", f"call the function {hook}")
         wanted = inspect.signature(HOOKS[hook]).parameters
         for parameter in inspect.signature(function).parameters.values():
             if parameter.default is not inspect.Parameter.empty:
