@@ -100,7 +100,12 @@ def scores_by_item(samples: Iterable[Sample], score_name: str) -> dict[tuple[str
 
 
 def aggregate(samples: Sequence[Sample], score_name: str, n_expected: int) -> Aggregate:
-    """Everything a row says about one evaluation. Items that were expected and are not in the file are missing."""
+    """Everything a row says about one evaluation. Items that were expected and are not in the file are missing.
+
+    Raises Failure where there are more samples than items: so missing ones could be hidden.
+    """
+    if len(samples) > n_expected:
+        raise Failure(f"there are {len(samples)} samples of {n_expected} items", "evaluate again")
     named: dict[str, list[float]] = {}
     for sample in samples:
         for name, value in (sample["scores"] or {}).items():

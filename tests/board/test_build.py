@@ -135,6 +135,14 @@ def test_items_absent_from_the_file_are_missing(maker, info):
     assert (task.n_scored, task.n_missing) == (200, 100)
 
 
+def test_more_samples_than_items_are_refused(maker, info):
+    """Or a smaller number of expected items would hide those that went missing."""
+    arm = maker.arm("sft", SHARES)
+    result = {**arm.seeds[0].evaluations["chat"].result, "n_expected": 199}
+    with pytest.raises(Failure, match="200 samples of 199 items"):
+        row_of(with_evaluation(arm, "chat", result=result), info)
+
+
 def test_without_any_score_there_is_no_composite(maker, info):
     arm = maker.arm("sft", SHARES)
     evaluation = maker.evaluation("sft", "none", 0, [None, None])

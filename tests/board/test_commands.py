@@ -1,0 +1,88 @@
+"""`harness board`, as it is typed."""
+
+import pytest
+from typer.testing import CliRunner
+
+from harness.board.publish import write_run
+from harness.cli.board import app
+from harness.errors import Failure, UserError
+
+
+def board(*arguments):
+    """Run a command; what the command line would report in one line is raised, as the main command catches it."""
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+@pytest.fixture
+def run(arms, info, tmp_path):
+    write_run(tmp_path / "run", arms, info)
+    return tmp_path / "run"
+
+
+def test_show_add_check_retract(run, tmp_path):
+    public = tmp_path / "public"
+    assert "dmt+im" in board("show", run)
+    assert "every number follows from its samples" in board("check", run)
+    assert board("add", run, "--to", public).count("published ") == 3
+    assert "every hash agrees" in board("check", public)
+    assert "dmt+im" in board("show", public)
+    row = next(public.glob("rows/*")).stem
+    board("retract", row, "--reason", "a trial", "--to", public)
+    assert "every hash agrees" in board("check", public)
+    (public / "board.json").unlink()
+    board("build", public)
+    assert "every hash agrees" in board("check", public)
+
+
+def test_adding_twice_is_refused_with_exit_code_2(run, tmp_path):
+    board("add", run, "--to", tmp_path / "public")
+    with pytest.raises(UserError, match=r"all 3 rows of .* are already published") as error:
+        board("add", run, "--to", tmp_path / "public")
+    assert error.value.exit_code == 2
+    with pytest.raises(UserError, match="is already published"):
+        board("add", run, "--row", "sft", "--to", tmp_path / "public")
+
+
+def test_one_arm_alone_says_that_its_baseline_is_absent(run, tmp_path):
+    assert "baseline sft is not published" in board("add", run, "--row", "dmt", "--to", tmp_path / "public")
+    assert board("add", run, "--to", tmp_path / "public").count("published ") == 2
+
+
+def test_unknown_arms_and_missing_folders_are_named(run, tmp_path):
+    with pytest.raises(UserError, match="has no row of 'dtm'"):
+        board("add", run, "--row", "dtm", "--to", tmp_path / "public")
+    with pytest.raises(UserError, match="holds no leaderboard"):
+        board("show", tmp_path)
+    with pytest.raises(UserError, match="holds no leaderboard"):
+        board("check", tmp_path / "nowhere")
+    with pytest.raises(UserError, match=r"holds no ledger\.jsonl"):
+        board("build", tmp_path)
+    with pytest.raises(UserError, match="name the arm with --row"):
+        board("add", run, "--supersede", "0" * 64, "--to", tmp_path / "public")
+
+
+def test_nothing_of_a_run_is_published_when_one_row_may_not_be(arms, limited, tmp_path):
+    write_run(tmp_path / "run", arms, limited)
+    with pytest.raises(UserError, match="only the first 10 items"):
+        board("add", tmp_path / "run", "--to", tmp_path / "public")
+    assert not (tmp_path / "public").exists()
+
+
+def test_a_run_that_contradicts_itself_is_not_published(run, tmp_path):
+    path = run / "leaderboard.json"
+    path.write_text(path.read_text().replace('"rank": 1', '"rank": 9'))
+    with pytest.raises(Failure, match="did not hold"):
+        board("check", run)
+    with pytest.raises(Failure, match="does not agree with itself"):
+        board("add", run, "--to", tmp_path / "public")
+
+
+def test_an_empty_published_board_says_so(run, tmp_path):
+    public = tmp_path / "public"
+    board("add", run, "--row", "sft", "--to", public)
+    board("retract", next(public.glob("rows/*")).stem, "--reason", "a trial", "--to", public)
+    assert "nothing is published yet" in board("show", public)
