@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +19,7 @@ from harness import spec
 from harness.api import Arm, DataInfo, DataSource, Evaluator, Loss, Merger, Options, Plugin, Stage
 from harness.canonical import Json
 from harness.discovery import GROUP, SINGLE, LoadedPlugin, implementation, load_plugin, suggestion
-from harness.errors import UserError
+from harness.errors import HarnessError, UserError
 
 FALLBACK = "sft"
 """Completes every arm with the default loss, strategy and merger."""
@@ -121,46 +122,61 @@ class BoundArm:
 
     def makers(self, hook: str) -> list[dict[str, Json]]:
         """Who makes a single hook's value: the provider and its wrappers, with versions and options. Enters keys."""
-        providers = [loaded for loaded in self.plugins if loaded.fills(hook)]
-        wrappers = [p for p in self.plugins if p.wraps(hook)]
-        fallbacks = [p for p in self.plugins if p.falls_back(hook)]
-        return [
-            {"plugin": loaded.stamp(), "options": self.options_of(loaded)}
-            for loaded in [*(providers or fallbacks), *wrappers]
-        ]
+        return [{"plugin": loaded.stamp(), "options": self.options_of(loaded)} for loaded in self._makers(hook)]
 
     def options_of(self, loaded: LoadedPlugin) -> dict[str, Json]:
         """A plug-in's options as JSON, defaults included."""
         kind = loaded.plugin.options
         return self.arm.options(kind).model_dump(mode="json") if kind else {}
 
+    def _makers(self, hook: str) -> list[LoadedPlugin]:
+        """The provider of a single hook, then its wrappers."""
+        candidates = _candidates(self.plugins, self.spec)
+        return [_providers(candidates, hook)[0], *(p for p in candidates if p.wraps(hook))]
+
     def _collect(self, hook: str) -> Iterator[tuple[LoadedPlugin, Any]]:
         for loaded in self.plugins:
             if implementation(loaded.module, hook) is None:
                 continue
-            offered = getattr(loaded.module, hook)(arm=self.arm)
+            with _blamed(repr(loaded.plugin.name), hook):
+                offered = getattr(loaded.module, hook)(arm=self.arm)
             if offered is None:
-                raise _returned_none(loaded.plugin.name, hook)
+                raise _returned_none(repr(loaded.plugin.name), hook)
             yield loaded, offered
 
     def _single(self, hook: str, kinds: tuple[type[Any], ...], **arguments: object) -> Any:
-        providers = [p for p in self.plugins if p.fills(hook)]
-        # Where a provider stands, the fallbacks step aside: pluggy would pass over a None and take theirs silently.
-        aside = [p.module for p in self.plugins if providers and p.falls_back(hook)]
-        value = self.manager.subset_hook_caller(hook, remove_plugins=aside)(**arguments)
+        makers = self._makers(hook)
+        # All others step aside: pluggy would pass over a provider's None and take a fallback's value silently.
+        aside = [p.module for p in self.plugins if p not in makers]
+        who = " wrapped by ".join(repr(p.plugin.name) for p in makers)
+        with _blamed(who, hook):
+            value = self.manager.subset_hook_caller(hook, remove_plugins=aside)(**arguments)
         if value is None:
-            raise _returned_none((providers or [p for p in self.plugins if p.falls_back(hook)])[0].plugin.name, hook)
+            raise _returned_none(who, hook)
         if not isinstance(value, kinds):
             wanted = " or ".join(kind.__name__ for kind in kinds)
             raise UserError(
-                f"{hook} of {self.arm.id} returned {type(value).__name__} where {wanted} is wanted",
+                f"the plug-in {who} returned {type(value).__name__} from {hook}, and {wanted} is wanted",
                 f"see the docstring of harness.spec.{hook}",
             )
         return value
 
 
+@contextmanager
+def _blamed(plugin: str, hook: str) -> Iterator[None]:
+    """Whatever a plug-in's hook raises is reported as that plug-in's; what it says in words stands as it is."""
+    try:
+        yield
+    except HarnessError:
+        raise
+    except Exception as error:
+        raise UserError(
+            f"the plug-in {plugin} fails in {hook}: {type(error).__name__}: {error}", "mend it; --debug shows where"
+        ) from error
+
+
 def _returned_none(plugin: str, hook: str) -> UserError:
-    return UserError(f"the plug-in {plugin!r} returned None from {hook}", f"return a value, or do not implement {hook}")
+    return UserError(f"the plug-in {plugin} returned None from {hook}", f"return a value, or do not implement {hook}")
 
 
 def _two(what: str, name: str, one: LoadedPlugin, other: LoadedPlugin) -> UserError:
@@ -176,15 +192,22 @@ def bind(arm: ArmSpec, extras: Sequence[str] = ()) -> BoundArm:
 
     Raises UserError where two plug-ins provide one single hook, and for options that do not validate.
     """
-    loaded = {p.plugin.name: p for p in map(load_plugin, {*arm.methods, *extras, FALLBACK})}
+    loaded: dict[str, LoadedPlugin] = {}
+    for item in map(load_plugin, dict.fromkeys([*arm.methods, *extras, FALLBACK])):
+        other = loaded.setdefault(item.plugin.name, item)
+        if other is not item:
+            raise UserError(
+                f"{other.distribution} and {item.distribution} both bring a plug-in called {item.plugin.name!r}",
+                "give the one from a file another PLUGIN.name",
+            )
     plugins = tuple(loaded[name] for name in sorted(loaded))
     for hook in SINGLE:
-        providers = [p for p in plugins if p.fills(hook)]
+        providers = _providers(_candidates(plugins, arm), hook)
         if len(providers) > 1:
-            names = [p.plugin.name for p in providers]
+            rivals = [p.plugin.name for p in providers]
             raise UserError(
-                f"{' and '.join(map(repr, names))} both provide {hook}, and an arm has one",
-                f"compare them as two arms: {' '.join(f'--plugins {name}' for name in names)}",
+                f"{' and '.join(map(repr, rivals))} both provide {hook}, and an arm has one",
+                f"compare them as two arms: {' '.join(f'--plugins {name}' for name in rivals)}",
             )
     manager = pluggy.PluginManager(GROUP)
     manager.add_hookspecs(spec)
@@ -196,6 +219,22 @@ def bind(arm: ArmSpec, extras: Sequence[str] = ()) -> BoundArm:
     manager.check_pending()
     names = tuple(sorted(load_plugin(name).plugin.name for name in arm.methods))
     return BoundArm(arm, Arm(arm.id, names, settings), plugins, manager)
+
+
+def _candidates(plugins: Sequence[LoadedPlugin], arm: ArmSpec) -> list[LoadedPlugin]:
+    """Who may make the arm's loss, strategy and merger: its methods and the fallback, never a source or benchmark."""
+    named = {load_plugin(name) for name in (*arm.methods, FALLBACK)}
+    return [p for p in plugins if p in named]
+
+
+def _providers(candidates: Sequence[LoadedPlugin], hook: str) -> list[LoadedPlugin]:
+    """Those of the highest rank: outright providers, then fallbacks, then the harness's own fallback."""
+    ranks = (
+        [p for p in candidates if p.fills(hook)],
+        [p for p in candidates if p.falls_back(hook) and p.plugin.name != FALLBACK],
+        [p for p in candidates if p.falls_back(hook)],
+    )
+    return next(rank for rank in ranks if rank)
 
 
 def validated(plugin: Plugin, values: Mapping[str, Json]) -> Options:
@@ -216,17 +255,24 @@ def option_error(error: pydantic.ValidationError, kind: type[pydantic.BaseModel]
         known = [*_fields_at(kind, path[:-1])]
         return UserError(f"there is no setting {name!r}", suggestion(path[-1], known) if known else "it has none")
     message = first["msg"].removeprefix("Value error, ")
-    where = f"see `harness plugins {prefix}`" if prefix else "see docs/recipes.md"
+    plugin = prefix and issubclass(kind, Options)
+    where = f"see `harness plugins {prefix}`" if plugin else "see docs/recipes.md"
     return UserError(f"{name} = {first['input']} will not do: {message}" if name else message, where)
 
 
 def _fields_at(kind: type[pydantic.BaseModel], path: Sequence[str]) -> tuple[str, ...]:
+    """Fields of the model at a path; parts that are keys of a mapping or places in a tuple lead to no other model."""
     model: type[pydantic.BaseModel] = kind
     for part in path:
-        inner = model.model_fields[part].annotation if part in model.model_fields else None
-        candidates = [inner, *getattr(inner, "__args__", ())]
-        found = [c for c in candidates if inspect.isclass(c) and issubclass(c, pydantic.BaseModel)]
-        if not found:
-            return ()
-        model = found[0]
+        if part in model.model_fields:
+            inner = _model_within(model.model_fields[part].annotation)
+            if inner is None:
+                return ()
+            model = inner
     return tuple(model.model_fields)
+
+
+def _model_within(annotation: Any) -> type[pydantic.BaseModel] | None:
+    if inspect.isclass(annotation) and issubclass(annotation, pydantic.BaseModel):
+        return annotation
+    return next(filter(None, map(_model_within, getattr(annotation, "__args__", ()))), None)

@@ -44,7 +44,7 @@ def suggestion(name: str, known: Sequence[str]) -> str:
     return f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(sorted(known))}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LoadedPlugin:
     """A plug-in's module with what identifies it."""
 
@@ -134,7 +134,7 @@ def load_plugin(name: str) -> LoadedPlugin:
     Raises UserError for an unknown or ambiguous name, an import that fails, and a module that breaks a rule.
     """
     if is_file_plugin(name):
-        return _load_file(Path(name))
+        return _load_file(Path(name).resolve())
     points = _entry_points().get(name, ())
     if not points:
         raise UserError(f"no plug-in is called {name!r}", suggestion(name, installed()))
@@ -156,6 +156,7 @@ def load_plugin(name: str) -> LoadedPlugin:
     return _check(module, f"{name!r} of {owner}", owner, version, editable=_is_editable(point), expected=name)
 
 
+@cache
 def _load_file(path: Path) -> LoadedPlugin:
     if not path.is_file():
         raise UserError(
@@ -171,7 +172,7 @@ def _load_file(path: Path) -> LoadedPlugin:
         raise UserError(
             f"the plug-in file {path} does not import: {type(error).__name__}: {error}", "repair it"
         ) from error
-    return _check(module, f"file {path}", str(path), "file", editable=True, path=str(path.resolve()))
+    return _check(module, f"file {path}", str(path), "file", editable=True, path=str(path))
 
 
 def _is_editable(point: importlib.metadata.EntryPoint) -> bool:
