@@ -17,6 +17,7 @@ from harness.board.rows import (
     Result,
     Row,
     RowData,
+    RowEvaluation,
     RowMerge,
     RowPlugin,
     RowSeed,
@@ -35,6 +36,20 @@ from harness.errors import Failure
 
 SHARE = (0.0, 1.0)
 """Every score is a share: 0 at worst or at best, 1 at the other end."""
+
+FROM_SAMPLES = {
+    "score",
+    "metrics",
+    "n_expected",
+    "n_scored",
+    "n_missing",
+    "outcomes",
+    "samples_sha256",
+    "prompts_cut",
+    "outputs_truncated",
+    "unparsed",
+}
+"""Parts of an evaluate job's result that the row counts itself."""
 
 Samples = Mapping[tuple[str, int], Sequence[Sample]]
 """(benchmark, seed) to the evaluation's samples."""
@@ -168,8 +183,13 @@ def _seed(run: SeedRun) -> RowSeed:
         seed=run.seed,
         stages=tuple(_stage(train) for train in run.train),
         merge=merge,
-        evaluations={name: evaluation.key for name, evaluation in run.evaluations.items()},
+        evaluations={name: _evaluation(evaluation) for name, evaluation in run.evaluations.items()},
     )
+
+
+def _evaluation(evaluation: EvaluateRun) -> RowEvaluation:
+    prompts = {name: value for name, value in evaluation.result.items() if name not in FROM_SAMPLES}
+    return RowEvaluation(key=evaluation.key, prompts=prompts)
 
 
 def _stage(train: TrainRun) -> RowStage:

@@ -77,7 +77,7 @@ class EvaluateRun:
     """The key of a sample's `scores` that is the benchmark's number, e.g. `exact_match,strict-match`."""
     result: Mapping[str, Json]
     """The manifest's `result`: `score`, `n_expected` and `samples_sha256` (of samples.jsonl) are checked against the
-    samples, everything else is recomputed from them."""
+    samples; counts and metrics are made from the samples again; the rest (template digest, BOS) is kept as it is."""
     measured: Mapping[str, Json] = field(default_factory=dict)
     higher_is_better: bool = True
 

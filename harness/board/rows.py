@@ -75,14 +75,22 @@ class RowMerge(_Part):
     weights: dict[str, str]
 
 
+class RowEvaluation(_Part):
+    """An evaluation's job, and what it recorded of its prompts."""
+
+    key: str
+    prompts: dict[str, Any]
+    """Template digest, most BOS tokens of a prompt, prompt tokens, and whatever else cannot be told from samples."""
+
+
 class RowSeed(_Part):
     """The jobs of one seed."""
 
     seed: int
     stages: tuple[RowStage, ...]
     merge: RowMerge | None
-    evaluations: dict[str, str]
-    """Benchmark to job key."""
+    evaluations: dict[str, RowEvaluation]
+    """By benchmark."""
 
 
 class SeedResult(Aggregate):

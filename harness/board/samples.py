@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -49,7 +50,8 @@ class Aggregate(pydantic.BaseModel):
     outcomes: dict[str, int]
     """How the items ended, by kind."""
     metrics: dict[str, float]
-    """Mean of every number of the benchmark, this score among them, over the items that have it."""
+    """Mean of every number of the benchmark, this score among them, over the items that have it. What a task scores
+    in other shapes (lists, for corpus-level metrics) is not a mean and is left out."""
     prompts_cut: int = pydantic.Field(ge=0)
     """Prompts that did not fit the context and lost tokens."""
     stopped_by_length: int = pydantic.Field(ge=0)
@@ -93,9 +95,9 @@ def publishable_digest(samples: Iterable[Sample]) -> str:
 def scores_by_item(samples: Iterable[Sample], score_name: str) -> dict[tuple[str, str], float]:
     """(id, content hash) to score, over the items that were scored."""
     return {
-        (str(sample["id"]), str(sample["doc_sha256"])): float(score)
+        (str(sample["id"]), str(sample["doc_sha256"])): numbers[score_name]
         for sample in samples
-        if (score := (sample["scores"] or {}).get(score_name)) is not None
+        if score_name in (numbers := _numbers(sample))
     }
 
 
@@ -108,9 +110,8 @@ def aggregate(samples: Sequence[Sample], score_name: str, n_expected: int) -> Ag
         raise Failure(f"there are {len(samples)} samples of {n_expected} items", "evaluate again")
     named: dict[str, list[float]] = {}
     for sample in samples:
-        for name, value in (sample["scores"] or {}).items():
-            if value is not None:
-                named.setdefault(name, []).append(float(value))
+        for name, value in _numbers(sample).items():
+            named.setdefault(name, []).append(value)
     scored = named.get(score_name, [])
     return Aggregate(
         score=fmean(scored) if scored else None,
@@ -122,3 +123,11 @@ def aggregate(samples: Sequence[Sample], score_name: str, n_expected: int) -> Ag
         prompts_cut=sum(bool(sample.get("prompt_cut")) for sample in samples),
         stopped_by_length=sum(sample.get("finish") == "length" for sample in samples),
     )
+
+
+def _numbers(sample: Sample) -> dict[str, float]:
+    return {
+        name: float(value)
+        for name, value in (sample["scores"] or {}).items()
+        if isinstance(value, int | float) and math.isfinite(value)
+    }

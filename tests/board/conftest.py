@@ -25,7 +25,7 @@ def write_samples(folder: Path, benchmark: str, scores) -> Path:
     folder.mkdir(parents=True)
     lines = [
         {
-            "id": f"{benchmark}-{number:04}",
+            "id": f"{benchmark}-{number:04}" if benchmark != "code" else number,
             "doc_sha256": sha256(f"{benchmark} {number}"),
             "prompt_sha256": sha256(f"prompt {benchmark} {number}"),
             "response": f"answer\u2028{number}",
@@ -33,7 +33,7 @@ def write_samples(folder: Path, benchmark: str, scores) -> Path:
             "prompt_cut": False,
             "extracted": str(number),
             "target": "the benchmark's own words",
-            "scores": {} if score is None else {SCORE: float(score), "length,none": 3.0},
+            "scores": {} if score is None else {SCORE: float(score), "length,none": 3.0, "pair,none": [1, 2]},
             "outcome": "engine_error" if score is None else "scored",
         }
         for number, score in enumerate(scores)
@@ -61,6 +61,7 @@ class Maker:
             result={
                 "score": sum(scored) / len(scored) if scored else None,
                 "n_expected": len(scores),
+                "template_digest": sha256("template"),
                 "samples_sha256": file_digest(folder / "samples.jsonl"),
             },
             measured={"seconds": 2.0, "peak_bytes": 2000},

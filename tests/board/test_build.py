@@ -31,7 +31,8 @@ def test_the_result_is_that_of_the_samples(maker, info):
     assert task.score == arm.seeds[0].evaluations["chat"].result["score"]
     assert (task.n_expected, task.n_scored, task.n_missing) == (200, 200, 0)
     assert task.outcomes == {"scored": 200}
-    assert task.metrics["length,none"] == 3.0
+    assert task.metrics == {"exact_match,none": task.score, "length,none": 3.0}
+    assert list(row.result.seeds[0].evaluations["chat"].prompts) == ["template_digest"]
     assert task.seeds[0].stopped_by_length == 20
     assert task.interval.method == "wilson"
     scores = [one.score for one in row.result.tasks.values()]
