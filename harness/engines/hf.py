@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from harness.engines.cache import block_cache
 from harness.engines.protocol import (
     GenerateRequest,
     Generation,
@@ -95,13 +96,11 @@ class HfEngine:
 
     @torch.inference_mode()
     def _generate_batch(self, requests: Sequence[GenerateRequest]) -> list[tuple[str, Generation]]:
-        from transformers import DynamicCache
-
         rows = [self._row(request) for request in requests]
         done: list[_Row] = []
         ids, mask = self._left_padded([row.prompt for row in rows])
         positions = (mask.cumsum(1) - 1).clamp(min=0)
-        cache = DynamicCache(config=self._model.config)
+        cache = block_cache(self._model.config)
         while True:
             logits = self._model(
                 input_ids=ids,
