@@ -109,6 +109,8 @@ def add(
 
 def retract(row_id: str, leaderboards: Path, reason: str) -> Entry:
     """Take a row off the board; its files and its entries stay. Raises UserError where it is not on the board."""
+    if not (leaderboards / "ledger.jsonl").exists():
+        raise UserError(f"{leaderboards} holds no ledger.jsonl", "give a folder that `harness board add` wrote")
     with _lock(leaderboards):
         entries = read_ledger(leaderboards)
         _require_standing(row_id, entries)

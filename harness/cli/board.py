@@ -10,6 +10,8 @@ import typer
 from harness.errors import Failure, UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from harness.board.rows import Row
 
 app = typer.Typer(help="Show, publish and check leaderboards.", no_args_is_help=True)
@@ -71,7 +73,7 @@ def add(
         }
         ledger.add(one, samples, to, supersedes=supersede, reason=reason)
         typer.echo(f"published {one.result.arm} as {one.id[:12]} in {to}")
-        _say_baseline(one, to)
+    _say_baselines(fresh, to)
 
 
 @app.command()
@@ -121,12 +123,11 @@ def _is_published(folder: Path) -> bool:
     return (folder / "ledger.jsonl").exists()
 
 
-def _say_baseline(row: Row, to: Path) -> None:
+def _say_baselines(rows: Sequence[Row], to: Path) -> None:
+    """Name the baselines that the published board lacks, without which it shows no difference."""
     from harness.board.ledger import published_rows
 
-    baseline = row.measured.baseline
-    arms = {
-        one.result.arm for one in published_rows(to).values() if one.result.recipe_sha256 == row.result.recipe_sha256
-    }
-    if baseline is not None and baseline not in arms:
-        typer.echo(f"its baseline {baseline} is not published, so the board shows no difference: add it too", err=True)
+    there = {(row.result.recipe_sha256, row.result.arm) for row in published_rows(to).values()}
+    wanted = {(row.result.recipe_sha256, row.measured.baseline) for row in rows if row.measured.baseline is not None}
+    for _, arm in sorted(wanted - there):
+        typer.echo(f"the baseline {arm} is not published, so the board shows no difference from it", err=True)

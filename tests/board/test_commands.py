@@ -27,7 +27,9 @@ def test_show_add_check_retract(run, tmp_path):
     public = tmp_path / "public"
     assert "dmt+im" in board("show", run)
     assert "every number follows from its samples" in board("check", run)
-    assert board("add", run, "--to", public).count("published ") == 3
+    added = board("add", run, "--to", public)
+    assert added.count("published ") == 3
+    assert "baseline" not in added
     assert "every hash agrees" in board("check", public)
     assert "dmt+im" in board("show", public)
     row = next(public.glob("rows/*")).stem
@@ -61,6 +63,9 @@ def test_unknown_arms_and_missing_folders_are_named(run, tmp_path):
         board("check", tmp_path / "nowhere")
     with pytest.raises(UserError, match=r"holds no ledger\.jsonl"):
         board("build", tmp_path)
+    with pytest.raises(UserError, match=r"holds no ledger\.jsonl"):
+        board("retract", "0" * 64, "--reason", "a trial", "--to", tmp_path / "public")
+    assert not (tmp_path / "public").exists()
     with pytest.raises(UserError, match="name the arm with --row"):
         board("add", run, "--supersede", "0" * 64, "--to", tmp_path / "public")
 
