@@ -26,6 +26,8 @@ class StagePlan:
     examples: int | None
     """Examples in the mixture, before epochs; None while unknown."""
     epochs: float
+    train: Mapping[str, Json]
+    """Training settings that the method itself defines for the stage."""
 
 
 @dataclass(frozen=True)

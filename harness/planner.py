@@ -20,7 +20,8 @@ from harness.errors import UserError
 from harness.evaluate.declare import declare
 from harness.jobs import Budget, Job, Merge, MixtureItem, PrepareModel, StageBudget, Train, TrainSettings
 from harness.plan import ArmPlan, Plan, SeedPlan, StagePlan
-from harness.recipe import Recipe, Setting, arm_spec, overridden
+from harness.recipe import Recipe, arm_spec, overridden
+from harness.settings import Setting
 
 
 def choose_arms(
@@ -30,7 +31,10 @@ def choose_arms(
     wanted = [*([FALLBACK] if baseline else [])]
     for text in texts:
         wanted += _parts(text) if factorial else [text]
-    specs = {spec.id: spec for spec in (arm_spec(text, recipe, settings) for text in wanted)}
+    specs: dict[str, ArmSpec] = {}
+    for spec in (arm_spec(text, recipe, settings) for text in wanted):
+        if specs.setdefault(spec.id, spec) != spec:
+            raise UserError(f"two different arms are called {spec.id!r}", "give the plug-in file another PLUGIN.name")
     if not specs:
         raise UserError("the run has no arm", "name one with --plugins, or leave --no-baseline away")
     written = {arm for setting in settings if (arm := setting.arm)}
@@ -68,14 +72,14 @@ def build(recipe: Recipe, arms: Sequence[ArmSpec], places: Places) -> Plan:
 
 def _choose_baselines(builder: _Builder, bounds: dict[str, BoundArm]) -> dict[str, str]:
     """Arm id to the id of its baseline; adds the baselines with another arm's budget to `bounds` (`match`)."""
-    if FALLBACK not in bounds:
+    plain = next((bound for bound in bounds.values() if bound.spec.methods == (FALLBACK,)), None)
+    if plain is None:
         return {}
-    recipe, plain = builder.recipe, bounds[FALLBACK]
-    chosen: dict[str, str] = {}
-    for name, bound in [(name, bound) for name, bound in bounds.items() if name != FALLBACK]:
+    recipe, chosen = builder.recipe, dict[str, str]()
+    for name, bound in [(name, bound) for name, bound in bounds.items() if bound is not plain]:
         budget = builder.budget(bound, recipe.seeds[0])
         if recipe.match == "none" or not budget.stages or _same(budget, builder.budget(plain, recipe.seeds[0])):
-            chosen[name] = FALLBACK
+            chosen[name] = plain.arm.id
             continue
         twin = next(
             (
@@ -134,7 +138,7 @@ class _Builder:
 
     def arm(self, bound: BoundArm, baseline: str | None, matched: BoundArm | None) -> ArmPlan:
         """All seeds of an arm; where they do not differ in anything (an untrained hub model), one."""
-        seeds = []
+        seeds: list[SeedPlan] = []
         for seed in self.recipe.seeds:
             plan = self.seed(bound, seed, None if matched is None else self.budget(matched, seed))
             if not any(replace(plan, seed=other.seed) == other for other in seeds):
@@ -205,7 +209,8 @@ class _Builder:
                 payload={**self.payload(bound), "stage": stage.name},
             )
         )
-        return StagePlan(stage.name, key, _total(items), settings.epochs)
+        defined = {name: value for name, value in stage.train.items() if name not in bound.spec.train}
+        return StagePlan(stage.name, key, _total(items), settings.epochs, defined)
 
     def mixture(self, bound: BoundArm, stage: Stage, seed: int) -> tuple[MixtureItem, ...]:
         """A stage's data as its job declares it."""
@@ -248,6 +253,11 @@ class _Builder:
         if unknown or not merger.stages:
             raise UserError(f"{bound.arm.id} merges {unknown or 'nothing'}", suggestion("", [s.name for s in stages]))
         weights = merger.weights or tuple(Fraction(1, len(merger.stages)) for _ in merger.stages)
+        if len(weights) != len(merger.stages):
+            raise UserError(
+                f"{bound.arm.id} merges {len(merger.stages)} stages with {len(weights)} weights",
+                "give one weight for each stage",
+            )
         declared = Merge(weights=tuple((n, share(w)) for n, w in zip(merger.stages, weights, strict=True)))
         parents = {name: models[name] for name in merger.stages}
         label = f"{bound.arm.id}: average {len(parents)} experts (seed {seed})"
@@ -257,8 +267,11 @@ class _Builder:
 
     def evaluations(self, bound: BoundArm, model: str, seed: int) -> dict[str, str]:
         """Benchmark name to the key of its job for this model."""
-        keys = {}
-        for name, (evaluator, plugin) in bound.evaluators().items():
+        keys, offered = {}, bound.evaluators()
+        for name in self.recipe.benchmarks:
+            if name not in {plugin.plugin.name for _, plugin in offered.values()}:
+                raise UserError(f"the plug-in {name!r} offers no benchmark", "take it out of the recipe's benchmarks")
+        for name, (evaluator, plugin) in offered.items():
             if plugin.plugin.name not in self.recipe.benchmarks:
                 continue
             declared = declare(
@@ -275,8 +288,6 @@ class _Builder:
             keys[name] = self.add(
                 Job("evaluate", label, declared.model_dump(mode="json"), parents={"model": model}, payload=payload)
             )
-        if not keys:
-            raise UserError("the recipe's benchmarks are empty", "name a plug-in that offers one: benchmarks: [gsm8k]")
         return keys
 
 
@@ -309,9 +320,7 @@ def _differences(arm: ArmPlan, baseline: ArmPlan | None) -> dict[str, Json]:
 def _settings(arm: ArmPlan) -> dict[str, Json]:
     stages = arm.seeds[0].stages
     options = {
-        f"{p.plugin.name}.{name}": value
-        for p in arm.bound.methods()
-        for name, value in arm.bound.options_of(p).items()
+        f"{p.plugin.name}.{name}": value for p in arm.bound.methods() for name, value in arm.bound.options_of(p).items()
     }
     sizes = [None if s.examples is None else int(s.examples * s.epochs) for s in stages]
     return {
@@ -320,4 +329,5 @@ def _settings(arm: ArmPlan) -> dict[str, Json]:
         "examples seen": None if None in sizes else sum(size for size in sizes if size is not None),
         **options,
         **{f"train.{name}": value for name, value in arm.spec.train.items()},
+        **{f"{stage.name}.{name}": value for stage in stages for name, value in stage.train.items()},
     }

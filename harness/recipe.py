@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,10 +13,11 @@ import yaml
 
 from harness.api import AlpacaColumns, ChatColumns, Columns, PairColumns, Share
 from harness.arms import ArmSpec, option_error, validated
-from harness.canonical import Json
-from harness.discovery import installed, is_file_plugin, load_plugin, suggestion
+from harness.canonical import Json, canonical
+from harness.discovery import LoadedPlugin, installed, load_plugin, suggestion
 from harness.errors import UserError
 from harness.jobs import Declaration, EngineSettings, ModelSettings, TrainSettings
+from harness.settings import Setting, Yaml
 
 DEFAULT = "playground"
 """The embedded recipe, run where none is named."""
@@ -91,7 +92,7 @@ class Recipe(Declaration):
     data: Mapping[str, SourceUses]
     """Role (`general`, `specialist` or a name of the user's) to datasets; strategies speak of roles."""
     train: TrainSettings = TrainSettings()
-    benchmarks: Annotated[tuple[str, ...], pydantic.BeforeValidator(_to_list)]
+    benchmarks: Annotated[tuple[str, ...], pydantic.BeforeValidator(_to_list), pydantic.Field(min_length=1)]
     engine: EngineSettings = EngineSettings()
     match: Literal["none", "examples", "tokens", "steps"] = "none"
     """Give the baseline the budget of the arm it is compared with, counted in these units."""
@@ -140,53 +141,22 @@ def plugin_of(source: str) -> str:
 # --- reading -------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Setting:
-    """One `--set`: an arm where it is for that arm alone, a dotted key, a YAML value."""
+def load(recipe: str | None, settings: Sequence[Setting] = (), arms: Sequence[str] = ()) -> Recipe:
+    """The recipe of a file or of an embedded name (None: the playground), with the run-wide settings applied.
 
-    arm: str | None
-    path: tuple[str, ...]
-    value: Any
-    text: str
-
-    @classmethod
-    def parse(cls, text: str) -> Setting:
-        """`train.lr=1e-4`, `dmt.k=1/256` or `dmt+im:train.lr=1e-4`."""
-        key, equals, value = text.partition("=")
-        if not equals or not key.strip():
-            raise UserError(f"--set {text}: a key and a value are wanted", "write --set train.lr=1e-4")
-        arm, colon, path = key.strip().rpartition(":")
-        try:
-            parsed = yaml.safe_load(value) if value.strip() else ""
-        except yaml.YAMLError:
-            raise UserError(f"--set {text}: the value is no YAML", "quote it") from None
-        return cls(arm if colon else None, tuple(path.split(".")), parsed, f"{path}={value.strip()}")
-
-    @classmethod
-    def seeds(cls, text: str) -> Setting:
-        """`--seeds 3` is the seeds 0, 1 and 2; `--seeds 4,7` is those two."""
-        try:
-            numbers = [int(part) for part in text.split(",")]
-        except ValueError:
-            raise UserError(
-                f"--seeds {text}: a number of seeds or a list of them is wanted", "write --seeds 3"
-            ) from None
-        chosen = numbers if "," in text else list(range(numbers[0]))
-        return cls(None, ("seeds",), chosen, f"seeds={chosen}")
-
-
-def load(recipe: str | None, settings: Sequence[Setting] = ()) -> Recipe:
-    """The recipe of a file or of an embedded name (None: the playground), with the run-wide settings applied."""
+    `arms` are the run's `--plugins`: those of them that are files can be given options like installed ones.
+    """
     raw = _read(recipe or DEFAULT)
+    from_files = {p.plugin.name: p for text in arms for p in methods(text) if p.path is not None}
     for setting in settings:
         if setting.arm is None:
-            _apply(raw, setting)
+            _apply(raw, setting, (*installed(), *from_files))
     try:
         resolved = Recipe.model_validate(raw)
     except pydantic.ValidationError as error:
         raise option_error(error, Recipe) from None
     for name, values in resolved.options.items():
-        validated(load_plugin(name).plugin, values)
+        validated((from_files.get(name) or load_plugin(name)).plugin, values)
     return resolved
 
 
@@ -204,7 +174,7 @@ def _read(name: str) -> dict[str, Any]:
     else:
         raise UserError(f"there is no recipe {name}", f"give a YAML file; {suggestion(name, tuple(embedded))}")
     try:
-        raw = yaml.safe_load(text)
+        raw = yaml.load(text, Yaml)  # noqa: S506 (a safe loader)
     except yaml.YAMLError as error:
         where = getattr(error, "problem_mark", None)
         line = f", line {where.line + 1}" if where else ""
@@ -214,15 +184,15 @@ def _read(name: str) -> dict[str, Any]:
     return raw
 
 
-def _apply(raw: dict[str, Any], setting: Setting) -> None:
+def _apply(raw: dict[str, Any], setting: Setting, plugins: Sequence[str]) -> None:
     """Set one value in the raw recipe; a first part that is a plug-in's name reaches that plug-in's options."""
     head = setting.path[0]
     if head in Recipe.model_fields:
         path = setting.path
-    elif head in installed() or head in raw.get("options", {}):
+    elif head in plugins:
         path = ("options", *setting.path)
     else:
-        known = (*Recipe.model_fields, *installed())
+        known = (*Recipe.model_fields, *plugins)
         raise UserError(f"there is no setting {'.'.join(setting.path)!r}", suggestion(head, known))
     place = raw
     for part in path[:-1]:
@@ -235,36 +205,56 @@ def _apply(raw: dict[str, Any], setting: Setting) -> None:
 # --- arms ----------------------------------------------------------------------------------------------------------
 
 
+def methods(text: str) -> tuple[LoadedPlugin, ...]:
+    """The plug-ins of one `--plugins`, without the options written beside their names."""
+    return tuple(load_plugin(part.partition(":")[0]) for part in _parts(text))
+
+
+def _parts(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
 def arm_spec(text: str, recipe: Recipe, settings: Sequence[Setting] = ()) -> ArmSpec:
     """The arm of one `--plugins`: names joined by commas, each with options of its own if wished (`im,dmt:k=1/4`).
 
-    `--set ARM:key=value` reaches the arm of that id; `plugin.option` and `train.x` may be set so.
+    `--set ARM:key=value` reaches the arm of that id; `train.x` and the options of its plug-ins may be set so.
     """
-    methods, own = [], []
-    options: dict[str, dict[str, Any]] = {name: dict(values) for name, values in recipe.options.items()}
-    train: dict[str, Any] = {}
-    for part in filter(None, (p.strip() for p in text.split(","))):
-        name, *assignments = part.split(":")
-        plugin = load_plugin(name).plugin.name
-        methods.append(str(Path(name).resolve()) if is_file_plugin(name) else name)
-        own += [Setting.parse(f"{plugin}.{assignment}") for assignment in assignments]
-    if not methods:
+    plugins = {p.plugin.name: p for p in methods(text)}
+    if not plugins:
         raise UserError("--plugins names no plug-in", "write --plugins im,dmt")
-    plain = ArmSpec(tuple(sorted(set(methods)))).id
-    own += [setting for setting in settings if setting.arm is not None and _same_arm(setting.arm, plain)]
+    plain = ArmSpec(tuple(sorted({p.path or p.plugin.name for p in plugins.values()})))
+    own = [
+        Setting.parse(f"{plugin.plugin.name}.{assignment}")
+        for part, plugin in zip(_parts(text), methods(text), strict=True)
+        for assignment in part.split(":")[1:]
+    ]
+    own += [setting for setting in settings if setting.arm is not None and _same_arm(setting.arm, plain.id)]
+    changes: dict[str, dict[str, Any]] = {}
     for setting in own:
         head, *rest = setting.path
-        if head == "train" and len(rest) == 1:
-            train[rest[0]] = setting.value
-        elif head in installed() and len(rest) == 1:
-            options.setdefault(head, {})[rest[0]] = setting.value
-        else:
+        if (head != "train" and head not in plugins) or len(rest) != 1:
             raise UserError(
-                f"{'.'.join(setting.path)!r} cannot be set for one arm",
-                "what can: train.<setting> and plugin.<option>",
+                f"{'.'.join(setting.path)!r} cannot be set for {plain.id} alone",
+                f"what can: train.<setting>, and options of {', '.join(plugins)}",
             )
-    overridden(recipe.train, train, plain)
-    return ArmSpec(tuple(sorted(set(methods))), options, train, ",".join(sorted(s.text for s in own)))
+        changes.setdefault(head, {})[rest[0]] = setting.value
+    usual = recipe.train
+    train = _changed(usual, overridden(usual, changes.pop("train", {}), plain.id))
+    options = {name: dict(values) for name, values in recipe.options.items()}
+    suffix = {f"train.{name}": value for name, value in train.items()}
+    for name, values in changes.items():
+        plugin, shared = plugins[name].plugin, recipe.options.get(name, {})
+        mine = _changed(validated(plugin, shared), validated(plugin, {**shared, **values}))
+        options[name] = {**shared, **mine}
+        suffix |= {f"{name}.{option}": value for option, value in mine.items()}
+    words = (f"{name}={value if isinstance(value, str) else canonical(value)}" for name, value in suffix.items())
+    return replace(plain, options=options, train=train, suffix=",".join(sorted(words)))
+
+
+def _changed(before: pydantic.BaseModel, after: pydantic.BaseModel) -> dict[str, Json]:
+    """The values that differ, as JSON."""
+    old, new = before.model_dump(mode="json"), after.model_dump(mode="json")
+    return {name: value for name, value in new.items() if value != old[name]}
 
 
 def _same_arm(written: str, arm: str) -> bool:

@@ -55,12 +55,13 @@ def _plan(
     places: Places,
 ) -> Plan:
     from harness.planner import build, choose_arms
-    from harness.recipe import Setting, load
+    from harness.recipe import load
+    from harness.settings import Setting
 
     parsed = [Setting.parse(text) for text in settings or []]
     if seeds is not None:
         parsed.append(Setting.seeds(seeds))
-    resolved = load(recipe, parsed)
+    resolved = load(recipe, parsed, plugins or [])
     arms = choose_arms(resolved, plugins or [], parsed, baseline=baseline, factorial=factorial)
     return build(resolved, arms, places)
 
