@@ -120,10 +120,14 @@ class Store:
             try:
                 partial.rename(final)
             except OSError as error:
-                # Where locks do not hold, another worker may have finished the same job: equal keys, equal results.
-                if error.errno not in {errno.ENOTEMPTY, errno.EEXIST} or not self.has(job.key):
+                if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
                     raise
-                shutil.rmtree(partial)
+                if self.has(job.key):
+                    # Where locks do not hold, another worker may have finished it: equal keys, equal results.
+                    shutil.rmtree(partial)
+                else:  # somebody took the manifest away, and with it the job
+                    self._discard(final)
+                    partial.rename(final)
             _sync(final.parent)
 
     # --- housekeeping ----------------------------------------------------------------------------------------------
