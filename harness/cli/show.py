@@ -105,7 +105,7 @@ def open_run_folder(plan: Plan, folder: Path) -> None:
     text = json.dumps(plan.to_json(), indent=1, ensure_ascii=False) + "\n"
     file = folder / PLAN_FILE
     with explained(folder):
-        if not file.is_file() and folder.is_dir() and any(folder.iterdir()):
+        if not file.is_file() and folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir()):
             raise UserError(f"{folder} holds files and no run", "give a new folder with --out")
         if file.is_file() and file.read_text(encoding="utf-8") == text:
             return
