@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from harness.api import DataSource, Example, Generated, Message, Part, token_loss
+from harness.jobs import (
+    Context,
+    DataDeclaration,
+    InitModel,
+    MixtureItem,
+    ModelSettings,
+    PrepareModel,
+    Train,
+    TrainSettings,
+)
+
+WORDS = "red green blue seven eight nine apple pear plum north south east west".split()
+TINY = {
+    "hidden_size": 16,
+    "intermediate_size": 24,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "max_position_embeddings": 256,
+}
+RESPONSE = token_loss(lambda batch: batch.is_part(Part.RESPONSE))
+
+
+def conversations(seed: int, n: int):
+    """Examples of different lengths, equal for equal seeds."""
+    draw = np.random.Generator(np.random.PCG64(seed))
+    for i in range(n):
+        words = [WORDS[k] for k in draw.integers(len(WORDS), size=int(draw.integers(2, 9)))]
+        question, answer = " ".join(words), " ".join(reversed(words))
+        yield Example(f"{seed}-{i}", (Message("user", question), Message("assistant", answer)))
+
+
+def source(seed: int, n: int) -> DataSource:
+    return DataSource(Generated(make=lambda: conversations(seed, n), n=n, recipe={"seed": seed, "n": n}))
+
+
+SOURCES = {"first": source(1, 40), "second": source(2, 24)}
+
+
+def item(name: str) -> MixtureItem:
+    return MixtureItem(data=DataDeclaration(name=name, source={"name": name}))
+
+
+def declare(*, mixture: tuple[str, ...] = ("first",), budget: Any = None, seed: int = 0, **settings: Any) -> Train:
+    chosen = {"lr": 1e-2, "epochs": 2, "batch_size": 8, "max_length": 64, **settings}
+    keep = chosen.pop("keep", (1.0,))
+    return Train(
+        mixture=tuple(item(name) for name in mixture),
+        settings=TrainSettings(**chosen),
+        loss={},
+        seed=seed,
+        keep=keep,
+        budget=budget,
+    )
+
+
+def context(folder: Path, *, parents: dict[str, Path] | None = None, progress: Any = None, **runtime: Any) -> Context:
+    folder.mkdir(parents=True, exist_ok=True)
+    told = progress or (lambda _: None)
+    return Context(folder, parents or {}, {"threads": 1, "micro_tokens": 128, **runtime}, told)
+
+
+def prepare(folder: Path, *, seed: int = 0, architecture: str = "llama", **config: Any) -> dict[str, Any]:
+    from harness.train.init import prepare_model
+
+    init = InitModel(architecture=architecture, config={**TINY, **config}, vocab_size=300)
+    declared = PrepareModel(model=ModelSettings(init=init), data=(item("first"), item("second")), seed=seed)
+    return prepare_model(declared, SOURCES, context(folder))
+
+
+@pytest.fixture(scope="session")
+def make() -> SimpleNamespace:
+    """How the tests of this folder make what they need."""
+    return SimpleNamespace(
+        sources=SOURCES, item=item, declare=declare, context=context, prepare=prepare, weights=weights, loss=RESPONSE
+    )
+
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A prepared job's folder: a Llama of a few thousand parameters."""
+    folder = tmp_path_factory.mktemp("base")
+    prepare(folder)
+    return folder
+
+
+@pytest.fixture
+def stage(base: Path, tmp_path: Path) -> Callable[..., tuple[dict[str, Any], Path]]:
+    """Trains a stage from `base`: the outcome and the job's folder."""
+    from harness.train.job import train
+
+    def run(name: str = "stage", *, loss: Any = RESPONSE, start: Path = base, runtime: Any = None, **declared: Any):
+        folder = tmp_path / name
+        parents = {"start": start, "base": base}
+        outcome = train(declare(**declared), SOURCES, loss, context(folder, parents=parents, **(runtime or {})))
+        return outcome, folder
+
+    return run
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    from safetensors.torch import load_file
+
+    return load_file(folder / "model" / "model.safetensors")
