@@ -88,8 +88,8 @@ CASES = {
     "gemma": (
         FOUR,
         (
-            r"T <s> <start_of_turn> user \n P Hi T <end_of_turn> \n <start_of_turn> model \n R Yes <end_of_turn> "
-            r"T \n <start_of_turn> user \n P Why ? T <end_of_turn> \n <start_of_turn> model \n R No ! <end_of_turn> T \n"
+            r"T <s> <start_of_turn> user \n P Hi T <end_of_turn> \n <start_of_turn> model \n R Yes <end_of_turn> T \n "
+            r"T <start_of_turn> user \n P Why ? T <end_of_turn> \n <start_of_turn> model \n R No ! <end_of_turn> T \n"
         ),
         "0000 0 00000 11 0000 00 00000 111 0",
         "0000 1 00000 11 0000 11 00000 111 0",

@@ -1,0 +1,122 @@
+import json
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.api import DataSource, Example, Files, Generated, Message
+from harness.canonical import share
+from harness.data.mixtures import count, materialise
+from harness.data.sources import declare
+from harness.errors import UserError
+from harness.jobs import DataDeclaration, MixtureItem, Operation
+
+
+def item(n, *ops, name="d"):
+    return MixtureItem(data=DataDeclaration(name=name, source={"generated": {}}, n=n), ops=ops)
+
+
+def numbers(n):
+    def make():
+        for k in range(n):
+            yield Example(str(k), (Message("user", f"{k}?"), Message("assistant", str(k))))
+
+    return DataSource(Generated(make, n, {}))
+
+
+def take(n, *ops):
+    return [int(example.id) for _, example in materialise([item(n, *ops)], {"d": numbers(n)}, data_root=None)]
+
+
+def fraction(value, seed=0):
+    return Operation(op="sample", fraction=share(Fraction(value)), seed=seed)
+
+
+def amount(value, seed=0):
+    return Operation(op="sample", amount=value, seed=seed)
+
+
+@pytest.mark.parametrize(
+    ("n", "k", "expected"),
+    [
+        (110_142, "1/256", 430),
+        (20_022, "1/256", 78),
+        (86_060, "1/256", 336),
+        (100, "1/256", 1),
+        (100, "0", 0),
+        (7, "1", 7),
+        (10, "1/3", 3),
+    ],
+)
+def test_a_fraction_comes_to_its_floor_and_at_least_one_above_zero(n, k, expected):
+    assert count(item(n, fraction(k))) == expected
+
+
+def test_an_unknown_size_stays_unknown():
+    assert count(item(None, fraction("1/2"))) is None
+    assert count(item(None)) is None
+
+
+def test_operations_apply_first_to_last():
+    assert count(item(100, fraction("1/2"), amount(20), fraction("1/4"))) == 5
+    assert len(take(100, fraction("1/2"), amount(20), fraction("1/4"))) == 5
+
+
+def test_the_sample_is_the_same_on_every_machine():
+    assert take(20, amount(5)) == [0, 4, 10, 14, 16]
+    assert take(20, amount(5, seed=1)) == [0, 1, 3, 11, 18]
+
+
+@given(n=st.integers(1, 40), seed=st.integers(0, 5), shares=st.tuples(*[st.fractions(0, 1, max_denominator=300)] * 2))
+def test_samples_are_exact_ordered_nested_and_without_repetition(n, seed, shares):
+    small, large = (take(n, fraction(k, seed)) for k in sorted(shares))
+    assert set(small) <= set(large)
+    assert small == sorted(set(small))
+    assert [len(small), len(large)] == [count(item(n, fraction(k, seed))) for k in sorted(shares)]
+
+
+@given(n=st.integers(1, 40), first=st.integers(1, 40), second=st.integers(1, 40))
+def test_a_sample_of_a_sample_is_the_smaller_sample(n, first, second):
+    small, large = sorted([min(first, n), min(second, n)])
+    assert take(n, amount(large), amount(small)) == take(n, amount(small))
+
+
+def test_datasets_follow_one_another_with_their_names():
+    items = [item(3, name="a"), item(2, amount(1), name="b"), item(3, fraction("0"), name="a")]
+    mixture = materialise(items, {"a": numbers(3), "b": numbers(2)}, data_root=None)
+    assert [name for name, _ in mixture] == ["a", "a", "a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("operation", "problem"),
+    [
+        (amount(11), "11 examples of d are wanted, and there are 10"),
+        (Operation(op="shuffle", amount=1), "d: no operation on data is called 'shuffle'"),
+        (Operation(op="sample"), "d: sample needs a fraction or an amount"),
+        (Operation(op="sample", amount=1, fraction="1/2"), "d: sample needs a fraction or an amount"),
+        (Operation(op="sample", fraction="3/2"), "d: the fraction 3/2 is not between 0 and 1"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_when_planned_and_when_done(operation, problem):
+    for attempt in (lambda: count(item(10, operation)), lambda: take(10, operation)):
+        with pytest.raises(UserError) as caught:
+            attempt()
+        assert caught.value.problem == problem
+        assert caught.value.remedy
+
+
+def test_a_dataset_without_a_source_is_named():
+    with pytest.raises(UserError, match="the dataset d, which has no source"):
+        materialise([item(3)], {"other": numbers(3)}, data_root=None)
+
+
+def test_a_file_that_changed_since_it_was_planned_is_refused(tmp_path):
+    path = tmp_path / "x.jsonl"
+    path.write_text(json.dumps({"prompt": "q", "completion": "a"}))
+    source = DataSource(Files((str(path),)))
+    planned = MixtureItem(data=declare("mine", source, None, data_root=None, cache=None))
+    assert len(materialise([planned], {"mine": source}, data_root=None)) == 1
+    path.write_text(json.dumps({"prompt": "q", "completion": "b"}))
+    with pytest.raises(UserError, match="the files of the dataset mine have changed since the run was planned"):
+        materialise([planned], {"mine": source}, data_root=None)
