@@ -176,9 +176,13 @@ def _choose(logits: torch.Tensor, rows: Sequence[_Row]) -> list[int]:
 
 
 def _draw(logits: torch.Tensor, sampling: Sampling, generator: torch.Generator) -> int:
-    """One token from the nucleus, by the inverse of the cumulative distribution."""
-    probabilities, order = (logits / sampling.temperature).softmax(-1).sort(descending=True, stable=True)
-    cumulative = probabilities.double().cumsum(0)
-    nucleus = int((cumulative < sampling.top_p).sum().clamp(max=len(cumulative) - 1)) + 1
-    point = torch.rand((), generator=generator, dtype=torch.float64).to(cumulative.device) * cumulative[nucleus - 1]
-    return int(order[int(torch.searchsorted(cumulative[:nucleus], point).clamp(max=nucleus - 1))])
+    """One token from the nucleus: the largest of the probabilities, each divided by exponential noise of its own.
+
+    Noise belongs to the token, not to its rank: last digits, which differ with the batch, do not reorder the draw.
+    """
+    probabilities = (logits / sampling.temperature).double().softmax(-1)
+    if sampling.top_p < 1:
+        ordered, order = probabilities.sort(descending=True)
+        probabilities[order[ordered.cumsum(0) - ordered >= sampling.top_p]] = 0
+    noise = torch.empty(len(probabilities), dtype=torch.float64).exponential_(generator=generator)
+    return int((probabilities / noise.to(probabilities.device)).argmax())

@@ -64,9 +64,7 @@ def context_length(model_dir: Path, wanted: int | None) -> int:
     if allowed is None and wanted is None:
         raise UserError(f"{model_dir} does not say how long its context is", "give engine.max_length")
     if allowed is not None and wanted is not None and wanted > allowed:
-        raise UserError(
-            f"engine.max_length is {wanted} and the model has {allowed} positions", "lower engine.max_length"
-        )
+        raise UserError(f"engine.max_length is {wanted}; the model has {allowed} positions", "lower engine.max_length")
     return int(wanted if wanted is not None else allowed or 0)
 
 

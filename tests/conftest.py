@@ -1,0 +1,115 @@
+"""What tests of several packages share."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+
+@pytest.fixture(scope="session")
+def mirror():
+    """The local mirror of real data; tests that need it are skipped where there is none."""
+    folder = Path(os.environ.get("HARNESS_DATA_ROOT") or Path(__file__).parents[2] / "shared" / "datasets")
+    if not folder.is_dir():
+        pytest.skip("no data mirror: set HARNESS_DATA_ROOT to one")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def chat_models(tmp_path_factory):
+    """Folders of two small random chat models, `a` and `b`, of one architecture and tokenizer; each holds `model/`.
+
+    Random weights, but with the end of the turn made likely, so that answers end after anything from one to some
+    hundred tokens. The tokenizer adds BOS to plain text, and the chat template writes it.
+    """
+    import torch
+    from tokenizers.processors import TemplateProcessing
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from harness.data.templates import PLAIN
+    from harness.data.tokenizer import train_tokenizer
+
+    texts = [f"How many apples are {n} and {n + 1} apples? They are {2 * n + 1} apples.\n#### {n}" for n in range(60)]
+    tokenizer = train_tokenizer(texts, 320, PLAIN)
+    bos = (tokenizer.bos_token, tokenizer.bos_token_id)
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single=f"{bos[0]} $A", special_tokens=[bos])
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        max_position_embeddings=1024,
+        initializer_range=0.2,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    folders = {}
+    for seed, name in enumerate("ab"):
+        torch.manual_seed(seed)
+        model = LlamaForCausalLM(config)
+        model.lm_head.weight.data[tokenizer.eos_token_id] *= 1.2
+        folders[name] = tmp_path_factory.mktemp(f"model-{name}")
+        model.save_pretrained(folders[name] / "model")
+        tokenizer.save_pretrained(folders[name] / "model")
+    return folders
+
+
+@pytest.fixture
+def distribution(tmp_path, monkeypatch):
+    """Installs a distribution with plug-ins for one test: `distribution("demo", {"name": "source"})` on the path.
+
+    Real metadata that importlib.metadata reads; a source of None leaves the module out.
+    """
+    import sys
+    import textwrap
+
+    from harness import discovery
+
+    forget = (discovery._entry_points, discovery.load_plugin, discovery._load_file)
+    before = set(sys.modules)
+
+    def install(name, plugins, *, modules=None, direct_url=None):
+        site = tmp_path / f"site-{name}"
+        info = site / f"{name}-1.0.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        modules = modules or {plugin: f"{name}_{plugin}" for plugin in plugins}
+        points = "".join(f"{plugin} = {module}\n" for plugin, module in modules.items())
+        (info / "entry_points.txt").write_text(f"[harness]\n{points}")
+        if direct_url:
+            (info / "direct_url.json").write_text(direct_url)
+        for plugin, source in plugins.items():
+            if source is not None:
+                (site / f"{modules[plugin].partition(':')[0]}.py").write_text(textwrap.dedent(source))
+        monkeypatch.syspath_prepend(site)
+        for cached in forget:
+            cached.cache_clear()
+        return site
+
+    for cached in forget:
+        cached.cache_clear()
+    yield install
+    for cached in forget:
+        cached.cache_clear()
+    for name in set(sys.modules) - before:
+        if (getattr(sys.modules[name], "__file__", None) or "").startswith(str(tmp_path)):
+            del sys.modules[name]
+
+
+@pytest.fixture
+def refused():
+    """The one line that something says when it refuses: `refused(load_plugin, "ims")`."""
+    from harness.errors import UserError
+
+    def refused(function, *arguments, **named):
+        with pytest.raises(UserError) as caught:
+            function(*arguments, **named)
+        assert "\n" not in str(caught.value)
+        return str(caught.value)
+
+    return refused

@@ -1,0 +1,106 @@
+"""The real vLLM engine, started in a process of its own; once for all tests here, and once more to compare with."""
+
+import json
+import pickle
+import shutil
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from harness.engines.hf import HfEngine
+from harness.engines.pool import Engines
+from harness.errors import UserError
+from harness.jobs import EngineSettings
+
+
+@pytest.fixture(scope="module")
+def session(chat_models, greedy, sampled, pairs, tmp_path_factory):
+    if find_spec("vllm") is None:
+        pytest.skip("vLLM is not installed: pip install 'instruct-harness[vllm]'")
+    if shutil.which("g++") is None:
+        pytest.skip("vLLM compiles kernels: apt-get install g++")
+    folder = tmp_path_factory.mktemp("vllm")
+    asked = {"folders": chat_models, "greedy": greedy, "sampled": sampled, "pairs": pairs}
+    (folder / "asked").write_bytes(pickle.dumps(asked))
+    command = [sys.executable, str(Path(__file__).with_name("vllm_session.py")), str(folder / "asked")]
+    done = subprocess.run([*command, str(folder / "found")], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-4000:]
+    return json.loads((folder / "found").read_text())
+
+
+@pytest.fixture(scope="module")
+def hf(chat_models, greedy, pairs):
+    """What the hf engine answers, for both models."""
+    found = {}
+    for name, folder in chat_models.items():
+        engine = HfEngine(EngineSettings(name="hf"), folder / "model")
+        lots = [*engine.generate(greedy), *engine.loglikelihood(pairs)]
+        found[name] = dict(answer for lot in lots for answer in lot)
+    return found
+
+
+def same(vllm, hf):
+    """Equal texts, tokens and ends; equal log-likelihoods but for the rounding of another order of sums."""
+    for i, answer in vllm.items():
+        if "logprob" in answer:
+            assert answer["logprob"] == pytest.approx(hf[i].logprob, abs=1e-3)
+            assert answer["greedy"] == hf[i].greedy
+        else:
+            assert (answer["text"], answer["token_ids"], answer["finish"]) == (
+                hf[i].text,
+                list(hf[i].token_ids),
+                hf[i].finish,
+            )
+
+
+@pytest.mark.vllm
+def test_greedy_answers_are_those_of_the_hf_engine(session, hf, greedy):
+    assert len(session["greedy"]) == len(greedy)
+    same(session["greedy"], hf["a"])
+
+
+@pytest.mark.vllm
+def test_log_likelihoods_are_those_of_the_hf_engine(session, hf, pairs):
+    assert len(session["pairs"]) == len(pairs)
+    same(session["pairs"], hf["a"])
+
+
+@pytest.mark.vllm
+def test_a_seed_gives_the_same_sample_in_any_company(session):
+    assert session["sampled"] == session["sampled_in_halves"]
+    assert len({tuple(answer["token_ids"]) for answer in session["sampled"].values()}) > 8
+
+
+@pytest.mark.vllm
+def test_a_long_prompt_is_cut_on_the_left_and_counted(session, greedy):
+    prompt = len(greedy[0].prompt_ids)
+    length = prompt * (1024 // prompt + 1)
+    assert session["max_length"] == 1024
+    assert session["cut"]["full"]["prompt_cut"] == length - (1024 - 24)
+
+
+@pytest.mark.vllm
+def test_an_abandoned_request_leaves_nothing_behind(session):
+    assert session["after_abandoning"] == session["greedy"]
+
+
+@pytest.mark.vllm
+def test_swapped_weights_answer_as_a_fresh_engine_does(session, hf):
+    assert session["swapped_in_place"]
+    assert session["swapped"] == session["fresh"]
+    assert session["swapped_back"] == session["greedy"]
+    same(session["swapped"], hf["b"])
+
+
+@pytest.mark.vllm
+def test_no_process_outlives_the_engine(session):
+    assert session["children"] == 0
+
+
+def test_a_missing_vllm_is_named_with_its_remedy(chat_models, monkeypatch):
+    monkeypatch.setattr("harness.engines.vllm.find_spec", lambda _: None)
+    with pytest.raises(UserError, match=r"vllm engine is not installed .*instruct-harness\[vllm\]"):
+        Engines().open(EngineSettings(name="vllm"), chat_models["a"] / "model", {})
