@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.canonical import Json
+from harness.discovery import LoadedPlugin, installed, load_plugin
 from harness.errors import UserError
 from harness.plan import ArmPlan, Plan
 from harness.store import SHORT, Store, explained, write_whole
@@ -50,43 +52,58 @@ def _seeds_word(plan: Plan) -> str:
 def _show_arm(console: Console, plan: Plan, arm: ArmPlan, store: Store) -> None:
     console.print(Text(arm.id, style="bold"), Text(f"against {arm.baseline}" if arm.baseline else "", style="dim"))
     for name, value in arm.differs.items():
-        console.print(Padding(Text(f"differs in {name}: {_words(value)}"), (0, 0, 0, 2)))
-    first = arm.seeds[0]
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for column in ("job", "data", "seeds in the store", f"key (seed {first.seed})"):
-        table.add_column(column)
-    for label, details, keys in _steps(plan, arm):
-        held = sum(store.has(key) for key in keys)
-        state = f"{held} of {len(keys)}" if held < len(keys) else "all"
-        table.add_row(Text(label), Text(details, style="dim"), state, keys[0][:SHORT])
-    console.print(Padding(table, (0, 0, 0, 2)))
+        console.print(Padding(Text(f"{name}: {_words(value)}", style="yellow"), (0, 0, 0, 2)))
+    steps = _steps(plan, arm, store)
+    width = max(len(step.label) for step in steps)
+    for step in steps:
+        held = sum(store.has(key) for key in step.keys)
+        state = "cached" if held == len(step.keys) else f"{held} of {len(step.keys)} cached" if held else "to do"
+        console.print(Text(f"  {step.label:<{width}}  {step.keys[0][:SHORT]}  {state}"))
+        if step.details:
+            console.print(Padding(Text(step.details, style="dim"), (0, 0, 0, 6)))
 
 
-def _steps(plan: Plan, arm: ArmPlan) -> list[tuple[str, str, list[str]]]:
-    """Label, details and the key of every seed, for each step of the arm."""
+@dataclass(frozen=True)
+class _Step:
+    label: str
+    keys: list[str]
+    """One a seed."""
+    details: str = ""
+
+
+def _steps(plan: Plan, arm: ArmPlan, store: Store) -> list[_Step]:
     steps = []
     for index, stage in enumerate(arm.seeds[0].stages):
         declared = plan.jobs[stage.key].declared
         data = " + ".join(_item_words(item) for item in declared["mixture"])
-        epochs = f"{stage.epochs:g} epochs" if declared["budget"] is None else f"budget of {arm.spec.matched}"
-        steps.append((f"train {stage.name}", f"{data}; {epochs}", [s.stages[index].key for s in arm.seeds]))
+        length = (
+            f"{stage.epochs:g} epochs"
+            if declared["budget"] is None
+            else f"the {plan.recipe.match} of {arm.spec.matched}"
+        )
+        keys = [seed.stages[index].key for seed in arm.seeds]
+        steps.append(_Step(f"train {stage.name}", keys, f"{data}; {length}{_tokens(store, stage.key)}"))
     merges = [seed.merge for seed in arm.seeds if seed.merge]
     if merges:
-        steps.append(("merge", plan.jobs[merges[0]].declared["method"], merges))
-    for name in arm.seeds[0].evaluations:
-        engine = plan.recipe.engine.name
-        steps.append((f"evaluate {name}", f"{engine} engine", [s.evaluations[name] for s in arm.seeds]))
-    return steps
+        steps.append(_Step("merge", merges, plan.jobs[merges[0]].declared["method"]))
+    names = arm.seeds[0].evaluations
+    return [*steps, *(_Step(f"evaluate {name}", [seed.evaluations[name] for seed in arm.seeds]) for name in names)]
+
+
+def _tokens(store: Store, key: str) -> str:
+    """Known once a stage has been trained; before that nobody has tokenised its data."""
+    manifest = store.manifest(key)
+    return f"; {manifest['result']['tokens']:,} tokens" if manifest else ""
 
 
 def _item_words(item: Json) -> str:
-    """`gsm8k 1/256 of 7473`."""
-    data, sizes = item["data"], []
-    for op in item["ops"]:
-        size = op["fraction"] or op["amount"]
-        sizes.append(f"{size}" if op["op"] == "sample" else f"{op['op']} {size or ''}".strip())
-    n = data["n"] if data["n"] is not None else "unknown"
-    return f"{data['name']} {' of '.join([*reversed(sizes), str(n)])}"
+    """`1/256 of gsm8k (7,473)`."""
+    data, words = item["data"], []
+    for op in reversed(item["ops"]):
+        size = op["fraction"] or op["amount"] or ""
+        words.append(f"{size} of " if op["op"] == "sample" else f"{op['op']} {size} of ")
+    n = "size unknown" if data["n"] is None else f"{data['n']:,}"
+    return f"{''.join(words)}{data['name']} ({n})"
 
 
 def _words(value: Json) -> str:
@@ -161,18 +178,16 @@ def show_status(folder: Path, store: Store) -> None:
 
 def show_plugins(name: str | None, *, as_json: bool) -> None:
     """The installed plug-ins, or one with its options."""
-    from harness.discovery import installed, load_plugin
-
     loaded = [load_plugin(n) for n in ([name] if name else installed())]
     if as_json:
         typer.echo(json.dumps([_plugin_json(p) for p in loaded], indent=1))
         return
     console = Console()
-    table = Table("name", "version", "from", "provides", "paper", "summary", box=None, pad_edge=False)
     for item in loaded:
-        plugin, source = item.plugin, f"{item.distribution} {item.distribution_version}"
-        table.add_row(plugin.name, plugin.version, source, ", ".join(item.slots), plugin.paper, plugin.summary)
-    console.print(table)
+        plugin = item.plugin
+        facts = ", ".join(filter(None, [" ".join(item.slots), plugin.paper, _origin(item)]))
+        console.print(Text(f"{plugin.name} {plugin.version}", style="bold"), Text(facts, style="dim"))
+        console.print(Padding(Text(plugin.summary), (0, 0, 0, 2)))
     if name:
         for option in _options_json(loaded[0]):
             console.print()
@@ -180,7 +195,11 @@ def show_plugins(name: str | None, *, as_json: bool) -> None:
             console.print(Padding(Text(option["description"]), (0, 0, 0, 2)))
 
 
-def _plugin_json(item: Any) -> Json:
+def _origin(item: LoadedPlugin) -> str:
+    return item.path or f"{item.distribution} {item.distribution_version}"
+
+
+def _plugin_json(item: LoadedPlugin) -> Json:
     return {
         **item.provenance(),
         "summary": item.plugin.summary,
@@ -189,7 +208,7 @@ def _plugin_json(item: Any) -> Json:
     }
 
 
-def _options_json(item: Any) -> list[dict[str, Any]]:
+def _options_json(item: LoadedPlugin) -> list[dict[str, Any]]:
     kind = item.plugin.options
     if kind is None:
         return []

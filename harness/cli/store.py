@@ -35,14 +35,14 @@ def ls(store: StoreOption = DEFAULT_STORE) -> None:
     from harness.store import SHORT, Store
 
     entries = Store(store).entries()
-    table = Table("key", "kind", "job", "finished (UTC)", "seconds", "size", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for column, width in (("key", SHORT), ("finished", 11), ("time", 6), ("size", 8), ("job", None)):
+        table.add_column(column, no_wrap=True, min_width=width)
     for entry in entries:
         manifest = entry.manifest
-        seconds = f"{manifest['measured']['job_seconds']:.1f}"
-        finished = manifest["finished"][:16].replace("T", " ")
-        table.add_row(
-            entry.key[:SHORT], manifest["kind"], Text(manifest["label"]), finished, seconds, _size(entry.size)
-        )
+        seconds = f"{manifest['measured']['job_seconds']:.0f} s"
+        finished = manifest["finished"][5:16].replace("T", " ")
+        table.add_row(entry.key[:SHORT], finished, seconds, _size(entry.size), Text(manifest["label"]))
     Console().print(table)
     typer.echo(f"{len(entries)} jobs, {_size(sum(entry.size for entry in entries))} in {store}")
 
