@@ -78,7 +78,7 @@ class Runtime(Declaration):
     checkpoint_seconds: float = pydantic.Field(60.0, ge=0)
     """Time between two training checkpoints: what a crash can cost."""
     gpu_memory_utilization: float = pydantic.Field(0.9, gt=0, le=1)
-    kv_cache_gib: float = pydantic.Field(1.0, gt=0)
+    cpu_cache_gib: float = pydantic.Field(1.0, gt=0)
     """vLLM's key-value cache on CPU."""
     batch_size: int = pydantic.Field(64, ge=1)
     """Requests that the hf engine answers at once."""

