@@ -10,7 +10,8 @@ from pathlib import Path
 from harness.errors import Failure
 
 _CPU_OUT_OF_MEMORY = ("can't allocate memory", "not enough memory")
-_DISK_FULL = ("no space left", "os error 28", "failed writing file", "file write failed")
+_DISK_FULL = ("no space left", "failed writing file", "file write failed", "unexpected pos", "iostream error")
+"""What safetensors says, then what torch's archive writer says, which knows no clearer words for it."""
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import torch
 
 from harness.api import Part
 from harness.errors import UserError
-from harness.modelfolder import copy_companions, trusts_code, weight_files
+from harness.modelfolder import CONFIG, copy_companions, trusts_code, weight_files
 from harness.train.attention import ATTENTION
 from harness.train.loss import CausalModel, Head
 from harness.train.packed import PackedBatch
@@ -92,8 +93,10 @@ def save(network: Any, start: Path, target: Path, dtype: torch.dtype) -> None:
     shutil.rmtree(target, ignore_errors=True)
     written.mkdir(parents=True)
     state = {name: tensor.to(dtype) for name, tensor in network.state_dict().items()}
-    network.config.dtype = dtype
     network.save_pretrained(written, state_dict=state)
+    config = json.loads((written / CONFIG).read_text())
+    # Written from the parameters in memory, which stay in float32.
+    (written / CONFIG).write_text(json.dumps({**config, "dtype": str(dtype).removeprefix("torch.")}, indent=2) + "\n")
     copy_companions(start, written)
     written.rename(target)
 

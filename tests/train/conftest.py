@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,7 +22,7 @@ from harness.jobs import (
     TrainSettings,
 )
 
-WORDS = "red green blue seven eight nine apple pear plum north south east west".split()
+WORDS = ["red", "green", "blue", "seven", "eight", "nine", "apple", "pear", "plum", "north", "south", "east", "west"]
 TINY = {
     "hidden_size": 16,
     "intermediate_size": 24,
@@ -31,6 +32,9 @@ TINY = {
     "max_position_embeddings": 256,
 }
 RESPONSE = token_loss(lambda batch: batch.is_part(Part.RESPONSE))
+NOISY = replace(RESPONSE, embed=lambda embeddings, _batch: embeddings + 0.01 * torch.randn_like(embeddings))
+"""Draws random numbers at every step, so that a resumed run must restore their state."""
+LONG = {"mixture": ("first", "second"), "epochs": 6.5, "keep": (0.2, 1.0)}
 
 
 def conversations(seed: int, n: int):
@@ -84,7 +88,16 @@ def prepare(folder: Path, *, seed: int = 0, architecture: str = "llama", **confi
 def make() -> SimpleNamespace:
     """How the tests of this folder make what they need."""
     return SimpleNamespace(
-        sources=SOURCES, item=item, declare=declare, context=context, prepare=prepare, weights=weights, loss=RESPONSE
+        conftest=__file__,
+        context=context,
+        declare=declare,
+        item=item,
+        long=LONG,
+        loss=RESPONSE,
+        noisy=NOISY,
+        prepare=prepare,
+        sources=SOURCES,
+        weights=weights,
     )
 
 
@@ -101,11 +114,18 @@ def stage(base: Path, tmp_path: Path) -> Callable[..., tuple[dict[str, Any], Pat
     """Trains a stage from `base`: the outcome and the job's folder."""
     from harness.train.job import train
 
-    def run(name: str = "stage", *, loss: Any = RESPONSE, start: Path = base, runtime: Any = None, **declared: Any):
+    def run(
+        name: str = "stage",
+        *,
+        loss: Any = RESPONSE,
+        start: Path = base,
+        runtime: Any = None,
+        progress: Any = None,
+        **declared: Any,
+    ):
         folder = tmp_path / name
-        parents = {"start": start, "base": base}
-        outcome = train(declare(**declared), SOURCES, loss, context(folder, parents=parents, **(runtime or {})))
-        return outcome, folder
+        given = context(folder, parents={"start": start, "base": base}, progress=progress, **(runtime or {}))
+        return train(declare(**declared), SOURCES, loss, given), folder
 
     return run
 

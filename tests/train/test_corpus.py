@@ -65,7 +65,7 @@ def test_counts_are_by_dataset_and_by_what_training_sees():
     [
         (lambda batch: -batch.is_part(Part.RESPONSE), "negative"),
         (lambda batch: batch.is_part(Part.RESPONSE) / 0.0, "non-finite"),
-        (lambda batch: torch.ones(3), "shape"),
+        (lambda _: torch.ones(3), "shape"),
         (lambda batch: batch.is_part(Part.PAD), "none of the 4 examples"),
     ],
 )

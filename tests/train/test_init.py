@@ -110,7 +110,7 @@ def test_code_that_is_needed_and_not_trusted_is_named(link, copy):
 def test_a_hub_model_that_is_not_here_is_one_line(link, monkeypatch, tmp_path):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(Failure, match="hub cannot be reached.*nobody/nothing"):
+    with pytest.raises(Failure, match=r"hub cannot be reached.*nobody/nothing"):
         link(id="nobody/nothing")
 
 

@@ -63,7 +63,7 @@ def gradients(model):
     return found
 
 
-def first_step(model, rows, steps, reduction, chunk=None, loss=None):
+def first_step(model, rows, steps, reduction, *, chunk=None, loss=None):
     """Loss of the first optimiser step, its gradients left in the model."""
     data = MicroBatches(rows, steps, reduction)
     batches = [data[i] for i in range(steps.accumulation)]
@@ -86,7 +86,7 @@ def test_loss_and_gradients_equal_the_definition(reduction, micro_tokens, chunk,
     steps = Steps.of(np.arange(len(rows)), rows.lengths, len(rows), micro_tokens)
     packed, plain = network(tie_word_embeddings=tied), network(attention="eager", tie_word_embeddings=tied)
     packed.load_state_dict(plain.state_dict())
-    found = first_step(packed, rows, steps, reduction, chunk)
+    found = first_step(packed, rows, steps, reduction, chunk=chunk)
     expected = by_hand(plain, rows, range(len(rows)), reduction)
     expected.backward()
     assert found == pytest.approx(float(expected.detach()), abs=1e-6)
@@ -168,8 +168,7 @@ def test_a_penalty_counts_once_per_step():
 
 def test_references_are_frozen_and_see_the_same_batch():
     rows, model, other = corpus(), network(), network()
-    for parameter in other.parameters():
-        parameter.requires_grad_(False)
+    other.requires_grad_(requires_grad=False)
     batch = MicroBatches(rows, Steps.of(np.arange(4), rows.lengths, 4, 1000), "token")[0]
 
     def difference(view, seen, references):

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+
+def start(make, base, folder):
+    folder.mkdir(exist_ok=True)
+    script = Path(__file__).with_name("killed.py")
+    return subprocess.Popen([sys.executable, script, make.conftest, base, folder])
+
+
+def steps_done(folder):
+    metrics = folder / "metrics.jsonl"
+    return len(metrics.read_text().splitlines()) if metrics.exists() else 0
+
+
+def kill_after(process, folder, steps):
+    """SIGKILL once so many steps are written down; fails the test if the process ends first."""
+    until = time.monotonic() + 120
+    while steps_done(folder) < steps:
+        assert process.poll() is None, "the training ended before it could be killed"
+        assert time.monotonic() < until
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+
+def test_a_run_killed_twice_equals_an_uninterrupted_one(make, base, stage, tmp_path):
+    outcome, whole = stage("whole", loss=make.noisy, runtime={"micro_tokens": 64}, **make.long)
+    total = outcome["result"]["steps"]
+    folder = tmp_path / "killed"
+    first = random.randrange(5, total // 2)
+    kill_after(start(make, base, folder), folder, first)
+    assert list((folder / "checkpoints").glob("step-*"))
+    kill_after(start(make, base, folder), folder, first + random.randrange(4, total // 3))
+    assert not (folder / "model").exists()
+    resumed, _ = stage("killed", loss=make.noisy, runtime={"micro_tokens": 64}, **make.long)
+    assert resumed["result"] == outcome["result"]
+    assert (folder / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
+    for part in ("model", "kept/0.2/model"):
+        for path in sorted((whole / part).iterdir()):
+            assert (folder / part / path.name).read_bytes() == path.read_bytes(), path
+    assert not (folder / "checkpoints").exists()
+
+
+class StoppedError(Exception):
+    """Stands for whatever ends an attempt half-way."""
+
+
+@pytest.fixture
+def stopped(make, base, tmp_path, monkeypatch):
+    """A stage that was stopped after step 8, with checkpoints every 3 steps; returns its folder."""
+    from harness.train.job import train
+
+    def stop(progress):
+        if progress.unit == "step" and progress.done >= 8:
+            raise StoppedError
+
+    monkeypatch.setattr("harness.train.job._BETWEEN_REPORTS", 0.0)
+    folder = tmp_path / "stopped"
+    context = make.context(folder, parents={"start": base}, progress=stop, checkpoint_steps=3, micro_tokens=64)
+    with pytest.raises(StoppedError):
+        train(make.declare(**make.long), make.sources, make.noisy, context)
+    return folder
+
+
+def test_a_torn_checkpoint_starts_the_stage_over_with_equal_results(make, stage, stopped):
+    checkpoint = stopped / "checkpoints" / "step-000000006"
+    (checkpoint / "optimizer.pt").write_bytes(b"torn")
+    outcome, folder = stage("whole", loss=make.noisy, runtime={"micro_tokens": 64}, **make.long)
+    again, _ = stage("stopped", loss=make.noisy, runtime={"micro_tokens": 64}, **make.long)
+    assert again["result"] == outcome["result"]
+    assert all(
+        torch.equal(a, b) for a, b in zip(make.weights(folder).values(), make.weights(stopped).values(), strict=True)
+    )
+
+
+def test_a_resumed_stage_does_not_train_again_what_it_has(make, stage, stopped):
+    seen = []
+    stage(stopped.name, loss=make.noisy, runtime={"micro_tokens": 64}, progress=seen.append, **make.long)
+    steps = [progress.done for progress in seen if progress.unit == "step"]
+    assert min(steps) == 7
