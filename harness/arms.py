@@ -254,6 +254,8 @@ def option_error(error: pydantic.ValidationError, kind: type[pydantic.BaseModel]
     if first["type"] == "extra_forbidden":
         known = [*_fields_at(kind, path[:-1])]
         return UserError(f"there is no setting {name!r}", suggestion(path[-1], known) if known else "it has none")
+    if first["type"] == "missing":
+        return UserError(f"{name} is missing", "see docs/recipes.md")
     message = first["msg"].removeprefix("Value error, ")
     plugin = prefix and issubclass(kind, Options)
     where = f"see `harness plugins {prefix}`" if plugin else "see docs/recipes.md"

@@ -52,9 +52,13 @@ class SourceUse(Declaration):
         if self.columns is None:
             return None
         names = dict(self.columns)
-        kind = COLUMNS.get(names.pop("kind", "pair"))
+        kind = names.pop("kind", "pair")
+        if kind not in COLUMNS:
+            raise UserError(
+                f"the columns of {self.source}: there is no kind {kind!r}", suggestion(kind, tuple(COLUMNS))
+            )
         try:
-            return kind(**names) if kind else None
+            return COLUMNS[kind](**names)
         except TypeError as error:
             raise UserError(f"the columns of {self.source}: {error}", "see docs/data.md") from None
 
