@@ -155,7 +155,9 @@ def _summary(benchmark: Benchmark, samples: Sequence[Sample]) -> dict[str, Json]
     if not scored:
         raise Failure(f"the scorer failed on every sample: {samples[0].error}", "mend the task")
     if benchmark.score_name not in values:
-        raise UserError(f"the task has no {benchmark.score_name}", f"its metrics are {', '.join(sorted(values))}")
+        raise UserError(
+            f"the task {benchmark.name} has no {benchmark.score_name}", f"its metrics are {', '.join(sorted(values))}"
+        )
     metrics = {name: {"value": benchmark.aggregate(name, of), "n": len(of)} for name, of in sorted(values.items())}
     outcomes = Counter(sample.outcome for sample in samples)
     return {

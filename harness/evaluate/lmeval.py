@@ -63,14 +63,15 @@ class Benchmark:
 
     def __init__(self, declared: Evaluate, evaluator: Evaluator, data_root: Path | None) -> None:
         self._declared = declared
+        self.name = evaluator.task.task
         self.score_name = f"{evaluator.task.metric},{evaluator.task.filter}"
         """The number that is the benchmark's score."""
-        with declared_data(evaluator.task.task, evaluator.task.data, declared.data, data_root):
+        with declared_data(evaluator.task, declared.data, data_root):
             self._task = _load(evaluator.task)
         filters = [ensemble.name for ensemble in self._task._filters]  # noqa: SLF001 - lm-eval offers no other way
         if evaluator.task.filter not in filters:
             raise UserError(
-                f"the task {evaluator.task.task} has no filter {evaluator.task.filter!r}",
+                f"the task {self.name} has no filter {evaluator.task.filter!r}",
                 f"it has {', '.join(filters)}",
             )
         self._main_filter = evaluator.task.filter
@@ -135,7 +136,7 @@ class Benchmark:
                 requests.append(LoglikelihoodRequest(f"{index}.{instance.idx}", *prompts.pair(*instance.args)))
             else:
                 raise UserError(
-                    f"the task {self._task.task_name} asks for {instance.request_type}, which no engine here answers",
+                    f"the task {self.name} asks for {instance.request_type}, which no engine here answers",
                     "use a task with generate_until, loglikelihood or multiple_choice",
                 )
         return Question(index, instances[0].doc, tuple(requests), tuple(instances))
@@ -156,7 +157,7 @@ class Benchmark:
         )
         if known:
             raise UserError(
-                f"the task {self._task.task_name} sets {', '.join(sorted(known))} for generation",
+                f"the task {self.name} sets {', '.join(sorted(known))} for generation",
                 "only until, max_gen_toks, do_sample, temperature and top_p mean the same to every engine",
             )
         return sampling

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from harness.api import Hub
+from harness.api import Hub, LmEvalTask
 from harness.canonical import digest
 from harness.data.facts import contents
 from harness.data.formats import rows
 from harness.data.hub import download
 from harness.data.sources import locate
 from harness.errors import UserError
+from harness.evaluate.tasks import find_task
 from harness.jobs import DataDeclaration
 
 PACKAGED = ("json", "csv", "parquet", "text")
@@ -24,34 +25,45 @@ PACKAGED = ("json", "csv", "parquet", "text")
 
 
 @contextmanager
-def declared_data(
-    task: str, data: Sequence[Hub], declared: Sequence[DataDeclaration], data_root: Path | None
-) -> Iterator[None]:
-    """`datasets.load_dataset` gives what is declared while this holds; files beside a task's YAML stay readable.
+def declared_data(task: LmEvalTask, declared: Sequence[DataDeclaration], data_root: Path | None) -> Iterator[None]:
+    """`datasets.load_dataset` gives what is declared while this holds; files beside the task's YAML stay readable.
 
     Inside, UserError is raised for a dataset that is undeclared, cannot be had, or has changed since it was declared.
     """
     import datasets
 
     original = datasets.load_dataset
-    contents_by_hub = dict(zip(data, (declaration.content for declaration in declared), strict=True))
+    contents_by_hub = dict(zip(task.data, (declaration.content for declaration in declared), strict=True))
 
     def load_dataset(path: str, name: str | None = None, **options: Any) -> Any:
         if path in PACKAGED and "data_files" in options:
+            _require_own(task, options["data_files"])
             return original(path, name, **options)
-        return _read(_declared(task, data, path, name), contents_by_hub, data_root)
+        return _read(_declared(task, path, name), contents_by_hub, data_root)
 
     with patch.object(datasets, "load_dataset", load_dataset):
         yield
 
 
-def _declared(task: str, data: Sequence[Hub], path: str, name: str | None) -> Hub:
-    found = [hub for hub in data if hub.id == path]
+def _require_own(task: LmEvalTask, data_files: Any) -> None:
+    """Only files that are part of the task's digest: a change of any other would go unseen."""
+    named = list(data_files.values()) if isinstance(data_files, dict) else [data_files]
+    own = {path.resolve() for path in find_task(task).files.values()}
+    for name in [name for names in named for name in ([names] if isinstance(names, str) else names)]:
+        if Path(name).resolve() not in own:
+            raise UserError(
+                f"the task {task.task} reads {name}, which is not in the folder of its YAML",
+                "move it there, or declare it as a hub dataset in `data` of its LmEvalTask",
+            )
+
+
+def _declared(task: LmEvalTask, path: str, name: str | None) -> Hub:
+    found = [hub for hub in task.data if hub.id == path]
     if len(found) > 1 and name:
         found = [hub for hub in found if all(f"{name}/" in file for file in hub.files)]
     if len(found) != 1:
         raise UserError(
-            f"the task {task} reads the hub dataset {path} {name or ''}, which its plug-in declares {len(found)} times",
+            f"the task {task.task} reads the hub dataset {path}, which its plug-in declares {len(found)} times",
             "declare it once in `data` of its LmEvalTask",
         )
     return found[0]

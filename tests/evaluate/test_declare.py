@@ -1,0 +1,86 @@
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from harness.api import Hub, LmEvalTask
+from harness.errors import UserError
+from harness.evaluate.declare import declare
+from harness.evaluate.tasks import find_task, shipped_tasks
+from harness.jobs import EngineSettings
+
+
+def declared(evaluator, root=None, cache=None):
+    return declare(
+        evaluator, "gsm8k 1.0", EngineSettings(), data_root=root, cache=cache, limit=None, seed=0
+    ).model_dump()
+
+
+@pytest.fixture
+def own_task(tmp_path, gsm8k):
+    """The shipped GSM8K task, copied into a folder of its own."""
+    shutil.copytree(shipped_tasks() / "gsm8k", tmp_path / "tasks" / "gsm8k", ignore=shutil.ignore_patterns("__py*"))
+    return replace(gsm8k, task=replace(gsm8k.task, include=str(tmp_path / "tasks")))
+
+
+def test_planning_imports_nothing_heavy():
+    code = (
+        "import sys, importlib; from harness.api import Arm; from harness.evaluate.declare import declare;"
+        "from harness.jobs import EngineSettings;"
+        "p = importlib.import_module('harness.plugins.gsm8k');"
+        "declare(p.evaluator(Arm('x', ()))[0], 'gsm8k 1.0', EngineSettings(), data_root=None, cache=None, limit=None,"
+        " seed=0);"
+        "print(sorted({'torch', 'transformers', 'datasets', 'lm_eval', 'vllm'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_the_digest_is_of_what_defines_the_task_wherever_it_lies(gsm8k, own_task, tmp_path):
+    assert declared(own_task)["task"] == declared(gsm8k)["task"]
+    (tmp_path / "tasks" / "other").mkdir()
+    (tmp_path / "tasks" / "other" / "other.yaml").write_text("task: other\n")
+    assert declared(own_task)["task"] == declared(gsm8k)["task"]
+    (tmp_path / "tasks" / "gsm8k" / "helper.py").write_text("")
+    assert declared(own_task)["task"]["digest"] != declared(gsm8k)["task"]["digest"]
+
+
+def test_what_a_task_includes_from_elsewhere_counts(own_task, tmp_path):
+    yaml = tmp_path / "tasks" / "gsm8k" / "gsm8k_chat.yaml"
+    yaml.write_text("include: ../common.yaml\n" + yaml.read_text())
+    digests = set()
+    for text in ("tag: [a]\n", "tag: [b]\n"):
+        (tmp_path / "tasks" / "common.yaml").write_text(text)
+        digests.add(declared(own_task)["task"]["digest"])
+    assert len(digests) == 2
+
+
+def test_the_data_is_declared_with_its_content(gsm8k, small_root):
+    without, (with_content,) = declared(gsm8k)["data"], declared(gsm8k, small_root)["data"]
+    assert without[0]["content"] is None
+    assert len(with_content["content"]) == 64
+    assert with_content["n"] == 12
+
+
+def test_a_task_that_is_not_there_is_named_with_those_that_are():
+    with pytest.raises(UserError, match=r"0 files in .* define the task 'gsm8k_chatt' .there are: gsm8k_chat, playgr"):
+        find_task(LmEvalTask("gsm8k_chatt", metric="exact_match"))
+
+
+def test_a_task_that_is_there_twice_is_refused(own_task, tmp_path):
+    folder = tmp_path / "tasks" / "gsm8k"
+    shutil.copy(folder / "gsm8k_chat.yaml", folder / "again.yaml")
+    with pytest.raises(UserError, match=r"2 files in .* define the task 'gsm8k_chat'"):
+        declared(own_task)
+
+
+def test_broken_yaml_is_named(own_task, tmp_path):
+    (tmp_path / "tasks" / "broken.yaml").write_text("task: [\n")
+    with pytest.raises(UserError, match=r"cannot read the task file .*broken\.yaml"):
+        declared(own_task)
+
+
+def test_a_missing_task_folder_is_named():
+    with pytest.raises(UserError, match="there is no task folder /nowhere"):
+        find_task(LmEvalTask("x", metric="acc", include="/nowhere", data=(Hub("a/b"),)))

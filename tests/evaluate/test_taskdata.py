@@ -1,0 +1,89 @@
+import json
+import shutil
+from dataclasses import replace
+
+import pytest
+
+from harness.api import Hub
+from harness.errors import UserError
+from harness.evaluate.declare import declare
+from harness.evaluate.taskdata import declared_data
+from harness.jobs import EngineSettings
+
+
+def load(evaluator, root, path, name=None, **options):
+    import datasets
+
+    declared = declare(evaluator, "x 1.0", EngineSettings(), data_root=root, cache=None, limit=None, seed=0)
+    with declared_data(evaluator.task, declared.data, root):
+        return datasets.load_dataset(path, name, **options)
+
+
+def with_data(evaluator, *hubs):
+    return replace(evaluator, task=replace(evaluator.task, data=hubs))
+
+
+def test_the_mirrors_rows_come_by_split(gsm8k, small_root):
+    found = load(gsm8k, small_root, "openai/gsm8k", "main")
+    assert set(found) == {"test"}
+    assert found["test"].column_names == ["question", "answer"]
+    assert len(found["test"]) == 12
+
+
+def test_shards_make_one_split_and_configurations_are_told_apart(gsm8k, tmp_path):
+    for folder in ("one", "two"):
+        for split, n in (("train", 2), ("test", 1)):
+            for shard in range(n):
+                file = tmp_path / "org/set" / folder / f"{split}-0000{shard}-of-0000{n}.jsonl"
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_text(json.dumps({"text": f"{folder} {split} {shard}"}) + "\n")
+    names = ("train-00000-of-00002", "train-00001-of-00002", "test-00000-of-00001")
+    hubs = [Hub("org/set", tuple(f"{folder}/{name}.jsonl" for name in names)) for folder in ("one", "two")]
+    found = load(with_data(gsm8k, *hubs), tmp_path, "org/set", "two")
+    assert {split: rows["text"][:] for split, rows in found.items()} == {
+        "train": ["two train 0", "two train 1"],
+        "test": ["two test 0"],
+    }
+
+
+def test_an_undeclared_dataset_is_refused(gsm8k, small_root):
+    with pytest.raises(UserError, match=r"the task gsm8k_chat reads the hub dataset org/other, .* declares 0 times"):
+        load(gsm8k, small_root, "org/other")
+
+
+def test_a_dataset_that_cannot_be_had_is_named_with_its_remedy(gsm8k, tmp_path):
+    with pytest.raises(UserError, match=r"openai/gsm8k .*HARNESS_DATA_ROOT/openai/gsm8k/"):
+        load(gsm8k, tmp_path, "openai/gsm8k", "main")
+
+
+def test_data_that_has_changed_since_the_plan_is_refused(gsm8k, small_root, tmp_path):
+    import datasets
+
+    root = tmp_path / "mirror"
+    shutil.copytree(small_root, root)
+    declared = declare(gsm8k, "x 1.0", EngineSettings(), data_root=root, cache=None, limit=None, seed=0)
+    with (root / "openai/gsm8k/test.jsonl").open("a") as file:
+        file.write(json.dumps({"question": "?", "answer": "#### 1"}) + "\n")
+    with (
+        declared_data(gsm8k.task, declared.data, root),
+        pytest.raises(UserError, match="files of openai/gsm8k have changed since the plan was made"),
+    ):
+        datasets.load_dataset("openai/gsm8k", "main")
+
+
+def test_a_tasks_own_files_are_read_and_no_others(write_task, tmp_path):
+    task = write_task("own", "output_type: generate_until\n", [{"question": "q", "answer": "a"}])
+    rows = tmp_path / "tasks" / "own" / "rows.jsonl"
+    assert load(task, None, "json", data_files={"test": str(rows)})["test"]["question"][:] == ["q"]
+    elsewhere = tmp_path / "elsewhere.jsonl"
+    shutil.copy(rows, elsewhere)
+    with pytest.raises(UserError, match=r"reads .*elsewhere\.jsonl, which is not in the folder of its YAML"):
+        load(task, None, "json", data_files={"test": [str(elsewhere)]})
+
+
+def test_load_dataset_is_lm_evals_own_again_afterwards(gsm8k, small_root):
+    import datasets
+
+    before = datasets.load_dataset
+    load(gsm8k, small_root, "openai/gsm8k")
+    assert datasets.load_dataset is before
