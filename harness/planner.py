@@ -268,11 +268,12 @@ class _Builder:
     def evaluations(self, bound: BoundArm, model: str, seed: int) -> dict[str, str]:
         """Benchmark name to the key of its job for this model."""
         keys, offered = {}, bound.evaluators()
-        for name in self.recipe.benchmarks:
-            if name not in {plugin.plugin.name for _, plugin in offered.values()}:
+        wanted = {name: load_plugin(name) for name in self.recipe.benchmarks}
+        for name, plugin in wanted.items():
+            if not any(owner is plugin for _, owner in offered.values()):
                 raise UserError(f"the plug-in {name!r} offers no benchmark", "take it out of the recipe's benchmarks")
         for name, (evaluator, plugin) in offered.items():
-            if plugin.plugin.name not in self.recipe.benchmarks:
+            if plugin not in wanted.values():
                 continue
             declared = declare(
                 evaluator,

@@ -84,7 +84,10 @@ def test_an_unknown_key_at_every_level(written, refused, setting, expected):
             "train.lr = fast will not do: Input should be a valid number, unable to parse string as a number",
         ),
         ("train.lr=0", "train.lr = 0 will not do: Input should be greater than 0"),
-        ("train.epochs=", "train.epochs =  will not do: Input should be a valid number, unable to parse string as a number"),
+        (
+            "train.epochs=",
+            "train.epochs =  will not do: Input should be a valid number, unable to parse string as a number",
+        ),
         ("engine.name=sglang", "engine.name = sglang will not do: Input should be 'hf' or 'vllm'"),
         ("match=rows", "match = rows will not do: Input should be 'none', 'examples', 'tokens' or 'steps'"),
         ("seeds=[]", "seeds = [] will not do: Tuple should have at least 1 item after validation, not 0"),
@@ -115,7 +118,10 @@ def test_a_key_that_is_missing(written, refused):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("name: own\ntrain: [1, 2\n", ", line 3 is no YAML: expected ',' or ']', but got '<stream end>' (repair the file)"),
+        (
+            "name: own\ntrain: [1, 2\n",
+            ", line 3 is no YAML: expected ',' or ']', but got '<stream end>' (repair the file)",
+        ),
         ("name: own\nname: other\n", ", line 2 is no YAML: name stands twice (repair the file)"),
         ("train:\n  lr: 1\n  lr: 2\n", ", line 3 is no YAML: lr stands twice (repair the file)"),
         ("- name\n", " holds no recipe (a recipe is a mapping with name, model, data and benchmarks)"),
