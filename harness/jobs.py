@@ -84,11 +84,7 @@ class DataDeclaration(Declaration):
     """SHA-256 over the rows' files, where they can be read at plan time."""
     columns: Json = None
     n: int | None = None
-    """Examples, where known; not hashed apart, since `content` or `source` fixes it."""
-
-    def identity(self) -> Json:
-        """What enters a key: without the name users give it, and without the count."""
-        return self.model_dump(mode="json", exclude={"name", "n"})
+    """Examples, where known."""
 
 
 class Operation(Declaration):

@@ -1,0 +1,537 @@
+"""Plans: what shares work, what changes a key and what must not, and how the baseline gets an arm's budget."""
+
+import json
+import os
+import shutil
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from harness.data.mixtures import materialise
+from harness.data.resolve import Places
+from harness.discovery import LoadedPlugin
+from harness.jobs import MixtureItem, TrainSettings
+from harness.planner import build, choose_arms
+from harness.recipe import load
+from harness.settings import Setting
+
+GOLDEN = Path(__file__).with_name("golden_keys.json")
+
+BENCH = '''
+"""A benchmark with a task of its own."""
+from pathlib import Path
+from harness.api import Evaluator, LmEvalTask, Plugin, hookimpl
+PLUGIN = Plugin(name="bench", version="1.0")
+
+@hookimpl
+def evaluator(arm):
+    task = LmEvalTask("bench_task", "exact_match", include=str(Path(__file__).parent / "bench_tasks"))
+    return [Evaluator("bench", "strict-1", task)]
+'''
+
+RECIPE = """
+name: synthetic
+model:
+  init: {vocab_size: 300, config: {hidden_size: 32, num_hidden_layers: 1}}
+  chat_template: chatml
+data:
+  general: {folder}/chats.jsonl
+  specialist: [{folder}/maths.jsonl, {source: {folder}/code.jsonl, fraction: 1/2}]
+train: {lr: 1.0e-3, epochs: 2, batch_size: 4}
+benchmarks: [bench]
+engine: {name: hf}
+"""
+
+SIZES = {"chats": 12, "maths": 8, "code": 6}
+
+
+def write_data(folder):
+    folder.mkdir(exist_ok=True)
+    for name, size in SIZES.items():
+        rows = [{"prompt": f"{name} question {n}", "completion": f"answer {n}"} for n in range(size)]
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+@pytest.fixture
+def synthetic(tmp_path, distribution, monkeypatch):
+    """A recipe that depends on nothing but this file: own data, own task, and stamps without source digests."""
+    site = distribution("synth", {"bench": BENCH})
+    (site / "bench_tasks").mkdir()
+    (site / "bench_tasks" / "bench.yaml").write_text("task: bench_task\noutput_type: generate_until\n")
+    write_data(tmp_path / "data")
+    (tmp_path / "synthetic.yaml").write_text(RECIPE.replace("{folder}", str(tmp_path / "data")))
+    monkeypatch.setattr(LoadedPlugin, "stamp", lambda self: f"{self.plugin.name} {self.plugin.version}")
+    return tmp_path
+
+
+@pytest.fixture
+def plan(synthetic):
+    def make(*arms, settings=(), recipe=None, baseline=True, factorial=False, places=None):
+        parsed = [Setting.parse(text) for text in settings]
+        resolved = load(str(recipe or synthetic / "synthetic.yaml"), parsed, arms)
+        chosen = choose_arms(resolved, arms, parsed, baseline=baseline, factorial=factorial)
+        return build(resolved, chosen, places or Places(None, synthetic / "cache"))
+
+    return make
+
+
+@pytest.fixture
+def own(synthetic):
+    """Writes a plug-in file; returns its path."""
+
+    def write(body, name="own"):
+        path = synthetic / f"{name}.py"
+        head = "from fractions import Fraction\nfrom harness.api import *\nPLUGIN = Plugin(name='{}', version='1.0')\n"
+        path.write_text(head.format(name) + body)
+        return str(path)
+
+    return write
+
+
+def labels(plan):
+    return {job.label: key for key, job in plan.jobs.items()}
+
+
+def stages(plan, arm):
+    return {stage.name: stage for a in plan.arms if a.id == arm for stage in a.seeds[0].stages}
+
+
+# --- keys ----------------------------------------------------------------------------------------------------------
+
+
+def test_golden_keys(plan):
+    """Every key, written down: whoever changes one does it on purpose, or finds out here.
+
+    A key that changes makes everybody do that work again, and rows of before and after are no longer equal. Where that
+    is meant: run this test with HARNESS_GOLDEN=write, look at the difference, say why in the changelog.
+    """
+    found = labels(plan("base", "im,dmt", "multi_task", "sequential", factorial=True, settings=["seeds=[0, 1]"]))
+    if os.environ.get("HARNESS_GOLDEN") == "write":
+        GOLDEN.write_text(json.dumps(found, indent=1) + "\n")
+    assert found == json.loads(GOLDEN.read_text())
+
+
+def test_jobs_stand_after_their_parents(plan):
+    planned = plan("im,dmt", factorial=True)
+    seen = set()
+    for key, job in planned.jobs.items():
+        assert key == job.key
+        assert seen.issuperset(job.parents.values())
+        seen.add(key)
+
+
+def test_a_plan_is_plain_data_that_repeats(plan):
+    one, other = plan("im,dmt"), plan("im,dmt")
+    assert json.loads(json.dumps(one.to_json())) == other.to_json()
+    assert one.digest == other.digest
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "runtime.workers=2",
+        "runtime.threads=7",
+        "runtime.micro_tokens=64",
+        "runtime.checkpoint_seconds=1",
+        "runtime.gpu_memory_utilization=0.5",
+        "runtime.batch_size=1",
+        "name=another",
+        "im.variant=released",  # no arm of this plan uses it
+    ],
+)
+def test_how_the_work_is_done_changes_no_key(plan, setting):
+    assert plan("dmt", settings=[setting]).jobs.keys() == plan("dmt").jobs.keys()
+
+
+def test_where_things_lie_changes_no_key(plan, synthetic, monkeypatch):
+    before = plan("im,dmt").jobs.keys()
+    elsewhere = Places(synthetic / "no-mirror", synthetic / "other-cache")
+    assert plan("im,dmt", places=elsewhere).jobs.keys() == before
+    shutil.move(synthetic / "data", synthetic / "moved")
+    text = RECIPE.replace("{folder}", "moved")
+    (synthetic / "relative.yaml").write_text(text)
+    monkeypatch.chdir(synthetic)
+    assert plan("im,dmt", recipe="relative.yaml").jobs.keys() == before
+
+
+def test_the_order_of_plugins_changes_no_key(plan):
+    assert plan("im,dmt").jobs.keys() == plan("dmt,im").jobs.keys()
+    assert plan("im", "dmt").jobs.keys() == plan("dmt", "im").jobs.keys()
+
+
+OTHER = {
+    "lr": 2e-3,
+    "schedule": "cosine",
+    "warmup": 0.5,
+    "epochs": 3,
+    "batch_size": 8,
+    "max_length": 64,
+    "weight_decay": 0.1,
+    "betas": [0.9, 0.95],
+    "eps": 1e-7,
+    "clip": 0.5,
+    "loss_reduction": "example",
+    "dtype": "bfloat16",
+}
+
+
+def test_every_training_setting_is_tried_below():
+    assert OTHER.keys() == TrainSettings.model_fields.keys()
+
+
+def kinds_that_differ(one, other):
+    """Kinds of jobs that the other plan does not share."""
+    return {job.kind for key, job in one.jobs.items() if key not in other.jobs}
+
+
+@pytest.mark.parametrize(("name", "value"), OTHER.items())
+def test_every_training_setting_changes_training(plan, name, value):
+    changed = plan("dmt", settings=[f"train.{name}={json.dumps(value)}"])
+    assert kinds_that_differ(plan("dmt"), changed) == {"train", "evaluate"}
+    assert not {key for key, job in changed.jobs.items() if job.kind == "train"} & plan("dmt").jobs.keys()
+
+
+@pytest.mark.parametrize(
+    ("setting", "kinds"),
+    [
+        ("seeds=[1]", {"prepare", "train", "evaluate"}),
+        ("model.init.config.hidden_size=64", {"prepare", "train", "evaluate"}),
+        ("model.init.vocab_size=301", {"prepare", "train", "evaluate"}),
+        ("model.chat_template=tulu", {"prepare", "train", "evaluate"}),
+        ("engine.name=vllm", {"evaluate"}),
+        ("engine.dtype=bfloat16", {"evaluate"}),
+        ("engine.max_length=64", {"evaluate"}),
+        ("limit=3", {"evaluate"}),
+        ("dmt.k=1/2", {"train", "evaluate"}),
+        ("dmt:train.lr=1", {"train", "evaluate"}),
+    ],
+)
+def test_what_changes_which_jobs(plan, setting, kinds):
+    assert kinds_that_differ(plan("dmt"), plan("dmt", settings=[setting])) == kinds
+
+
+def test_options_of_the_loss_change_training(plan):
+    assert kinds_that_differ(plan("im"), plan("im", settings=["im.prompt_weight=1/2"])) == {"train", "evaluate"}
+
+
+def test_the_datas_content_changes_keys(plan, synthetic):
+    before = plan("dmt")
+    path = synthetic / "data" / "maths.jsonl"
+    path.write_text(path.read_text().replace("answer 7", "answer seven"))
+    assert not before.jobs.keys() & plan("dmt").jobs.keys()
+
+
+def test_the_tasks_yaml_changes_its_evaluations(plan, synthetic):
+    before = plan("dmt")
+    (synthetic / "site-synth" / "bench_tasks" / "bench.yaml").write_text("task: bench_task\nnum_fewshot: 1\n")
+    assert kinds_that_differ(before, plan("dmt")) == {"evaluate"}
+
+
+def test_a_models_folder_is_its_content(plan, synthetic):
+    for name in ("one", "two"):
+        (synthetic / name).mkdir()
+        (synthetic / name / "config.json").write_text("{}")
+    one = plan("im", settings=[f"model={{id: {synthetic / 'one'}}}"])
+    assert plan("im", settings=[f"model={{id: {synthetic / 'two'}}}"]).jobs.keys() == one.jobs.keys()
+    (synthetic / "two" / "config.json").write_text('{"a": 1}')
+    assert not plan("im", settings=[f"model={{id: {synthetic / 'two'}}}"]).jobs.keys() & one.jobs.keys()
+
+
+def test_a_models_revision_changes_keys(plan):
+    one, other = (plan("im", settings=[f"model=org/name@{revision}"]) for revision in ("a", "b"))
+    assert not one.jobs.keys() & other.jobs.keys()
+
+
+def test_a_plugins_version_changes_only_what_it_takes_part_in(plan, monkeypatch):
+    def newer(self):
+        return f"{self.plugin.name} {'2.0' if self.plugin.name == 'im' else self.plugin.version}"
+
+    before = plan("im", "dmt")
+    monkeypatch.setattr(LoadedPlugin, "stamp", newer)
+    changed = [job.label for key, job in before.jobs.items() if key not in plan("im", "dmt").jobs]
+    assert changed == ["im: train all (seed 0)", "im: evaluate bench (seed 0)"]
+
+
+# --- shared work ---------------------------------------------------------------------------------------------------
+
+
+def test_a_sweep_over_k_trains_the_first_stage_once(plan):
+    planned = plan("dmt:k=1/2", "dmt:k=1/4", "dmt:k=0")
+    firsts = {stages(planned, arm.id)["specialist"].key for arm in planned.arms[1:]}
+    seconds = {stages(planned, arm.id)["general"].key for arm in planned.arms[1:]}
+    assert (len(firsts), len(seconds)) == (1, 3)
+
+
+def test_dmt_without_replay_is_the_mixed_sequential_strategy(plan):
+    planned = plan("dmt:k=0", "mixed_sequential")
+    assert planned.arms[1].seeds[0].model == planned.arms[2].seeds[0].model
+
+
+def test_the_baseline_is_shared(plan):
+    assert plan().jobs.keys() < plan("im,dmt").jobs.keys()
+
+
+def test_sft_and_im_share_the_model_alone(plan):
+    planned = plan("im")
+    by_arm = {arm.id: {arm.seeds[0].model, *arm.seeds[0].evaluations.values()} for arm in planned.arms}
+    assert not by_arm["sft"] & by_arm["im"]
+    assert [job.kind for job in planned.jobs.values()].count("prepare") == 1
+
+
+def test_multi_task_on_all_roles_is_the_baseline(plan):
+    planned = plan("multi_task")
+    assert planned.arms[0].seeds == planned.arms[1].seeds
+
+
+def test_base_trains_nothing(plan):
+    arm = plan("base").arms[1]
+    assert arm.seeds[0].stages == ()
+    assert arm.differs["stages"] == []
+
+
+def test_every_seed_has_its_own_model_unless_it_is_given(plan):
+    made = plan("base", settings=["seeds=[0, 1, 2]"])
+    assert [seed.seed for seed in made.arms[1].seeds] == [0, 1, 2]
+    given = plan("base", settings=["seeds=[0, 1, 2]", "model=org/name@a"])
+    assert [seed.seed for seed in given.arms[1].seeds] == [0]
+    assert [seed.seed for seed in given.arms[0].seeds] == [0, 1, 2]
+
+
+# --- counts --------------------------------------------------------------------------------------------------------
+
+BIG = """
+from harness.api import DataSource, Example, Generated, Message, Plugin, hookimpl
+PLUGIN = Plugin(name="big", version="1.0")
+SIZES = {"maths": 110_142, "code": 20_022, "chats": 1_000}
+
+def make(name, n):
+    for index in range(n):
+        yield Example(f"{name}-{index}", (Message("user", f"{index}?"), Message("assistant", f"{index}!")))
+
+@hookimpl
+def data_source(arm):
+    return {
+        name: DataSource(Generated(lambda name=name, n=n: make(name, n), n=n, recipe={"name": name, "n": n}))
+        for name, n in SIZES.items()
+    }
+"""
+
+
+def test_dmts_replay_is_what_the_definition_says(plan, distribution):
+    """k = 1/256 of 110,142 and 20,022 examples: 430 and 78, in the plan and in the mixture that is trained on."""
+    distribution("bigdata", {"big": BIG})
+    data = "data={general: 'big:chats', specialist: ['big:maths', 'big:code']}"
+    planned = plan("dmt", settings=[data, "dmt.k=1/256"])
+    trained = stages(planned, "dmt")
+    assert trained["specialist"].examples == 110_142 + 20_022
+    assert trained["general"].examples == 1_000 + 430 + 78
+    items = [MixtureItem.model_validate(item) for item in planned.jobs[trained["general"].key].declared["mixture"]]
+    sources = {name: dataset.source for name, dataset in planned.data.items()}
+    names = [name for name, _ in materialise(items, sources, data_root=None)]
+    assert {name: names.count(name) for name in ("chats", "maths", "code")} == {"chats": 1000, "maths": 430, "code": 78}
+
+
+def test_counts_multiply(plan):
+    planned = plan("dmt", settings=["dmt.k=1/4"])
+    # code: half of 6 by the recipe, then a quarter of those 3, which is at least one
+    assert stages(planned, "dmt")["specialist"].examples == 8 + 3
+    assert stages(planned, "dmt")["general"].examples == 12 + 2 + 1
+
+
+def test_unknown_sizes_stay_unknown(plan):
+    planned = plan("dmt", settings=["data.general=org/absent"])
+    assert stages(planned, "dmt")["general"].examples is None
+    assert stages(planned, "dmt")["specialist"].examples == 11
+
+
+# --- budgets -------------------------------------------------------------------------------------------------------
+
+
+def test_without_matching_there_is_one_baseline(plan):
+    assert [(arm.id, arm.baseline) for arm in plan("dmt", "im,dmt").arms] == [
+        ("sft", None),
+        ("dmt", "sft"),
+        ("dmt+im", "sft"),
+    ]
+
+
+@pytest.mark.parametrize("unit", ["examples", "tokens", "steps"])
+def test_matching_adds_a_baseline_with_the_arms_budget(plan, unit):
+    planned = plan("im", "dmt", "im,dmt", settings=[f"match={unit}"])
+    assert [(arm.id, arm.baseline) for arm in planned.arms] == [
+        ("sft", None),
+        ("im", "sft"),
+        ("dmt", "sft~dmt"),
+        ("dmt+im", "sft~dmt"),
+        ("sft~dmt", None),
+    ]
+    declared = planned.jobs[stages(planned, "sft~dmt")["all"].key].declared
+    assert declared["budget"]["unit"] == unit
+    assert [len(stage["mixture"]) for stage in declared["budget"]["stages"]] == [2, 3]
+    assert all(job.declared["budget"] is None for job in planned.jobs.values()
+               if job.kind == "train" and "sft~" not in job.label)  # fmt: skip
+
+
+def test_equal_counts_need_no_other_baseline(plan):
+    planned = plan("multi_task", "sequential", settings=["match=examples"])
+    assert {arm.baseline for arm in planned.arms[1:]} == {"sft"}
+    by_steps = plan("sequential", settings=["match=steps"])
+    assert by_steps.arms[1].baseline == "sft~sequential"
+
+
+def test_arms_that_train_nothing_or_stand_alone_have_plain_baselines(plan):
+    assert plan("base", settings=["match=steps"]).arms[1].baseline == "sft"
+    assert plan("im", baseline=False, settings=["match=steps"]).arms[0].baseline is None
+
+
+def test_an_arms_own_epochs_count_in_its_budget(plan):
+    planned = plan("im", settings=["match=examples", "im:train.epochs=4"])
+    assert planned.arms[1].baseline == "sft~im@train.epochs=4.0"
+
+
+def test_the_baselines_own_settings_leave_it_the_baseline(plan):
+    planned = plan("im", settings=["sft:train.lr=1e-2"])
+    assert [(arm.id, arm.baseline) for arm in planned.arms] == [
+        ("sft@train.lr=0.01", None),
+        ("im", "sft@train.lr=0.01"),
+    ]
+    assert planned.arms[1].differs["train.lr"] is None
+
+
+# --- what differs --------------------------------------------------------------------------------------------------
+
+
+def test_everything_in_which_an_arm_differs_is_listed(plan, own):
+    strategy = own(
+        "@hookimpl\ndef strategy(arm, data):\n    return [Stage('all', Mixture.of(*data), train={'warmup': 0.5})]\n"
+    )
+    differs = [arm.differs for arm in plan("im:prompt_weight=1/2", "dmt", strategy).arms]
+    assert differs[0] == {}
+    assert differs[1] == {"im.prompt_weight": "1/2", "im.variant": "paper", "loss": ["im"]}
+    assert differs[2] == {"dmt.k": "1/256", "examples seen": 50, "stages": ["specialist", "general"]}
+    assert differs[3] == {"all.warmup": 0.5}
+
+
+# --- mergers -------------------------------------------------------------------------------------------------------
+
+EXPERTS = """
+@hookimpl
+def strategy(arm, data):
+    return [Stage(name, Mixture.of(name), start="base") for name in data]
+"""
+
+
+def merging(value):
+    return f"{EXPERTS}\n@hookimpl\ndef merger(arm, stages):\n    return {value}\n"
+
+
+def test_several_experts_need_a_merger(plan, own, refused):
+    assert refused(plan, own(EXPERTS)) == (
+        "own ends with 3 experts (chats, maths, code) and nothing merges them (add a plug-in that provides merger)"
+    )
+
+
+def test_an_average_is_a_job(plan, own):
+    planned = plan(own(merging("Average(tuple(s.name for s in stages))")))
+    arm = planned.arms[1].seeds[0]
+    job = planned.jobs[arm.merge]
+    assert arm.model == arm.merge
+    assert job.declared == {"method": "average", "weights": [["chats", "1/3"], ["maths", "1/3"], ["code", "1/3"]]}
+    assert job.parents == {stage.name: stage.key for stage in arm.stages}
+    base = next(key for key, job in planned.jobs.items() if job.kind == "prepare")
+    assert {planned.jobs[stage.key].parents["start"] for stage in arm.stages} == {base}
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("Average(('chats', 'math'))", "own merges ['math'] (there are: chats, code, maths)"),
+        ("Average(())", "own merges nothing (there are: chats, code, maths)"),
+        (
+            "Average(('chats', 'maths'), (Fraction(1),))",
+            "own merges 2 stages with 1 weights (give one weight for each stage)",
+        ),
+        ("Merger()", "own merges by Merger, which no job does (return an Average)"),
+    ],
+)
+def test_mergers_that_cannot_be(plan, own, refused, value, expected):
+    assert refused(plan, own(merging(value))) == expected
+
+
+# --- other refusals ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("stage", "expected"),
+    [
+        ("Stage('all', Mixture.of())", "stage 'all' of own trains on no data (its mixture must name a dataset)"),
+        (
+            "Stage('all', Mixture.of('math'))",
+            "stage 'all' of own asks for the dataset 'math' (did you mean 'maths'?)",
+        ),
+        (
+            "Stage('all', Mixture.of('maths'), train={'lrr': 1})",
+            "stage 'all' of own: there is no setting 'train.lrr' (did you mean 'lr'?)",
+        ),
+        (
+            "Stage('all', Mixture.of(Derived('maths', 'shuffle', amount=3)))",
+            "maths: no operation on data is called 'shuffle' (there are: sample)",
+        ),
+        (
+            "Stage('all', Mixture.of(sample('maths', amount=9)))",
+            "9 examples of maths are wanted, and there are 8 (ask for at most 8)",
+        ),
+        (
+            "Stage('all', Mixture.of(sample('maths')))",
+            "sample('maths') needs a fraction or an amount (give exactly one of them)",
+        ),
+    ],
+)
+def test_stages_that_cannot_be(plan, own, refused, stage, expected):
+    assert refused(plan, own(f"@hookimpl\ndef strategy(arm, data):\n    return [{stage}]\n")) == expected
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        (["benchmarks=[im]"], "the plug-in 'im' offers no benchmark (take it out of the recipe's benchmarks)"),
+        (["benchmarks=[bnch]"], "no plug-in is called 'bnch' (did you mean 'bench'?)"),
+        (
+            ["data.general=gsm8k:train"],
+            "the plug-in 'gsm8k' offers no dataset 'train' (there are: gsm8k:gsm8k)",
+        ),
+        (
+            ["data.general=im"],
+            "the plug-in 'im' offers 0 datasets, and the recipe names none of them (there are: none)",
+        ),
+        (
+            ["data.general=maths.jsonl"],
+            "there is no file maths.jsonl (check the path; it is relative to where the command runs)",
+        ),
+        (["model={init: null}"], "the recipe's model has neither an id nor init (write --set model=ORG/NAME)"),
+        (
+            ["data={chats: gsm8k}"],
+            ("the strategy needs data in the role 'specialist', and the recipe gives it to none "
+            "(add `data: {specialist: [...]}` to the recipe, or --set data.specialist=SOURCE)"),
+        ),
+    ],
+)  # fmt: skip
+def test_recipes_that_cannot_be(plan, refused, settings, expected):
+    assert refused(plan, "dmt", settings=settings) == expected
+
+
+def test_two_datasets_of_one_name(plan, synthetic, refused):
+    (synthetic / "again").mkdir()
+    shutil.copy(synthetic / "data" / "maths.jsonl", synthetic / "again" / "chats.jsonl")
+    setting = f"data.specialist=[{synthetic / 'again' / 'chats.jsonl'}]"
+    assert refused(plan, settings=[setting]) == (
+        "two datasets of the recipe are called 'chats' (give one of them a `name`)"
+    )
+
+
+def test_an_unmatched_share_is_exact(plan):
+    planned = plan("dmt", settings=["dmt.k=1/3"])
+    declared = planned.jobs[stages(planned, "dmt")["general"].key].declared
+    assert [op["fraction"] for item in declared["mixture"] for op in item["ops"]] == ["1/3", "1/2", "1/3"]
+    assert all(Fraction(op["fraction"]) for item in declared["mixture"] for op in item["ops"])
