@@ -41,9 +41,9 @@ T = TypeVar("T")
 class PlaygroundOptions(Options):
     """Training examples of each skill. The upper bound keeps every skill's supply of distinct questions ample."""
 
-    arithmetic: int = Field(2000, ge=1, le=10_000)
-    code: int = Field(1000, ge=1, le=10_000)
-    chat: int = Field(2000, ge=1, le=10_000)
+    arithmetic: int = Field(1500, ge=1, le=5000)
+    code: int = Field(500, ge=1, le=5000)
+    chat: int = Field(1500, ge=1, le=5000)
 
 
 PLUGIN = Plugin(
@@ -80,51 +80,39 @@ class Skill:
 # --- the three skills ----------------------------------------------------------------------------------------------
 
 PEOPLE = (
-    "Ada", "Boris", "Clara", "David", "Elif", "Farid", "Greta", "Hugo", "Ines", "Jonas", "Kofi", "Lena",
-    "Mira", "Nils", "Olga", "Pavel",
+    "Ada", "Ben", "Cleo", "Dan", "Eva", "Finn", "Gus", "Hana", "Ida", "Jon", "Kim", "Leo", "Mia", "Ned", "Olga", "Ray",
 )  # fmt: skip
 THINGS = (
-    "bell", "boat", "book", "cake", "chair", "clock", "coat", "drum", "hat", "kite", "lamp", "map", "pan", "ring",
-    "scarf", "spoon",
+    "bag", "bell", "book", "boat", "cake", "cap", "coat", "drum", "hat", "kite", "lamp", "map", "pen", "ring", "rug",
+    "tent",
 )  # fmt: skip
-PLACES = (
-    "attic", "bakery", "bridge", "cinema", "farm", "garden", "hall", "harbour", "kitchen", "library", "market", "mill",
-    "museum", "park", "station", "tower",
-)  # fmt: skip
-FUNCTIONS = ("apply", "change", "convert", "f", "make", "move", "run", "turn")
-VARIABLES = ("a", "b", "n", "value", "x", "y")
-NUMBERS = range(100)
+PLACES = ("bank", "barn", "farm", "hall", "lake", "mill", "park", "shop")
+FUNCTIONS = ("apply", "f", "g", "make", "move", "run", "step", "turn")
+VARIABLES = ("a", "b", "n", "t", "x", "y")
+NUMBERS = range(10, 100)
 
 LARGEST_OF = (
     "Which is the largest: {0}, {1} or {2}?",
-    "Name the greatest of the numbers {0}, {1} and {2}.",
-    "{person} has bags of {0}, {1} and {2} nuts. How many are in the fullest bag?",
-    "Runs of {0}, {1} and {2} points for {person}. What was the best run?",
+    "Name the largest of {0}, {1} and {2}.",
+    "{person} has piles of {0}, {1} and {2} coins. The largest?",
 )
 OPERATIONS = (("adds", "+"), ("subtracts", "-"), ("multiplies by", "*"), ("divides by", "/"))
 FUNCTION_THAT = (
-    "Write a function {name}({variable}) that {verb} {number}.",
-    "In one line of Python: {name} {verb} {number}, its argument is {variable}.",
-    "I need {name}, which takes {variable} and {verb} {number}.",
+    "Write {name}({variable}) that {verb} {number}.",
+    "Code {name}, which {verb} {number}, of {variable}.",
 )
 REPLIES = (
-    (
-        "Thank {person} for the {thing} from the {place}.",
-        "Dear {person}, many thanks for the {thing}, it suits the {place}.",
-    ),
-    ("Ask {person} to bring a {thing} to the {place}.", "Hi {person}, could you take a {thing} along to the {place}?"),
-    (
-        "{person} lost a {thing} near the {place}. What do I say?",
-        "Sorry about your {thing}, {person}. Let us search the {place}.",
-    ),
-    ("Where can {person} buy a {thing}? I saw the {place}.", "Try the {place}, {person}: they sell a fine {thing}."),
+    ("Thank {person} for the {thing} at the {place}.", "Dear {person}, thanks for the {thing} at the {place}."),
+    ("Tell {person} to take a {thing} to the {place}.", "Hi {person}, bring a {thing} to the {place}, please."),
+    ("{person} lost a {thing} near the {place}.", "Sorry, {person}. Did you look for the {thing} at the {place}?"),
+    ("Where can {person} get a {thing}? The {place}?", "Yes {person}, the {place} may well have a {thing}."),
 )
 
 
 def _arithmetic(draw: Draw) -> tuple[str, str]:
     numbers = [draw.one(NUMBERS) for _ in range(3)]
     question = draw.one(LARGEST_OF).format(*numbers, person=draw.one(PEOPLE))
-    return question, "Of {}, {}, {} the largest is {}.".format(*numbers, max(numbers))
+    return question, "Of {}, {}, {} it is {}.".format(*numbers, max(numbers))
 
 
 def _code(draw: Draw) -> tuple[str, str]:
