@@ -21,7 +21,7 @@ from uuid import uuid4
 
 import filelock
 
-from harness.canonical import Json, canonical
+from harness.canonical import Json, canonical, digest
 from harness.errors import Failure, UserError
 from harness.jobs import Job
 
@@ -157,11 +157,14 @@ class Store:
                 freed += self._discard(self.folder(key))
         return freed
 
-    def record_run(self, name: str, folder: Path, keys: Iterable[str]) -> None:
-        """Remember that a run folder stands on these keys."""
-        with explained(self.root):
-            record = {"folder": str(folder.resolve()), "keys": sorted(keys)}
-            write_whole(self.root / "runs" / f"{name}.json", canonical(record))
+    def record_run(self, folder: Path, keys: Iterable[str]) -> None:
+        """Remember that a run folder stands on these keys, finished or not."""
+        place = str(folder.resolve())
+        path = self.root / "runs" / f"{folder.resolve().name}-{digest(place)[:SHORT]}.json"
+        text = canonical({"folder": place, "keys": sorted(keys)})
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            with explained(self.root):
+                write_whole(path, text)
 
     def garbage(self) -> tuple[list[str], list[Path]]:
         """Finished jobs that no existing run folder stands on, and partial ones that nobody works on."""

@@ -95,7 +95,7 @@ def run(
         check_sources(plan, kept)
     todo = missing(plan, kept)
     show_plan(plan, kept, brief=True)
-    open_run_folder(plan, folder)
+    open_run_folder(plan, kept, folder)
     if todo:
         with interruptible(), reporting(plan, len(todo)) as reporter:
             execute(plan, kept, places, reporter, logs=folder / "logs")

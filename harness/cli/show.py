@@ -117,20 +117,23 @@ def _words(value: Json) -> str:
 # --- results -------------------------------------------------------------------------------------------------------
 
 
-def open_run_folder(plan: Plan, folder: Path) -> None:
-    """Leave the plan in the run folder, so that `status` can follow it; another plan's results make room."""
+def open_run_folder(plan: Plan, store: Store, folder: Path) -> None:
+    """Leave the plan in the run folder, so that `status` can follow it; another plan's results make room.
+
+    The store learns what the run stands on, so that `gc` spares it from now on.
+    """
     text = json.dumps(plan.to_json(), indent=1, ensure_ascii=False) + "\n"
     file = folder / PLAN_FILE
     with explained(folder):
         if not file.is_file() and folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir()):
             raise UserError(f"{folder} holds files and no run", "give a new folder with --out")
-        if file.is_file() and file.read_text(encoding="utf-8") == text:
-            return
-        for old in (folder / "rows", folder / "samples"):
-            shutil.rmtree(old, ignore_errors=True)
-        for old in (folder / LEADERBOARD, folder / "index.html"):
-            old.unlink(missing_ok=True)
-        write_whole(file, text)
+        if not file.is_file() or file.read_text(encoding="utf-8") != text:
+            for old in (folder / "rows", folder / "samples"):
+                shutil.rmtree(old, ignore_errors=True)
+            for old in (folder / LEADERBOARD, folder / "index.html"):
+                old.unlink(missing_ok=True)
+            write_whole(file, text)
+    store.record_run(folder, plan.jobs)
 
 
 def write_result(plan: Plan, store: Store, folder: Path, *, command: str, accepted_source: bool) -> None:
@@ -140,7 +143,6 @@ def write_result(plan: Plan, store: Store, folder: Path, *, command: str, accept
 
     with explained(folder):
         write_run(folder, arm_runs(plan, store), run_info(plan, store, command, accepted_source=accepted_source))
-    store.record_run(folder.name, folder, plan.jobs)
 
 
 def show_result(folder: Path) -> None:

@@ -78,7 +78,7 @@ def run_tiny(
     recipe = load(str(tiny_recipe(folder)), parsed, plugins)
     places, store, run = Places(None, folder / "store" / "cache"), Store(folder / "store"), folder / "run"
     plan = build(recipe, choose_arms(recipe, plugins, parsed, baseline=True, factorial=factorial), places)
-    open_run_folder(plan, run)
+    open_run_folder(plan, store, run)
     execute(plan, store, places, _Quiet(), logs=run / "logs")
     write_result(plan, store, run, command="run_tiny", accepted_source=False)
     board: dict[str, Any] = json.loads((run / LEADERBOARD).read_text(encoding="utf-8"))
