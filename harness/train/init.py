@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,8 @@ def prepare_model(declared: PrepareModel, data: Mapping[str, DataSource], contex
     Raises UserError for models that cannot be found, are pickled or have no chat template.
     """
     target = context.folder / "model"
-    target.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
     with isolated(context.runtime.get("threads")), failures_named("preparing the model", context.folder):
         if declared.model.init is not None:
             network, tokenizer = _make(declared.model.init, declared, data, context)
@@ -109,9 +111,8 @@ def _link(model: ModelSettings, target: Path) -> Any:
         problem = "several chat templates" if tokenizer.chat_template else "no chat template"
         raise UserError(f"the model {model.id} has {problem}", f"name one: {_REMEDY}")
     for path in sorted(folder.iterdir()):
-        linked = target / path.name
-        if path.is_file() and _belongs(path, trusted=model.trust_remote_code) and not linked.exists():
-            linked.symlink_to(path.resolve())
+        if path.is_file() and _belongs(path, trusted=model.trust_remote_code):
+            (target / path.name).symlink_to(path.resolve())
     return tokenizer
 
 

@@ -55,7 +55,7 @@ class _Stage:
     loss: Loss
     context: Context
     _rendered: dict[tuple[str, str], Rendered] = field(default_factory=dict)
-    """Conversations already rendered, by dataset and id: matched stages share most of theirs."""
+    """Conversations already rendered, by dataset and id; kept for matched stages, which share most of theirs."""
 
     @cached_property
     def start(self) -> Path:
@@ -75,8 +75,7 @@ class _Stage:
         model = network.load(self.start)
         args = arguments(settings, steps, self.context.folder, declared.seed)
         model.to(args.device)
-        if int(rows.ids.max()) >= model.get_input_embeddings().weight.shape[0]:
-            raise UserError(f"the tokenizer of {self.start} has more tokens than the model", "choose another model")
+        self.check_fit(model, rows)
         head = network.check_packing(model)
         references: dict[str, Any] = {
             name: network.frozen(self.context.parents[name] / "model", args.device) for name in self.loss.references
@@ -93,6 +92,16 @@ class _Stage:
         self.save(model, self.context.folder / "model")
         shutil.rmtree(self.context.folder / CHECKPOINTS, ignore_errors=True)
         return {"result": self.result(rows, order, steps), "measured": self.measured(trainer)}
+
+    def check_fit(self, model: Any, rows: Corpus) -> None:
+        if int(rows.ids.max()) >= model.get_input_embeddings().weight.shape[0]:
+            raise UserError(f"the tokenizer of {self.start} has more tokens than the model", "choose another model")
+        longest, context = int(rows.lengths.max()), getattr(model.config, "max_position_embeddings", None)
+        if context is not None and longest > context:
+            raise UserError(
+                f"examples of up to {longest} tokens do not fit the model's context of {context}",
+                f"--set train.max_length={context}",
+            )
 
     def corpus(self, mixture: Sequence[MixtureItem], max_length: int) -> Corpus:
         examples = materialise(mixture, self.data, data_root=self.context.data_root)
@@ -178,6 +187,8 @@ class _Stage:
         }
 
     def render(self, name: str, example: Example) -> Rendered:
+        if self.declared.budget is None:
+            return self.renderer.render(example)
         found = self._rendered.get((name, example.id))
         if found is None:
             found = self._rendered[name, example.id] = self.renderer.render(example)

@@ -26,7 +26,7 @@ def load(folder: Path) -> Any:
 
     Raises UserError where weights are missing from the files, or the architecture has no causal language model.
     """
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM, GenerationConfig
 
     weight_files(folder)
     try:
@@ -43,6 +43,8 @@ def load(folder: Path) -> Any:
     if report["missing_keys"]:
         missing = sorted(report["missing_keys"])
         raise UserError(f"the weights in {folder} lack {missing[0]} and {len(missing) - 1} more", "use a whole model")
+    # The settings of generation travel as a file; some hub models hold ones that transformers refuses to save.
+    network.generation_config = GenerationConfig.from_model_config(network.config)
     return network
 
 

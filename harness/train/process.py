@@ -32,6 +32,8 @@ def isolated(threads: int | None) -> Iterator[None]:
         logging.disable_progress_bar()
         torch.use_deterministic_algorithms(mode=True, warn_only=torch.cuda.is_available())
         memory.fill_uninitialized_memory = False
+        if torch.cuda.is_available():
+            torch.cuda.reset_peak_memory_stats()
         yield
     finally:
         torch.set_num_threads(before_threads)

@@ -4,6 +4,7 @@ import json
 import math
 import os
 import random
+import shutil
 
 import numpy as np
 import pytest
@@ -220,6 +221,21 @@ def test_a_diverging_loss_is_named(stage):
 def test_data_that_scores_nothing_is_refused(stage):
     with pytest.raises(UserError, match="none of the 40 examples of first"):
         stage(loss=token_loss(lambda batch: batch.is_part(Part.PAD)))
+
+
+def test_examples_beyond_the_models_context_are_refused(make, stage, tmp_path):
+    make.prepare(tmp_path / "short", max_position_embeddings=16)
+    with pytest.raises(UserError, match=r"context of 16 .*train.max_length=16"):
+        stage(start=tmp_path / "short")
+
+
+def test_settings_of_generation_travel_even_where_transformers_would_not_save_them(base, stage, tmp_path):
+    start = tmp_path / "start"
+    shutil.copytree(base, start)
+    settings = start / "model" / "generation_config.json"
+    settings.write_text(json.dumps({**json.loads(settings.read_text()), "do_sample": False, "temperature": 0.5}))
+    _, folder = stage(start=start)
+    assert (folder / "model" / settings.name).read_text() == settings.read_text()
 
 
 def test_another_objective_is_refused(make, base, tmp_path):
