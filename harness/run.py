@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -256,17 +256,3 @@ class _Crew:
         self._buffers.pop(worker.process.stdout.fileno(), None)
         worker.end()
         self.workers.remove(worker)
-
-
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """Make SIGTERM end a run as Ctrl-C does: workers ended, a word on how to go on."""
-
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 import typer
@@ -12,21 +13,33 @@ from harness.errors import HarnessError
 INTERRUPTED = 130
 
 
+class Interrupted(BaseException):
+    """Ctrl-C or SIGTERM. Not KeyboardInterrupt, which typer ends the process on without a word."""
+
+
+def _interrupt(*_: object) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # a second Ctrl-C must not keep the first from ending the workers
+    raise Interrupted
+
+
 def main() -> None:
     """Run the command line; every error is one line on standard error unless `--debug` asks for more."""
     arguments = sys.argv[1:]
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
-    from harness.cli.app import app
-
     try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, _interrupt)
+        from harness.cli.app import app
+
         app(arguments, prog_name="harness")
     except HarnessError as error:
         if debug:
             raise
         typer.echo(f"harness: {' '.join(str(error).split())}", err=True)
         _leave(error.exit_code)
-    except KeyboardInterrupt:
+    except Interrupted:
         typer.echo("harness: stopped; what is finished is kept, and the same command goes on from here", err=True)
         _leave(INTERRUPTED)
     except BrokenPipeError:  # the reader of our output went away, as `head` does

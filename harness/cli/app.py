@@ -85,7 +85,7 @@ def run(
     """Train, evaluate and compare; run it again to go on, or to see the result again."""
     from harness.cli.progress import reporting
     from harness.cli.show import LEADERBOARD, open_run_folder, show_plan, show_result, write_result
-    from harness.run import check_sources, execute, interruptible, missing
+    from harness.run import check_sources, execute, missing
     from harness.store import Store
 
     places, kept = _places(store, data_root), Store(store)
@@ -97,7 +97,7 @@ def run(
     show_plan(plan, kept, brief=True)
     open_run_folder(plan, kept, folder)
     if todo:
-        with interruptible(), reporting(plan, len(todo)) as reporter:
+        with reporting(plan, len(todo)) as reporter:
             execute(plan, kept, places, reporter, logs=folder / "logs")
     if todo or accept_source or not (folder / LEADERBOARD).is_file():
         command = shlex.join(["harness", *sys.argv[1:]])
