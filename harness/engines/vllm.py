@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -169,7 +170,7 @@ def _prepare_environment(runtime: Mapping[str, Any]) -> None:
         "VLLM_LOGGING_LEVEL": "WARNING",
         # Workers that share a machine would otherwise all be bound to its first cores.
         "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-        "VLLM_CPU_KVCACHE_SPACE": str(runtime.get("cpu_cache_gib", 1)),
+        "VLLM_CPU_KVCACHE_SPACE": str(math.ceil(runtime.get("cpu_cache_gib", 1))),  # it takes whole GiB
     }
     if shutil.which("g++") is None:
         log.warning("no g++ on this machine: vLLM runs without compiled kernels (TORCHDYNAMO_DISABLE=1)")
@@ -179,4 +180,4 @@ def _prepare_environment(runtime: Mapping[str, Any]) -> None:
 
 
 def _gpu_share(runtime: Mapping[str, Any]) -> float:
-    return float(runtime.get("gpu_memory_utilization", 0.85))
+    return float(runtime.get("gpu_memory_utilization", 0.9))

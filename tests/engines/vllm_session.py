@@ -28,7 +28,7 @@ def main():
     logging.basicConfig(level=logging.INFO, filename=sys.argv[2] + ".log")
     engines, found = Engines(), {}
 
-    engine = engines.open(settings, model["a"], {})
+    engine = engines.open(settings, model["a"], {"cpu_cache_gib": 0.5})
     found["max_length"] = engine.max_length
     found["greedy"] = answers(engine.generate(asked["greedy"]))
     found["sampled"] = answers(engine.generate(asked["sampled"]))
