@@ -113,3 +113,33 @@ def refused():
         return str(caught.value)
 
     return refused
+
+
+@pytest.fixture(scope="session")
+def command():
+    """Starts the command line in a process of its own: `command("run", ...)` is a Popen, leader of its own session."""
+    import subprocess
+    import sys
+
+    def start(*arguments, cwd, env=None):
+        return subprocess.Popen(
+            [sys.executable, "-c", "from harness.cli import main; main()", *map(str, arguments)],
+            cwd=cwd,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "120", **(env or {})},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory):
+    """A finished tiny run of sft and dmt+im: recipe, store and run folder. Shared: read it, or copy it."""
+    from harness.testing import run_tiny
+
+    folder = tmp_path_factory.mktemp("tiny")
+    run_tiny(["im,dmt"], folder)
+    return folder
