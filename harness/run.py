@@ -233,7 +233,7 @@ class _Crew:
         log = self.logs / f"worker-{len(list(self.logs.glob('worker-*.log')))}-{lane_name}.log"
         with log.open("w", encoding="utf-8") as stderr:
             process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "harness.worker"],
+                [sys.executable, "-P", "-m", "harness.worker", str(os.getpid())],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stderr,

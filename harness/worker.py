@@ -179,10 +179,9 @@ def _machine() -> dict[str, Json]:
     return {"host": platform.node(), "python": platform.python_version(), "packages": packages}
 
 
-def _die_with_parent() -> None:
-    """Ask Linux for SIGKILL when the parent goes, even by SIGKILL itself."""
+def _die_with_parent(parent: int) -> None:
+    """Ask Linux for SIGKILL when the process `parent` goes, even by SIGKILL itself."""
     if sys.platform == "linux":
-        parent = os.getppid()
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:  # it went before the request was made
             os._exit(1)
@@ -196,8 +195,8 @@ def _own_stdout() -> TextIO:
 
 
 def main() -> None:
-    """Serve jobs until standard input ends. The first line says where things are."""
-    _die_with_parent()
+    """Serve jobs until standard input ends. The first line says where things are, the argument who started this."""
+    _die_with_parent(int(sys.argv[1]))
     out = _own_stdout()
     hello = json.loads(sys.stdin.readline())
     places = Places(*(Path(p) if p else None for p in (hello["data_root"], hello["cache"])))
