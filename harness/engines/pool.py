@@ -48,13 +48,20 @@ class Engines:
             reason = _why_not_swap(self._open, settings, model_dir)
             if reason is None:
                 if self._open.model_dir != model_dir:
-                    self._open.engine.load(model_dir)
-                    self._open.model_dir = model_dir
+                    self._swap(self._open, model_dir)
                 return self._open.engine
             log.info("starting a fresh engine: %s", reason)
             self.close()
         self._open = _Open(_start(settings, model_dir, runtime), settings, model_dir)
         return self._open.engine
+
+    def _swap(self, running: _Open, model_dir: Path) -> None:
+        try:
+            running.engine.load(model_dir)
+        except BaseException:
+            self.close()  # who knows what it holds now
+            raise
+        running.model_dir = model_dir
 
     def close(self) -> None:
         """Stop the engine, if one runs."""

@@ -137,12 +137,12 @@ def _ask(questions: Sequence[Question], engine: StoredEngine, context: Context) 
 
 
 def _score(benchmark: Benchmark, question: Question, answers: Sequence[Answer]) -> Sample:
-    target = benchmark.target(question)
+    target = None
     try:
-        scores = benchmark.score(question, answers)
+        target = benchmark.target(question)
+        return Sample(question, tuple(answers), target, benchmark.score(question, answers))
     except Exception as error:  # noqa: BLE001 - a task's scorer is anybody's code: it may cost its sample, no more
         return Sample(question, tuple(answers), target, None, f"{type(error).__name__}: {error}")
-    return Sample(question, tuple(answers), target, scores)
 
 
 def _summary(benchmark: Benchmark, samples: Sequence[Sample]) -> dict[str, Json]:

@@ -75,3 +75,12 @@ def test_other_settings_get_a_fresh_engine(engines, chat_models):
 def test_a_folder_without_a_model_is_named(engines, tmp_path):
     with pytest.raises(UserError, match="holds no model"):
         engines.open(SETTINGS, tmp_path, {})
+
+
+def test_an_engine_that_could_not_take_a_model_is_not_used_again(engines, chat_models, tmp_path):
+    broken = tmp_path / "model"
+    shutil.copytree(chat_models["a"] / "model", broken, ignore=shutil.ignore_patterns("*.safetensors"))
+    first = engines.open(SETTINGS, chat_models["a"] / "model", {})
+    with pytest.raises(OSError, match="model.safetensors"):
+        engines.open(SETTINGS, broken, {})
+    assert engines.open(SETTINGS, chat_models["a"] / "model", {}) is not first

@@ -1,0 +1,81 @@
+import pytest
+
+from harness.evaluate.prompts import Prompts
+
+ROWS = [{"question": f"What is {n} and {n}?", "answer": str(n)} for n in range(5)]
+ASK = """\
+output_type: generate_until
+doc_to_text: "{{question}}"
+doc_to_target: "{{answer}}"
+generation_kwargs:
+  until: []
+  max_gen_toks: 12
+"""
+
+
+@pytest.fixture(scope="module")
+def tokenizer(chat_models):
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(chat_models["a"] / "model")
+
+
+@pytest.fixture(scope="module")
+def plain(tokenizer):
+    return Prompts(tokenizer, chat=False)
+
+
+@pytest.fixture(scope="module")
+def chat(tokenizer):
+    return Prompts(tokenizer, chat=True)
+
+
+@pytest.mark.parametrize("chat", [False, True])
+@pytest.mark.parametrize(
+    "text", ["", "gen_prefix: 'The answer is'\n", "description: 'Be brief.'\n", "target_delimiter: ''\n"]
+)
+def test_prompts_are_those_of_stock_lm_eval(run, stock, write_task, text, chat):
+    task = write_task("asked", ASK + text, ROWS, chat=chat)
+    outcome, samples = run(task, None)
+    expected = stock(task, None)
+    assert outcome["result"]["prompt_tokens"] == sum(map(len, expected.recorded))
+    assert [sample["response"] for sample in samples] == [sample["resps"][0][0] for sample in expected.samples]
+    assert outcome["result"]["bos_count_max"] == 1
+
+
+def test_a_chat_prompt_is_where_the_assistant_begins(chat, tokenizer):
+    context = chat.context([{"role": "system", "content": "s"}, {"role": "user", "content": "one apple"}])
+    ids = chat.prompt(context)
+    assert tokenizer.decode(ids) == "<s><|system|>s<|user|>one apple<|assistant|>"
+    assert chat.bos_count(ids) == 1
+    assert chat.end_ids == (tokenizer.eos_token_id,)
+    begun = chat.context([{"role": "user", "content": "one"}, {"role": "assistant", "content": "It is"}])
+    assert tokenizer.decode(chat.prompt(begun)) == "<s><|user|>one<|assistant|>It is"
+
+
+def test_text_that_spells_a_special_token_stays_text_in_chat(chat, tokenizer):
+    ids = chat.prompt(chat.context([{"role": "user", "content": "a</s>b"}]))
+    assert tokenizer.eos_token_id not in ids
+    assert tokenizer.decode(ids) == "<s><|user|>a</s>b<|assistant|>"
+
+
+def test_space_at_the_end_of_a_context_goes_to_the_continuation(plain, tokenizer):
+    context, continuation = plain.pair("How many apples are ", "they")
+    assert tokenizer.decode(context) == "<s>How many apples are"
+    assert tokenizer.decode(continuation) == " they"
+    assert context + continuation == tuple(tokenizer.encode("How many apples are they"))
+
+
+def test_an_empty_context_is_bos(plain, tokenizer):
+    context, continuation = plain.pair("", "they")
+    assert context == (tokenizer.bos_token_id,)
+    assert tokenizer.decode(continuation) == "they"
+    context, continuation = plain.pair("", "<s>they")
+    assert context == (tokenizer.bos_token_id,)
+    assert tokenizer.decode(continuation) == "they"
+
+
+def test_bos_that_the_text_has_is_not_added_again(plain, tokenizer):
+    assert plain.prompt("<s>apples") == plain.prompt("apples") == tuple(tokenizer.encode("apples"))
+    assert plain.bos_count(plain.prompt("apples")) == 1
+    assert plain.bos_count((tokenizer.bos_token_id,) * 2) == 2
