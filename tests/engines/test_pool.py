@@ -81,6 +81,6 @@ def test_an_engine_that_could_not_take_a_model_is_not_used_again(engines, chat_m
     broken = tmp_path / "model"
     shutil.copytree(chat_models["a"] / "model", broken, ignore=shutil.ignore_patterns("*.safetensors"))
     first = engines.open(SETTINGS, chat_models["a"] / "model", {})
-    with pytest.raises(OSError, match="model.safetensors"):
+    with pytest.raises(OSError, match=r"model\.safetensors"):
         engines.open(SETTINGS, broken, {})
     assert engines.open(SETTINGS, chat_models["a"] / "model", {}) is not first
