@@ -42,8 +42,11 @@ class PlaygroundOptions(Options):
     """Training examples of each skill. The upper bound keeps every skill's supply of distinct questions ample."""
 
     arithmetic: int = Field(1500, ge=1, le=5000)
+    """Training examples of the skill arithmetic."""
     code: int = Field(500, ge=1, le=5000)
+    """Training examples of the skill code."""
     chat: int = Field(1500, ge=1, le=5000)
+    """Training examples of the skill chat."""
 
 
 PLUGIN = Plugin(

@@ -121,14 +121,14 @@ def _shown(value: Any) -> Any:
 
 
 def _weights(loss: Loss) -> list[list[float]]:
-    """The loss's weights on two short packed conversations. Raises UserError for what cannot be weights."""
+    """The loss's weights on short packed conversations. Raises UserError for what cannot be weights."""
     import numpy as np
     import torch
 
     from harness.train.packed import PackedBatch
 
     turns = [Part.TEMPLATE, Part.PROMPT, Part.PROMPT, Part.TEMPLATE, Part.RESPONSE, Part.RESPONSE, Part.RESPONSE]
-    rows = [np.array(turns, np.uint8), np.array([*turns, *turns], np.uint8)]
+    rows = [np.array(row, np.uint8) for row in (turns, [*turns, *turns], [*turns, Part.PAD])]
     batch = PackedBatch.of([np.arange(len(row), dtype=np.int32) for row in rows], rows)
     before = batch.input_ids.clone(), batch.parts.clone()
     weights = loss.weights(batch)
@@ -138,5 +138,7 @@ def _weights(loss: Loss) -> list[list[float]]:
         raise UserError("the loss's weights are not all finite and at least 0", "mend weights(batch)")
     if not all(map(torch.equal, before, (batch.input_ids, batch.parts))):
         raise UserError("the loss's weights change the batch", "work on a copy")
+    if (weights * batch.is_part(Part.PAD)).any():
+        raise UserError("the loss weighs padding", "name the parts that count: batch.is_part(Part.RESPONSE)")
     values: list[list[float]] = weights.tolist()
     return values

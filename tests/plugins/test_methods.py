@@ -1,0 +1,105 @@
+"""What each shipped method plans, against its definition, and the kit's check of every shipped plug-in."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from harness.api import DataInfo, Derived, Mixture, Part, Stage
+from harness.arms import ArmSpec, bind
+from harness.discovery import installed
+from harness.testing import check_plugin
+
+DATA = {
+    "code": DataInfo("code", "specialist", 20_022),
+    "chats": DataInfo("chats", "general", 90_000),
+    "maths": DataInfo("maths", "specialist", 110_142),
+    "notes": DataInfo("notes", "background", 10),
+}
+
+
+def stages(name, data=DATA, **options):
+    return list(bind(ArmSpec((name,), {name: options} if options else {})).stages(data))
+
+
+@pytest.mark.parametrize("name", installed())
+def test_shipped_plugins_pass_the_kits_check(name):
+    check_plugin(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("base", []),
+        ("sft", [Stage("all", Mixture.of("code", "chats", "maths", "notes"))]),
+        ("im", [Stage("all", Mixture.of("code", "chats", "maths", "notes"))]),
+        ("multi_task", [Stage("all", Mixture.of("code", "chats", "maths"))]),
+        (
+            "sequential",
+            [
+                Stage("code", Mixture.of("code")),
+                Stage("maths", Mixture.of("maths")),
+                Stage("general", Mixture.of("chats")),
+            ],
+        ),
+        (
+            "mixed_sequential",
+            [Stage("specialist", Mixture.of("code", "maths")), Stage("general", Mixture.of("chats"))],
+        ),
+    ],
+)
+def test_stages(name, expected):
+    assert stages(name) == expected
+
+
+@pytest.mark.parametrize("k", [Fraction(1, 256), Fraction(1), Fraction(1, 3)])
+def test_dmt_replays_a_share_of_each_specialised_set(k):
+    assert stages("dmt", k=str(k)) == [
+        Stage("specialist", Mixture.of("code", "maths")),
+        Stage("general", Mixture.of("chats", Derived("code", fraction=k), Derived("maths", fraction=k))),
+    ]
+
+
+def test_dmt_without_k_takes_the_papers_smallest():
+    assert stages("dmt") == stages("dmt", k="1/256")
+
+
+def test_dmt_without_replay():
+    assert stages("dmt", k=0) == stages("mixed_sequential")
+
+
+@pytest.mark.parametrize("name", ["dmt", "multi_task", "mixed_sequential", "sequential"])
+@pytest.mark.parametrize("role", ["specialist", "general"])
+def test_a_role_that_no_data_holds(refused, name, role):
+    data = {name: info for name, info in DATA.items() if info.role != role}
+    assert refused(stages, name, data) == (
+        f"the strategy needs data in the role {role!r}, and the recipe gives it to none "
+        f"(add `data: {{{role}: [...]}}` to the recipe, or --set data.{role}=SOURCE)"
+    )
+
+
+# --- losses --------------------------------------------------------------------------------------------------------
+
+T, P, R, D = Part.TEMPLATE, Part.PROMPT, Part.RESPONSE, Part.PAD
+ONE = [T, T, P, P, T, R, R]
+TWO = [T, P, T, R, T, P, T, R, D]
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "one", "two"),
+    [
+        ("sft", {}, [0, 0, 0, 0, 0, 1, 1], [0, 0, 0, 1, 0, 0, 0, 1, 0]),
+        ("im", {}, [0, 0, 1, 1, 0, 1, 1], [0, 1, 0, 1, 0, 1, 0, 1, 0]),
+        ("im", {"prompt_weight": "1/4"}, [0, 0, 0.25, 0.25, 0, 1, 1], [0, 0.25, 0, 1, 0, 0.25, 0, 1, 0]),
+        ("im", {"prompt_weight": 0}, [0, 0, 0, 0, 0, 1, 1], [0, 0, 0, 1, 0, 0, 0, 1, 0]),
+        ("im", {"variant": "released"}, [0, 0, 1, 1, 1, 1, 1], [0, 1, 1, 1, 1, 1, 1, 1, 0]),
+    ],
+)
+def test_weights_of_packed_conversations(name, options, one, two):
+    from harness.train.packed import PackedBatch
+
+    loss = bind(ArmSpec((name,), {name: options} if options else {})).loss()
+    for parts, expected in (([ONE], one), ([TWO], two), ([ONE, TWO], one + two), ([TWO, ONE], two + one)):
+        rows = [np.array(row, np.uint8) for row in parts]
+        batch = PackedBatch.of([np.zeros(len(row), np.int32) for row in rows], rows)
+        assert loss.weights(batch)[0].tolist() == expected

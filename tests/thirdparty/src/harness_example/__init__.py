@@ -1,0 +1,1 @@
+"""Plug-ins for instruct-harness, as anybody would write and ship them."""
