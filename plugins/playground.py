@@ -45,7 +45,7 @@ class PlaygroundOptions(Options):
     """Training examples of the skill arithmetic."""
     code: int = Field(500, ge=1, le=5000)
     """Training examples of the skill code."""
-    chat: int = Field(1500, ge=1, le=5000)
+    chat: int = Field(2000, ge=1, le=5000)
     """Training examples of the skill chat."""
 
 
