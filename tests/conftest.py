@@ -125,7 +125,7 @@ def command():
         return subprocess.Popen(
             [sys.executable, "-c", "from harness.cli import main; main()", *map(str, arguments)],
             cwd=cwd,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "120", **(env or {})},
+            env={**os.environ, "OMP_NUM_THREADS": "1", **(env or {})},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -28,10 +28,10 @@ def _size(size: float) -> str:
 @app.command()
 def ls(store: StoreOption = DEFAULT_STORE) -> None:
     """List finished jobs, oldest first."""
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    from harness.cli.console import console
     from harness.store import SHORT, Store
 
     entries = Store(store).entries()
@@ -43,7 +43,7 @@ def ls(store: StoreOption = DEFAULT_STORE) -> None:
         seconds = f"{manifest['measured']['job_seconds']:.0f} s"
         finished = manifest["finished"][5:16].replace("T", " ")
         table.add_row(entry.key[:SHORT], finished, seconds, _size(entry.size), Text(manifest["label"]))
-    Console().print(table)
+    console().print(table)
     typer.echo(f"{len(entries)} jobs, {_size(sum(entry.size for entry in entries))} in {store}")
 
 
@@ -54,10 +54,10 @@ def why(
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Say what made two jobs different: every declared value in which they differ."""
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    from harness.cli.console import console
     from harness.store import SHORT, Store, differences
 
     kept = Store(store)
@@ -76,7 +76,7 @@ def why(
     table = Table("what", one[:SHORT], theirs_key[:SHORT], box=None, pad_edge=False)
     for place, here, there in differences(mine, theirs):
         table.add_row(Text(place), Text(_short(here)), Text(_short(there)))
-    Console().print(table)
+    console().print(table)
 
 
 def _declared(store: Store, key: str) -> dict[str, object]:

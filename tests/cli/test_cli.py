@@ -1,0 +1,205 @@
+"""The command line as it is typed: one line for every error, the right exit code, output for people and programs."""
+
+import json
+import shutil
+
+import pytest
+
+from harness.store import Store
+
+
+@pytest.fixture
+def harness(command, tmp_path):
+    """Runs a command to its end in an empty folder; returns exit code, output, errors."""
+
+    def run(*arguments, cwd=None, env=None):
+        process = command(*arguments, cwd=cwd or tmp_path, env=env)
+        out, err = process.communicate(timeout=60)
+        return process.returncode, out, err
+
+    return run
+
+
+# --- errors --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("plan", "--plugins", "imm"), "harness: no plug-in is called 'imm' (did you mean 'im'?)\n"),
+        (
+            ("run", "--plugins", "dmt,multi_task"),
+            ("harness: 'dmt' and 'multi_task' both provide strategy, and an arm has one "
+            "(compare them as two arms: --plugins dmt --plugins multi_task)\n"),
+        ),
+        (("plan", "--set", "dmt.kk=1"), "harness: there is no setting 'dmt.kk' (did you mean 'k'?)\n"),
+        (
+            ("plan", "gsm8k-mni"),
+            "harness: there is no recipe gsm8k-mni (give a YAML file; did you mean 'gsm8k-mini'?)\n",
+        ),
+        (
+            ("plan", "--seeds", "x"),
+            "harness: --seeds x: a number of seeds or a list of them is wanted (write --seeds 3)\n",
+        ),
+        (("store", "why", "abc"), ("harness: no finished job has a key beginning with 'abc' in .harness "
+         "(harness store ls shows them)\n")),
+        (("status",), "harness: runs holds no run (start one: harness run --plugins im,dmt)\n"),
+        (("plugins", "imm"), "harness: no plug-in is called 'imm' (did you mean 'im'?)\n"),
+    ],
+)  # fmt: skip
+def test_the_users_errors_are_one_line_and_exit_code_2(harness, tmp_path, arguments, expected):
+    assert harness(*arguments) == (2, "", expected)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_debug_shows_a_traceback(harness):
+    code, _, err = harness("plan", "--plugins", "imm", "--debug")
+    assert code == 1
+    assert "Traceback" in err
+    assert "harness/discovery.py" in err
+
+
+def test_an_unknown_option_is_told_by_the_parser(harness):
+    code, _, err = harness("plan", "--plugin", "im")
+    assert code == 2
+    assert "--plugins" in err
+
+
+def test_an_empty_dataset(harness, tmp_path):
+    (tmp_path / "empty.jsonl").write_text("")
+    code, out, err = harness("run", "--set", "data.general=empty.jsonl")
+    assert (code, out) == (2, "")
+    assert err == (
+        "harness: the dataset empty is empty: no rows in empty.jsonl (give it rows, or leave it out of the recipe)\n"
+    )
+
+
+def test_a_dataset_without_the_needed_columns(harness, tmp_path):
+    (tmp_path / "odd.csv").write_text("question,remark\n1,2\n")
+    code, _, err = harness("run", "--set", "data.general=odd.csv")
+    assert code == 2
+    assert err.startswith("harness: ")
+    assert err.count("\n") == 1
+    assert "question, remark" in err
+
+
+def test_a_run_folder_that_holds_other_files_is_left_alone(harness, tmp_path):
+    precious = tmp_path / "work" / "samples" / "thesis.txt"
+    precious.parent.mkdir(parents=True)
+    precious.write_text("x")
+    code, _, err = harness("run", "--out", "work")
+    assert (code, err) == (2, "harness: work holds files and no run (give a new folder with --out)\n")
+    assert precious.read_text() == "x"
+
+
+def test_another_plans_results_make_room(tiny_run, tmp_path):
+    from harness.testing import run_tiny
+
+    shutil.copytree(tiny_run / "store", tmp_path / "store")
+    run_tiny(["im,dmt"], tmp_path)
+    assert len(list((tmp_path / "run" / "rows").iterdir())) == 2
+    run_tiny([], tmp_path)
+    assert len(list((tmp_path / "run" / "rows").iterdir())) == 1
+
+
+# --- what is shown -------------------------------------------------------------------------------------------------
+
+
+def test_a_plan_is_shown(harness):
+    code, out, err = harness("plan", "--plugins", "im,dmt", "--set", "dmt.k=1/4", "--seeds", "2")
+    assert (code, err) == (0, "")
+    lines = [line.strip() for line in out.splitlines()]
+    assert lines[0] == "methods: dmt 1.0, im 1.0, sft 1.0"
+    assert lines[1] == "recipe: playground, seeds 0, 1, 20 jobs, 0 in the store"
+    assert "dmt+im against sft" in lines
+    assert "dmt.k: 1/4" in lines
+    assert "stages: specialist -> general" in lines
+
+
+def test_a_plan_as_json_is_what_the_run_keeps(harness, tiny_run):
+    arguments = ("plan", "tiny.yaml", "--plugins", "im,dmt", "--store", "store", "--json")
+    code, out, _ = harness(*arguments, cwd=tiny_run)
+    assert code == 0
+    assert json.loads(out) == json.loads((tiny_run / "run" / "plan.json").read_text())
+
+
+def test_status_counts_jobs(harness, tiny_run):
+    code, out, _ = harness("status", "run", "--store", "store", cwd=tiny_run)
+    assert code == 0
+    assert out.splitlines()[1].split() == ["run", "sft,", "dmt+im", "10", "0", "0"]
+
+
+def test_plugins_as_json(harness):
+    code, out, _ = harness("plugins", "--json")
+    assert code == 0
+    found = {item["name"]: item for item in json.loads(out)}
+    assert found["im"]["slots"] == ["loss_fn"]
+    assert found["im"]["paper"] == "arXiv:2405.14394"
+    assert [option["name"] for option in found["dmt"]["options"]] == ["k"]
+    assert found["dmt"]["options"][0]["default"] == "1/256"
+
+
+def test_plugins_for_people(harness):
+    code, out, _ = harness("plugins", "dmt")
+    assert code == 0
+    assert "dmt.k default 1/256" in out
+
+
+# --- the store -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def kept(tiny_run, tmp_path):
+    shutil.copytree(tiny_run / "store", tmp_path / "store")
+    return Store(tmp_path / "store")
+
+
+def test_ls(harness, kept):
+    code, out, _ = harness("store", "ls", "--store", "store")
+    assert code == 0
+    lines = [line.rstrip() for line in out.splitlines()]
+    assert lines[1].endswith("make the llama model (seed 0)")
+    assert lines[-1].startswith("10 jobs, ")
+    assert {line.split()[0] for line in lines[1:-1]} == {entry.key[:12] for entry in kept.entries()}
+
+
+def test_why_says_what_two_jobs_differ_in(harness, kept):
+    keys = {entry.manifest["label"]: entry.key for entry in kept.entries()}
+    pair = keys["sft: train all (seed 0)"], keys["dmt+im: train specialist (seed 0)"]
+    code, out, _ = harness("store", "why", pair[0][:12], pair[1][:12], "--store", "store")
+    assert code == 0
+    places = [line.split()[0] for line in out.splitlines()[1:] if line.strip()]
+    assert any(place.startswith("declared.loss") for place in places)
+    assert any(place.startswith("declared.mixture") for place in places)
+    assert not any(place.startswith("parents") for place in places)
+    code, out, _ = harness("store", "why", keys["make the llama model (seed 0)"][:12], "--store", "store")
+    assert "is the only prepare job" in out
+
+
+def test_rm_removes_and_the_next_run_does_it_again(harness, kept):
+    key = next(entry.key for entry in kept.entries() if entry.manifest["kind"] == "evaluate")
+    code, out, _ = harness("store", "rm", key[:12], "--store", "store")
+    assert (code, out.partition(",")[0]) == (0, "removed 1 jobs")
+    assert not kept.has(key)
+    assert len(kept.entries()) == 9
+
+
+def test_gc_spares_what_a_run_stands_on(harness, kept, tiny_run):
+    code, out, _ = harness("store", "gc", "--store", "store", "--dry-run")
+    assert (code, out) == (0, "would remove 0 finished and 0 unfinished jobs\n")
+    for record in (kept.root / "runs").iterdir():
+        record.unlink()
+    code, out, _ = harness("store", "gc", "--store", "store", "--dry-run")
+    assert out.endswith("would remove 10 finished and 0 unfinished jobs\n")
+    code, out, _ = harness("store", "gc", "--store", "store")
+    assert out.startswith("removed 10 finished and 0 unfinished jobs, ")
+    assert kept.entries() == []
+    assert (tiny_run / "run").is_dir()
+
+
+def test_head_closes_the_pipe_without_noise(command, tmp_path):
+    process = command("plugins", "--json", cwd=tmp_path)
+    process.stdout.close()
+    process.wait(timeout=60)
+    assert "Traceback" not in process.stderr.read()
+    process.stderr.close()
