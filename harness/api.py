@@ -23,11 +23,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AlpacaColumns",
+    "Answered",
     "Arm",
     "Average",
     "Batch",
     "ChatColumns",
     "Columns",
+    "Data",
     "DataInfo",
     "DataSource",
     "Derived",
@@ -241,7 +243,7 @@ class Derived:
     A smaller share of the same data under the same seed is contained in a larger one.
     """
 
-    parent: str | Derived
+    parent: str | Derived | Answered
     op: str = "sample"
     amount: int | None = None
     fraction: Fraction | None = None
@@ -249,7 +251,33 @@ class Derived:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
-def sample(data: str | Derived, fraction: Fraction | None = None, *, amount: int | None = None) -> Derived:
+@dataclass(frozen=True)
+class Answered:
+    """A dataset's prompts, answered anew by a model of this arm: a `generate` job, whose size is known once it ran.
+
+    Each conversation keeps its turns up to the last assistant turn, which the model writes. Answers that ran into
+    `max_new_tokens` are left out and counted.
+    """
+
+    parent: str | Derived | Answered
+    model: str = "base"
+    """`base`, or the name of an earlier stage."""
+    samples: int = 1
+    """Answers to each prompt; more than one needs a temperature."""
+    temperature: float = 0.0
+    top_p: float = 1.0
+    max_new_tokens: int = 256
+
+    def __post_init__(self) -> None:
+        if self.samples < 1 or (self.samples > 1 and self.temperature == 0):
+            raise UserError(f"{self.samples} answers at temperature {self.temperature}", "greedy answers are all alike")
+
+
+Data = str | Derived | Answered
+"""What a mixture is made of."""
+
+
+def sample(data: Data, fraction: Fraction | None = None, *, amount: int | None = None) -> Derived:
     """`floor(fraction * n)` examples of `data`, at least one when the fraction is above 0; or `amount` of them."""
     if (fraction is None) == (amount is None):
         raise UserError(f"sample({data!r}) needs a fraction or an amount", "give exactly one of them")
@@ -260,10 +288,10 @@ def sample(data: str | Derived, fraction: Fraction | None = None, *, amount: int
 class Mixture:
     """Datasets trained on together, shuffled into one stream."""
 
-    items: tuple[str | Derived, ...]
+    items: tuple[Data, ...]
 
     @classmethod
-    def of(cls, *items: str | Derived) -> Mixture:
+    def of(cls, *items: Data) -> Mixture:
         """`Mixture.of("general", sample("math", Fraction(1, 256)))`."""
         return cls(tuple(items))
 

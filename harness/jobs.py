@@ -168,6 +168,21 @@ class Merge(Declaration):
     """Stage name and exact weight, `1/4`."""
 
 
+class Generate(Declaration):
+    """`generate`: the conversations of `item` with their last answer written by the model of the parent `model`.
+
+    Leaves `<job>/responses.jsonl` (raw, written as they come) and `<job>/examples.jsonl` (chat rows for training).
+    """
+
+    item: MixtureItem
+    engine: EngineSettings
+    samples: int = pydantic.Field(1, ge=1)
+    temperature: float = pydantic.Field(0.0, ge=0)
+    top_p: float = pydantic.Field(1.0, gt=0, le=1)
+    max_new_tokens: int = pydantic.Field(256, ge=1)
+    seed: int = 0
+
+
 class Evaluate(Declaration):
     """`evaluate`: one model (parent `model`), one benchmark, one protocol.
 
@@ -185,6 +200,13 @@ class Evaluate(Declaration):
     limit: int | None = None
     """Only the first so many items; such rows are not publishable."""
     seed: int = 0
+
+
+EXAMPLES = "examples.jsonl"
+"""What a `generate` job leaves for training."""
+
+MADE = "data:"
+"""Prefix of the parent role under which a job finds a dataset that another job made."""
 
 
 @dataclass(frozen=True)

@@ -8,17 +8,28 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 
-from harness.api import Average, KeepLast, Stage
+from harness.api import Answered, Average, Data, Derived, KeepLast, Stage
 from harness.arms import FALLBACK, ArmSpec, BoundArm, bind
 from harness.canonical import Json, digest, share
 from harness.data.facts import file_digest_cached
 from harness.data.mixtures import count
-from harness.data.resolve import Dataset, Places, datasets, resolve_item
+from harness.data.resolve import Dataset, Places, datasets, derived_item, made_parents
 from harness.data.templates import resolve
 from harness.discovery import load_plugin, suggestion
 from harness.errors import UserError
 from harness.evaluate.declare import declare
-from harness.jobs import Budget, Job, Merge, MixtureItem, PrepareModel, StageBudget, Train, TrainSettings
+from harness.jobs import (
+    Budget,
+    DataDeclaration,
+    Generate,
+    Job,
+    Merge,
+    MixtureItem,
+    PrepareModel,
+    StageBudget,
+    Train,
+    TrainSettings,
+)
 from harness.plan import ArmPlan, Plan, SeedPlan, StagePlan
 from harness.recipe import Recipe, arm_spec, overridden
 from harness.settings import Setting
@@ -77,8 +88,11 @@ def _choose_baselines(builder: _Builder, bounds: dict[str, BoundArm]) -> dict[st
         return {}
     recipe, chosen = builder.recipe, dict[str, str]()
     for name, bound in [(name, bound) for name, bound in bounds.items() if bound is not plain]:
+        if recipe.match == "none":
+            chosen[name] = FALLBACK
+            continue
         budget = builder.budget(bound, recipe.seeds[0])
-        if recipe.match == "none" or not budget.stages or _same(budget, builder.budget(plain, recipe.seeds[0])):
+        if not budget.stages or _same(budget, builder.budget(plain, recipe.seeds[0])):
             chosen[name] = plain.arm.id
             continue
         twin = next(
@@ -152,7 +166,7 @@ class _Builder:
         stages = bound.stages(self.infos)
         for stage in stages:
             start = previous if stage.start == "previous" else models[stage.start]
-            plan = self.train(bound, stage, seed, start=start, base=base, budget=budget)
+            plan = self.train(bound, stage, seed, start=start, models=models, budget=budget)
             models[stage.name] = previous = plan.key
             plans.append(plan)
         merge = self.merge(bound, stages, models, seed)
@@ -184,10 +198,10 @@ class _Builder:
         return self.add(Job("prepare", label, declared.model_dump(mode="json"), payload=payload))
 
     def train(
-        self, bound: BoundArm, stage: Stage, seed: int, *, start: str, base: str, budget: Budget | None
+        self, bound: BoundArm, stage: Stage, seed: int, *, start: str, models: Mapping[str, str], budget: Budget | None
     ) -> StagePlan:
         """The job of one stage."""
-        items, settings = self.mixture(bound, stage, seed), self.settings(bound, stage)
+        items, settings = self.mixture(bound, stage, seed, models), self.settings(bound, stage)
         loss, makers = stage.loss, [*bound.makers("strategy"), {"stage": stage.name}]
         if loss is None:
             loss, makers = bound.loss(), bound.makers("loss_fn")
@@ -205,20 +219,57 @@ class _Builder:
                 "train",
                 f"{bound.arm.id}: train {stage.name} (seed {seed})",
                 declared.model_dump(mode="json"),
-                parents={"start": start, **({"base": base} if loss.references else {})},
+                parents={
+                    "start": start,
+                    **({"base": models["base"]} if loss.references else {}),
+                    **made_parents(items),
+                },
                 payload={**self.payload(bound), "stage": stage.name},
             )
         )
         defined = {name: value for name, value in stage.train.items() if name not in bound.spec.train}
         return StagePlan(stage.name, key, _total(items), settings.epochs, defined)
 
-    def mixture(self, bound: BoundArm, stage: Stage, seed: int) -> tuple[MixtureItem, ...]:
-        """A stage's data as its job declares it."""
+    def mixture(self, bound: BoundArm, stage: Stage, seed: int, models: Mapping[str, str]) -> tuple[MixtureItem, ...]:
+        """A stage's data as its job declares it; `models` are the keys of `base` and the stages before."""
         who = f"stage {stage.name!r} of {bound.arm.id}"
         if not stage.mixture.items:
             raise UserError(f"{who} trains on no data", "its mixture must name a dataset")
         seed = seed if stage.seed is None else stage.seed
-        return tuple(resolve_item(item, self.data, seed, who) for item in stage.mixture.items)
+
+        def item(data: Data) -> MixtureItem:
+            if isinstance(data, Derived):
+                return derived_item(item(data.parent), data, seed)
+            if isinstance(data, Answered):
+                if data.model not in models:
+                    raise UserError(f"{who} wants answers of {data.model!r}", suggestion(data.model, tuple(models)))
+                return self.generate(bound, item(data.parent), data, seed, models[data.model])
+            if data not in self.data:
+                raise UserError(f"{who} asks for the dataset {data!r}", suggestion(data, tuple(self.data)))
+            return self.data[data].item
+
+        return tuple(item(data) for data in stage.mixture.items)
+
+    def generate(self, bound: BoundArm, item: MixtureItem, data: Answered, seed: int, model: str) -> MixtureItem:
+        """The job that answers an item's prompts, and the dataset that comes of it."""
+        declared = Generate(
+            item=item,
+            engine=self.recipe.engine,
+            samples=data.samples,
+            temperature=data.temperature,
+            top_p=data.top_p,
+            max_new_tokens=data.max_new_tokens,
+            seed=seed,
+        )
+        job = Job(
+            "generate",
+            f"{bound.arm.id}: {data.model} answers {item.data.name} (seed {seed})",
+            declared.model_dump(mode="json"),
+            parents={"model": model, **made_parents([item])},
+            payload=self.payload(bound),
+        )
+        name = f"{item.data.name} answered by {data.model}"
+        return MixtureItem(data=DataDeclaration(name=name, source={"generate": self.add(job)}))
 
     def settings(self, bound: BoundArm, stage: Stage) -> TrainSettings:
         """The recipe's settings, with what the method defines and what was set for this arm alone."""
@@ -230,9 +281,14 @@ class _Builder:
         stages = []
         for stage in bound.stages(self.infos):
             settings = self.settings(bound, stage)
+            if any(_answerers(data) for data in stage.mixture.items):
+                raise UserError(
+                    f"match: {self.recipe.match} cannot count what stage {stage.name!r} of {bound.arm.id} generates",
+                    "compare without --set match",
+                )
             stages.append(
                 StageBudget(
-                    mixture=self.mixture(bound, stage, seed),
+                    mixture=self.mixture(bound, stage, seed, {}),
                     epochs=settings.epochs,
                     batch_size=settings.batch_size,
                     max_length=settings.max_length,
@@ -292,6 +348,13 @@ class _Builder:
         return keys
 
 
+def _answerers(data: Data) -> list[str]:
+    """The models whose answers the data is made of."""
+    if isinstance(data, Answered):
+        return [data.model, *_answerers(data.parent)]
+    return _answerers(data.parent) if isinstance(data, Derived) else []
+
+
 def _folder_digest(folder: Path, cache: Path | None) -> str:
     files = sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
     return digest({path.name: file_digest_cached(path, cache) for path in files})
@@ -301,6 +364,7 @@ def _refuse_loose_experts(bound: BoundArm, stages: Sequence[Stage]) -> None:
     starts, previous = set(), "base"
     for stage in stages:
         starts.add(previous if stage.start == "previous" else stage.start)
+        starts.update(name for data in stage.mixture.items for name in _answerers(data))
         previous = stage.name
     loose = [stage.name for stage in stages if stage.name not in starts]
     if len(loose) > 1:

@@ -62,9 +62,8 @@ def _data(arm: ArmPlan, plan: Plan) -> tuple[DataRecord, ...]:
     for stage in arm.seeds[0].stages:
         for item in plan.jobs[stage.key].declared["mixture"]:
             data = item["data"]
-            records[data["name"]] = DataRecord(
-                data["name"], data["source"], data["content"], data["n"], roles[data["name"]]
-            )
+            role = roles.get(data["name"], "generated")
+            records[data["name"]] = DataRecord(data["name"], data["source"], data["content"], data["n"], role)
     return tuple(records.values())
 
 

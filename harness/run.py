@@ -100,7 +100,8 @@ def _failure(event: Mapping[str, Any]) -> HarnessError:
 
 def lane(job: Job) -> str:
     """Jobs of one lane can share a process; vLLM keeps one to itself."""
-    return "vllm" if job.kind == "evaluate" and job.declared["engine"]["name"] == "vllm" else "torch"
+    engine = job.declared.get("engine", {}).get("name")
+    return "vllm" if engine == "vllm" else "torch"
 
 
 @dataclass
@@ -181,6 +182,15 @@ class _WorkerProcess:
                     pipe.close()
 
 
+def _environment(threads: int) -> dict[str, str]:
+    return {
+        "OMP_NUM_THREADS": str(threads),
+        # Waiting threads that spin take the cores from the workers beside them.
+        "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),
+        "TOKENIZERS_PARALLELISM": "false",
+    }
+
+
 @dataclass
 class _Crew:
     """The worker processes of a run."""
@@ -239,7 +249,7 @@ class _Crew:
                 stderr=stderr,
                 text=True,
                 start_new_session=True,
-                env={**os.environ, "OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false"},
+                env={**os.environ, **_environment(threads)},
             )
         worker = _WorkerProcess(process, lane_name, log)
         self.workers.append(worker)

@@ -25,9 +25,9 @@ from typing import TYPE_CHECKING, Any, TextIO
 from harness.api import DataSource, Loss
 from harness.arms import ArmSpec, BoundArm, bind
 from harness.canonical import Json, canonical, file_digest
-from harness.data.resolve import Dataset, Places, datasets
+from harness.data.resolve import Dataset, Places, datasets, made_sources
 from harness.errors import Failure, HarnessError
-from harness.jobs import Context, Evaluate, Job, Merge, PrepareModel, Progress, Train
+from harness.jobs import Context, Evaluate, Generate, Job, Merge, PrepareModel, Progress, Train
 from harness.recipe import Recipe
 from harness.store import Store, explained
 
@@ -154,11 +154,17 @@ class Worker:
         elif job.kind == "train":
             from harness.train.job import train
 
-            outcome = train(Train.model_validate(job.declared), scene.sources, scene.loss(), context)
+            sources = {**scene.sources, **made_sources(context.parents)}
+            outcome = train(Train.model_validate(job.declared), sources, scene.loss(), context)
         elif job.kind == "merge":
             from harness.merge.average import merge
 
             outcome = merge(Merge.model_validate(job.declared), context)
+        elif job.kind == "generate":
+            from harness.engines.answers import generate
+
+            sources = {**scene.sources, **made_sources(context.parents)}
+            outcome = generate(Generate.model_validate(job.declared), sources, self.engines, context)
         elif job.kind == "evaluate":
             from harness.evaluate.job import evaluate
 

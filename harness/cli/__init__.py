@@ -45,6 +45,11 @@ def main() -> None:
     except BrokenPipeError:  # the reader of our output went away, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         _leave(1)
+    except Exception as error:  # our own mistake: it must not bury the user in a traceback either
+        if debug:
+            raise
+        typer.echo(f"harness: a bug: {type(error).__name__}: {error} (--debug shows where; please report it)", err=True)
+        _leave(1)
 
 
 def _leave(code: int) -> None:

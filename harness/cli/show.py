@@ -17,6 +17,7 @@ from rich.text import Text
 from harness.canonical import Json
 from harness.discovery import LoadedPlugin, installed, load_plugin
 from harness.errors import UserError
+from harness.jobs import MADE
 from harness.plan import ArmPlan, Plan
 from harness.store import SHORT, Store, explained, write_whole
 
@@ -82,12 +83,20 @@ def _steps(plan: Plan, arm: ArmPlan, store: Store) -> list[_Step]:
             else f"the {plan.recipe.match} of {arm.spec.matched}"
         )
         keys = [seed.stages[index].key for seed in arm.seeds]
+        steps += _answering(plan, keys)
         steps.append(_Step(f"train {stage.name}", keys, f"{data}; {length}{_tokens(store, stage.key)}"))
     merges = [seed.merge for seed in arm.seeds if seed.merge]
     if merges:
         steps.append(_Step("merge", merges, plan.jobs[merges[0]].declared["method"]))
     names = arm.seeds[0].evaluations
     return [*steps, *(_Step(f"evaluate {name}", [seed.evaluations[name] for seed in arm.seeds]) for name in names)]
+
+
+def _answering(plan: Plan, trains: list[str]) -> list[_Step]:
+    """The generate jobs whose answers a stage trains on."""
+    jobs = [plan.jobs[key] for key in trains]
+    roles = [role for role in jobs[0].parents if role.startswith(MADE)]
+    return [_Step(f"generate {role.removeprefix(MADE)}", [job.parents[role] for job in jobs]) for role in roles]
 
 
 def _tokens(store: Store, key: str) -> str:

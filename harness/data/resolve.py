@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from harness.api import DataInfo, DataSource, Derived
+from harness.api import ChatColumns, DataInfo, DataSource, Derived, Files
 from harness.arms import BoundArm
 from harness.canonical import share
 from harness.data.mixtures import count
 from harness.data.sources import declare, from_text
-from harness.discovery import LoadedPlugin, load_plugin, suggestion
+from harness.discovery import LoadedPlugin, load_plugin
 from harness.errors import UserError
-from harness.jobs import MixtureItem, Operation
+from harness.jobs import EXAMPLES, MADE, MixtureItem, Operation
 from harness.recipe import Recipe, SourceUse, is_plugin, plugin_of
 
 
@@ -78,13 +78,23 @@ def _resolve_use(
     return use.name or wanted, mine[wanted], plugin.stamp()
 
 
-def resolve_item(item: str | Derived, data: Mapping[str, Dataset], seed: int, who: str) -> MixtureItem:
-    """A stage's item as a job declares it; `seed` samples where the item names none."""
-    if isinstance(item, str):
-        if item not in data:
-            raise UserError(f"{who} asks for the dataset {item!r}", suggestion(item, tuple(data)))
-        return data[item].item
-    inner = resolve_item(item.parent, data, seed, who)
+def made_sources(parents: Mapping[str, Path]) -> dict[str, DataSource]:
+    """Datasets that other jobs of the plan made, by name, from a job's parents."""
+    return {
+        role.removeprefix(MADE): DataSource(Files((str(folder / EXAMPLES),)), ChatColumns())
+        for role, folder in parents.items()
+        if role.startswith(MADE)
+    }
+
+
+def made_parents(items: Iterable[MixtureItem]) -> dict[str, str]:
+    """Role and key of the jobs that make the items' data; none where the recipe's data suffices."""
+    sources = {item.data.name: item.data.source for item in items}
+    return {f"{MADE}{name}": s["generate"] for name, s in sources.items() if isinstance(s, dict) and "generate" in s}
+
+
+def derived_item(inner: MixtureItem, item: Derived, seed: int) -> MixtureItem:
+    """One more operation on an item; `seed` samples where the operation names none."""
     operation = Operation(
         op=item.op,
         amount=item.amount,

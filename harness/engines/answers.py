@@ -1,0 +1,87 @@
+"""The `generate` job: a model answers a dataset's prompts, and the answers are training data for a later stage."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from functools import partial
+
+from harness.api import DataSource, Example
+from harness.canonical import Json, canonical, digest, file_digest
+from harness.data.chat import Renderer
+from harness.data.mixtures import materialise
+from harness.engines.pool import Engines
+from harness.engines.protocol import GenerateRequest, Generation, Sampling
+from harness.engines.stored import StoredEngine
+from harness.errors import UserError
+from harness.jobs import EXAMPLES, Context, Generate, Progress
+
+
+def generate(declared: Generate, data: Mapping[str, DataSource], engines: Engines, context: Context) -> Json:
+    """Answer every prompt `samples` times and write chat rows; returns `result` and `measured`.
+
+    A second attempt asks the engine only for what the first did not store. Raises UserError for conversations that do
+    not end in an assistant turn, and where no answer came to an end.
+    """
+    started = time.perf_counter()
+    examples = [example for _, example in materialise([declared.item], data, data_root=context.data_root)]
+    engine = engines.open(declared.engine, context.parents["model"] / "model", context.runtime)
+    requests = _requests(declared, examples, Renderer(engine.tokenizer))
+    answers: dict[str, Generation] = {}
+    tell = partial(Progress, total=len(requests), unit="request")
+    responses, model_key = context.folder / "responses.jsonl", context.parents["model"].name
+    with StoredEngine(engine, responses, settings=declared.engine, model_key=model_key) as stored:
+        for lot in stored.generate(requests):
+            answers.update(lot)
+            context.progress(tell(len(answers)))
+    rows = [
+        _row(example, f"{example.id}.{sample}", answer.text)
+        for example in examples
+        for sample in range(declared.samples)
+        if (answer := answers[f"{example.id}.{sample}"]).finish == "stop"
+    ]
+    if not rows:
+        raise UserError(
+            f"none of the {len(requests)} answers to {declared.item.data.name} came to an end",
+            "raise max_new_tokens, or let a trained stage answer",
+        )
+    path = context.folder / EXAMPLES
+    path.write_text("".join(canonical(row) + "\n" for row in rows), encoding="utf-8")
+    return {
+        "result": {
+            "examples": len(rows),
+            "truncated": len(requests) - len(rows),
+            "prompts_cut": sum(answer.prompt_cut > 0 for answer in answers.values()),
+            "content": file_digest(path),
+        },
+        "measured": {
+            "seconds": time.perf_counter() - started,
+            "requests_asked": stored.asked,
+            "requests_stored": stored.stored,
+            "tokens_generated": stored.tokens_generated,
+        },
+    }
+
+
+def _requests(declared: Generate, examples: list[Example], renderer: Renderer) -> list[GenerateRequest]:
+    requests = []
+    for example in examples:
+        if example.messages[-1].role != "assistant":
+            raise UserError(f"example {example.id} does not end in an assistant turn", "it leaves nothing to answer")
+        prompt = renderer.prompt(example.messages[:-1])
+        for sample in range(declared.samples):
+            name = f"{example.id}.{sample}"
+            sampling = Sampling(
+                max_new_tokens=declared.max_new_tokens,
+                temperature=declared.temperature,
+                top_p=declared.top_p,
+                end_ids=(renderer.end_of_turn,),
+                seed=int(digest([declared.seed, name])[:8], 16) if declared.temperature > 0 else None,
+            )
+            requests.append(GenerateRequest(name, prompt, sampling))
+    return requests
+
+
+def _row(example: Example, name: str, answer: str) -> Json:
+    turns = [{"role": turn.role, "content": turn.content} for turn in example.messages[:-1]]
+    return {"id": name, "messages": [*turns, {"role": "assistant", "content": answer}]}
