@@ -89,7 +89,7 @@ def _choose_baselines(builder: _Builder, bounds: dict[str, BoundArm]) -> dict[st
     recipe, chosen = builder.recipe, dict[str, str]()
     for name, bound in [(name, bound) for name, bound in bounds.items() if bound is not plain]:
         if recipe.match == "none":
-            chosen[name] = FALLBACK
+            chosen[name] = plain.arm.id
             continue
         budget = builder.budget(bound, recipe.seeds[0])
         if not budget.stages or _same(budget, builder.budget(plain, recipe.seeds[0])):

@@ -11,6 +11,7 @@ import pytest
 from harness.data.mixtures import materialise
 from harness.data.resolve import Places
 from harness.discovery import LoadedPlugin
+from harness.errors import UserError
 from harness.jobs import MixtureItem, TrainSettings
 from harness.planner import build, choose_arms
 from harness.recipe import load
@@ -535,3 +536,35 @@ def test_an_unmatched_share_is_exact(plan):
     declared = planned.jobs[stages(planned, "dmt")["general"].key].declared
     assert [op["fraction"] for item in declared["mixture"] for op in item["ops"]] == ["1/3", "1/2", "1/3"]
     assert all(Fraction(op["fraction"]) for item in declared["mixture"] for op in item["ops"])
+
+
+DISTIL = """
+@hookimpl
+def strategy(arm, data):
+    answers = sample(Answered("chats", model="MODEL", temperature=0.7, samples=2), amount=5)
+    return [Stage("taught", Mixture.of("maths")), Stage("own", Mixture.of(answers, "code"), start="base")]
+"""
+
+
+def test_a_models_answers_are_a_job_between_two_stages(plan, own):
+    planned = plan(own(DISTIL.replace("MODEL", "taught")), baseline=False)
+    taught, student = planned.arms[0].seeds[0].stages
+    role, key = next((role, key) for role, key in planned.jobs[student.key].parents.items() if role.startswith("data:"))
+    job = planned.jobs[key]
+    assert role == "data:chats answered by taught"
+    assert job.kind == "generate"
+    assert job.parents == {"model": taught.key}
+    assert job.declared["samples"] == 2
+    assert student.examples is None
+    keys = list(planned.jobs)
+    assert keys.index(taught.key) < keys.index(key) < keys.index(student.key)
+
+
+def test_answers_of_no_model_are_refused(plan, own):
+    with pytest.raises(UserError, match=r"stage 'own' of own wants answers of 'tought' \(did you mean 'taught'\?\)"):
+        plan(own(DISTIL.replace("MODEL", "tought")), baseline=False)
+
+
+def test_a_budget_of_answers_cannot_be_matched(plan, own):
+    with pytest.raises(UserError, match="match: examples cannot count what stage 'own' of own generates"):
+        plan(own(DISTIL.replace("MODEL", "taught")), settings=["match=examples"])
