@@ -143,3 +143,29 @@ def tiny_run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tiny")
     run_tiny(["im,dmt"], folder)
     return folder
+
+
+@pytest.fixture
+def mounted(tmp_path):
+    """Mounts a small file system on a folder: `mounted("size=64k")`."""
+    import shutil
+    import subprocess
+
+    places = []
+
+    def mount(options):
+        place = tmp_path / "mounted"
+        place.mkdir(exist_ok=True)
+        done = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", options, "tmpfs", place], capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            pytest.skip(f"a tmpfs cannot be mounted here: {done.stderr.strip()}")
+        places.append(place)
+        return place
+
+    if shutil.which("mount") is None:
+        pytest.skip("there is no mount here")
+    yield mount
+    for place in places:
+        subprocess.run(["umount", "--lazy", place], check=True)

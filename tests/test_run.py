@@ -193,6 +193,26 @@ def test_a_template_that_drops_a_turn(tmp_path):
     assert "train" not in kinds
 
 
+def test_a_full_disk_is_one_line_and_the_next_run_completes(start, tiny_run, mounted):
+    place = mounted("size=300k")
+    code, _, err = finish(start("--store", place / "store"))
+    assert code == 1
+    assert err.splitlines()[-1].startswith("harness: the disk ")
+    assert "full" in err.splitlines()[-1]
+    assert "Traceback" not in err
+    assert len(results(place / "store")) == 1
+    subprocess.run(["mount", "-o", "remount,size=50m", place], check=True)
+    assert finish(start("--store", place / "store"))[0] == 0
+    assert results(place / "store") == results(tiny_run / "store")
+
+
+def test_a_read_only_store_is_one_line(start, mounted):
+    place = mounted("ro")
+    code, _, err = finish(start("--store", place / "store"))
+    expected = f"{place}/store cannot be written (make it writable, or give another with --store)"
+    assert (code, err) == (1, f"harness: {expected}\n")
+
+
 def kill_tree(process):
     tree = [*workers(process), psutil.Process(process.pid)]
     for one in tree:

@@ -3,7 +3,6 @@
 import json
 import multiprocessing
 import os
-import shutil
 import subprocess
 import sys
 import textwrap
@@ -153,29 +152,6 @@ def test_a_file_is_the_old_one_or_the_new_one(tmp_path):
 
 
 # --- the machine's limits ------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def mounted(tmp_path):
-    """Mounts a small file system on a folder: `mounted("size=64k")`."""
-    places = []
-
-    def mount(options):
-        place = tmp_path / "mounted"
-        place.mkdir(exist_ok=True)
-        done = subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", options, "tmpfs", place], capture_output=True, text=True, check=False
-        )
-        if done.returncode:
-            pytest.skip(f"a tmpfs cannot be mounted here: {done.stderr.strip()}")
-        places.append(place)
-        return place
-
-    if shutil.which("mount") is None:
-        pytest.skip("there is no mount here")
-    yield mount
-    for place in places:
-        subprocess.run(["umount", place], check=True)
 
 
 def test_a_full_disk_loses_nothing(mounted):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -27,8 +28,8 @@ def site(tmp_path_factory):
 
 @pytest.fixture
 def harness(site, command, tmp_path):
-    def run(*arguments, installed=True):
-        env = {"PYTHONPATH": str(site)} if installed else {}
+    def run(*arguments, installed=True, place=site):
+        env = {"PYTHONPATH": str(place)} if installed else {}
         process = command(*arguments, cwd=tmp_path, env=env)
         out, err = process.communicate(timeout=120)
         return process.returncode, out, err
@@ -72,11 +73,24 @@ def test_it_composes_and_its_stamp_is_its_version(harness, tmp_path):
     assert colours["plugin"] == "colours 1.0"  # installed for good: its version stands for it
 
 
-def test_it_runs(harness, tmp_path):
-    recipe = tiny_recipe(tmp_path)
+def test_it_runs_and_must_not_change_under_its_version(harness, site, tmp_path):
+    recipe, mine = tiny_recipe(tmp_path), tmp_path / "site"
+    shutil.copytree(site, mine)
     settings = ("--set", "data={own: colours}", "--set", "limit=2", "--no-baseline")
-    code, _, err = harness("run", recipe, "--plugins", "smallest_first", *settings, "--out", tmp_path / "run")
+    run = ("run", recipe, "--plugins", "smallest_first", *settings, "--out", tmp_path / "run")
+    code, _, err = harness(*run, place=mine)
     assert code == 0, err
     board = json.loads((tmp_path / "run" / "leaderboard.json").read_text())
     assert [line["arm"] for line in board["lines"]] == ["smallest_first"]
     assert board["lines"][0]["examples"] == 5
+
+    source = mine / "harness_example" / "colours.py"
+    source.write_text(source.read_text() + "\n# edited\n")
+    code, _, err = harness(*run, place=mine)
+    assert code == 2
+    assert re.fullmatch(
+        r"harness: the source of colours 1\.0 has changed since job \w{12} was done \(raise its version, "
+        r"or use the results as they are with --accept-source \(not publishable\)\)\n",
+        err,
+    )
+    assert harness(*run, "--accept-source", place=mine)[0] == 0
