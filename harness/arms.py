@@ -259,7 +259,8 @@ def option_error(error: pydantic.ValidationError, kind: type[pydantic.BaseModel]
     message = first["msg"].removeprefix("Value error, ")
     plugin = prefix and issubclass(kind, Options)
     where = f"see `harness plugins {prefix}`" if plugin else "see docs/recipes.md"
-    return UserError(f"{name} = {first['input']} will not do: {message}" if name else message, where)
+    given = "" if isinstance(first["input"], Mapping) else f" = {first['input']}"
+    return UserError(f"{name}{given} will not do: {message}" if name else message, where)
 
 
 def _fields_at(kind: type[pydantic.BaseModel], path: Sequence[str]) -> tuple[str, ...]:

@@ -71,6 +71,12 @@ class ModelSettings(Declaration):
     """Jinja text, a path ending in .jinja, or a name of `harness.data.templates`; None keeps the tokenizer's own."""
     trust_remote_code: bool = False
 
+    @pydantic.model_validator(mode="after")
+    def _one_origin(self) -> ModelSettings:
+        if self.id is not None and self.init is not None:
+            raise ValueError("a model has an id or init, not both; to replace it whole: --set model=ORG/NAME")
+        return self
+
 
 class DataDeclaration(Declaration):
     """One dataset as far as a key is concerned: what its rows are, not where they lie."""

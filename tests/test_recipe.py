@@ -239,3 +239,13 @@ def test_columns_of_a_source(written, refused):
     assert refused(recipe.data["general"][0].mapped_columns) == (
         "the columns of x.csv: there is no kind 'pairs' (did you mean 'pair'?)"
     )
+
+
+def test_a_model_has_one_origin():
+    with pytest.raises(UserError) as caught:
+        load(None, [Setting.parse("model.id=org/name")])
+    assert str(caught.value) == (
+        "model will not do: a model has an id or init, not both; to replace it whole: --set model=ORG/NAME "
+        "(see docs/recipes.md)"
+    )
+    assert load(None, [Setting.parse("model=org/name@v2")]).model.revision == "v2"

