@@ -241,10 +241,8 @@ def test_columns_of_a_source(written, refused):
     )
 
 
-def test_a_model_has_one_origin():
-    with pytest.raises(UserError) as caught:
-        load(None, [Setting.parse("model.id=org/name")])
-    assert str(caught.value) == (
+def test_a_model_has_one_origin(refused):
+    assert refused(load, None, [Setting.parse("model.id=org/name")]) == (
         "model will not do: a model has an id or init, not both; to replace it whole: --set model=ORG/NAME "
         "(see docs/recipes.md)"
     )
