@@ -1,0 +1,286 @@
+"""One arm's steps as jobs: prepare, train, generate, merge, evaluate, each with its parents."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from pathlib import Path
+
+from harness.api import Answered, Average, Data, Derived, KeepLast, Stage
+from harness.arms import BoundArm
+from harness.canonical import Json, digest, share
+from harness.data.facts import file_digest_cached
+from harness.data.mixtures import count
+from harness.data.resolve import Dataset, Places, derived_item, made_parents
+from harness.data.templates import resolve
+from harness.discovery import load_plugin, suggestion
+from harness.errors import UserError
+from harness.evaluate.declare import declare
+from harness.jobs import (
+    Budget,
+    DataDeclaration,
+    Generate,
+    Job,
+    Merge,
+    MixtureItem,
+    PrepareModel,
+    StageBudget,
+    Train,
+    TrainSettings,
+)
+from harness.plan import ArmPlan, SeedPlan, StagePlan
+from harness.recipe import Recipe, overridden
+
+
+@dataclass
+class JobBuilder:
+    """Collects jobs while the arms are laid out; the same key is the same job."""
+
+    recipe: Recipe
+    places: Places
+    data: Mapping[str, Dataset]
+    jobs: dict[str, Job] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.infos = {name: dataset.info() for name, dataset in self.data.items()}
+
+    def add(self, job: Job) -> str:
+        """Plan a job, unless it is planned already; returns its key."""
+        self.jobs.setdefault(job.key, job)
+        return job.key
+
+    def payload(self, bound: BoundArm) -> dict[str, Json]:
+        """How a worker finds the code again: the recipe and the arm. Not part of any key."""
+        return {"recipe": self.recipe.model_dump(mode="json"), "arm": bound.spec.to_json()}
+
+    # --- one arm ---------------------------------------------------------------------------------------------------
+
+    def arm(self, bound: BoundArm, baseline: str | None, matched: BoundArm | None) -> ArmPlan:
+        """All seeds of an arm; where they do not differ in anything (an untrained hub model), one."""
+        seeds: list[SeedPlan] = []
+        for seed in self.recipe.seeds:
+            plan = self.seed(bound, seed, None if matched is None else self.budget(matched, seed))
+            if not any(replace(plan, seed=other.seed) == other for other in seeds):
+                seeds.append(plan)
+        return ArmPlan(bound.arm.id, bound.spec, bound, baseline, tuple(seeds), {})
+
+    def seed(self, bound: BoundArm, seed: int, budget: Budget | None) -> SeedPlan:
+        """Model, stages, merge and evaluations of one seed."""
+        previous = base = self.prepare(bound, seed)
+        models, plans = {"base": base}, []
+        stages = bound.stages(self.infos)
+        for stage in stages:
+            start = previous if stage.start == "previous" else models[stage.start]
+            plan = self.train(bound, stage, seed, start=start, models=models, budget=budget)
+            models[stage.name] = previous = plan.key
+            plans.append(plan)
+        merge = self.merge(bound, stages, models, seed)
+        model = merge or previous
+        return SeedPlan(seed, tuple(plans), merge, model, self.evaluations(bound, model, seed))
+
+    def prepare(self, bound: BoundArm, seed: int) -> str:
+        """The job that makes or fetches the starting model."""
+        model, payload, content = self.recipe.model, self.payload(bound), None
+        if model.chat_template is not None:
+            model = model.model_copy(update={"chat_template": resolve(model.chat_template)})
+        if model.init is not None:
+            label = f"make the {model.init.architecture} model (seed {seed})"
+        elif model.id is None:
+            raise UserError("the recipe's model has neither an id nor init", "write --set model=ORG/NAME")
+        else:
+            label = f"fetch {model.id}"
+            if Path(model.id).is_dir():
+                # A folder is what its files are, wherever it lies.
+                content = _folder_digest(Path(model.id), self.places.cache)
+                payload["model_path"] = str(Path(model.id).resolve())
+                model = model.model_copy(update={"id": None})
+        declared = PrepareModel(
+            model=model,
+            content=content,
+            data=tuple(dataset.item for dataset in self.data.values()) if model.init is not None else (),
+            seed=seed if model.init is not None else 0,
+        )
+        return self.add(Job("prepare", label, declared.model_dump(mode="json"), payload=payload))
+
+    def train(
+        self, bound: BoundArm, stage: Stage, seed: int, *, start: str, models: Mapping[str, str], budget: Budget | None
+    ) -> StagePlan:
+        """The job of one stage."""
+        items, settings = self.mixture(bound, stage, seed, models), self.settings(bound, stage)
+        loss, makers = stage.loss, [*bound.makers("strategy"), {"stage": stage.name}]
+        if loss is None:
+            loss, makers = bound.loss(), bound.makers("loss_fn")
+        declared = Train(
+            mixture=items,
+            settings=settings,
+            loss=makers,
+            objective=stage.objective,
+            keep=stage.keep,
+            seed=seed if stage.seed is None else stage.seed,
+            budget=budget,
+        )
+        key = self.add(
+            Job(
+                "train",
+                f"{bound.arm.id}: train {stage.name} (seed {seed})",
+                declared.model_dump(mode="json"),
+                parents={
+                    "start": start,
+                    **({"base": models["base"]} if loss.references else {}),
+                    **made_parents(items),
+                },
+                payload={**self.payload(bound), "stage": stage.name},
+            )
+        )
+        defined = {name: value for name, value in stage.train.items() if name not in bound.spec.train}
+        return StagePlan(stage.name, key, total(items), settings.epochs, defined)
+
+    def mixture(self, bound: BoundArm, stage: Stage, seed: int, models: Mapping[str, str]) -> tuple[MixtureItem, ...]:
+        """A stage's data as its job declares it; `models` are the keys of `base` and the stages before."""
+        who = f"stage {stage.name!r} of {bound.arm.id}"
+        if not stage.mixture.items:
+            raise UserError(f"{who} trains on no data", "its mixture must name a dataset")
+        seed = seed if stage.seed is None else stage.seed
+
+        def item(data: Data) -> MixtureItem:
+            if isinstance(data, Derived):
+                return derived_item(item(data.parent), data, seed)
+            if isinstance(data, Answered):
+                if data.model not in models:
+                    raise UserError(f"{who} wants answers of {data.model!r}", suggestion(data.model, tuple(models)))
+                return self.generate(bound, item(data.parent), data, seed, models[data.model])
+            if data not in self.data:
+                raise UserError(f"{who} asks for the dataset {data!r}", suggestion(data, tuple(self.data)))
+            return self.data[data].item
+
+        return tuple(item(data) for data in stage.mixture.items)
+
+    def generate(self, bound: BoundArm, item: MixtureItem, data: Answered, seed: int, model: str) -> MixtureItem:
+        """The job that answers an item's prompts, and the dataset that comes of it."""
+        declared = Generate(
+            item=item,
+            engine=self.recipe.engine,
+            samples=data.samples,
+            temperature=data.temperature,
+            top_p=data.top_p,
+            max_new_tokens=data.max_new_tokens,
+            seed=seed,
+        )
+        job = Job(
+            "generate",
+            f"{bound.arm.id}: {data.model} answers {item.data.name} (seed {seed})",
+            declared.model_dump(mode="json"),
+            parents={"model": model, **made_parents([item])},
+            payload=self.payload(bound),
+        )
+        name = f"{item.data.name} answered by {data.model}"
+        return MixtureItem(data=DataDeclaration(name=name, source={"generate": self.add(job)}))
+
+    def settings(self, bound: BoundArm, stage: Stage) -> TrainSettings:
+        """The recipe's settings, with what the method defines and what was set for this arm alone."""
+        changes = {**stage.train, **bound.spec.train}
+        return overridden(self.recipe.train, changes, f"stage {stage.name!r} of {bound.arm.id}")
+
+    def budget(self, bound: BoundArm, seed: int) -> Budget:
+        """What an arm's stages train on in all."""
+        stages = []
+        for stage in bound.stages(self.infos):
+            settings = self.settings(bound, stage)
+            if any(_answerers(data) for data in stage.mixture.items):
+                raise UserError(
+                    f"match: {self.recipe.match} cannot count what stage {stage.name!r} of {bound.arm.id} generates",
+                    "compare without --set match",
+                )
+            stages.append(
+                StageBudget(
+                    mixture=self.mixture(bound, stage, seed, {}),
+                    epochs=settings.epochs,
+                    batch_size=settings.batch_size,
+                    max_length=settings.max_length,
+                )
+            )
+        unit = "examples" if self.recipe.match == "none" else self.recipe.match
+        return Budget(unit=unit, stages=tuple(stages))
+
+    def merge(self, bound: BoundArm, stages: Sequence[Stage], models: Mapping[str, str], seed: int) -> str | None:
+        """The job that merges experts; None where the last stage's model is kept."""
+        merger = bound.merger(stages)
+        if isinstance(merger, KeepLast):
+            _refuse_loose_experts(bound, stages)
+            return None
+        if not isinstance(merger, Average):
+            raise UserError(f"{bound.arm.id} merges by {type(merger).__name__}, which no job does", "return an Average")
+        unknown = [name for name in merger.stages if name not in models]
+        if unknown or not merger.stages:
+            raise UserError(f"{bound.arm.id} merges {unknown or 'nothing'}", suggestion("", [s.name for s in stages]))
+        weights = merger.weights or tuple(Fraction(1, len(merger.stages)) for _ in merger.stages)
+        if len(weights) != len(merger.stages):
+            raise UserError(
+                f"{bound.arm.id} merges {len(merger.stages)} stages with {len(weights)} weights",
+                "give one weight for each stage",
+            )
+        declared = Merge(weights=tuple((n, share(w)) for n, w in zip(merger.stages, weights, strict=True)))
+        parents = {name: models[name] for name in merger.stages}
+        label = f"{bound.arm.id}: average {len(parents)} experts (seed {seed})"
+        return self.add(
+            Job("merge", label, declared.model_dump(mode="json"), parents=parents, payload=self.payload(bound))
+        )
+
+    def evaluations(self, bound: BoundArm, model: str, seed: int) -> dict[str, str]:
+        """Benchmark name to the key of its job for this model."""
+        keys, offered = {}, bound.evaluators()
+        wanted = {name: load_plugin(name) for name in self.recipe.benchmarks}
+        for name, plugin in wanted.items():
+            if not any(owner is plugin for _, owner in offered.values()):
+                raise UserError(f"the plug-in {name!r} offers no benchmark", "take it out of the recipe's benchmarks")
+        for name, (evaluator, plugin) in offered.items():
+            if plugin not in wanted.values():
+                continue
+            declared = declare(
+                evaluator,
+                plugin.stamp(),
+                self.recipe.engine,
+                data_root=self.places.data_root,
+                cache=self.places.cache,
+                limit=self.recipe.limit,
+                seed=0,
+            )
+            label = f"{bound.arm.id}: evaluate {name} (seed {seed})"
+            payload = {**self.payload(bound), "benchmark": name}
+            keys[name] = self.add(
+                Job("evaluate", label, declared.model_dump(mode="json"), parents={"model": model}, payload=payload)
+            )
+        return keys
+
+
+def _answerers(data: Data) -> list[str]:
+    """The models whose answers the data is made of."""
+    if isinstance(data, Answered):
+        return [data.model, *_answerers(data.parent)]
+    return _answerers(data.parent) if isinstance(data, Derived) else []
+
+
+def _folder_digest(folder: Path, cache: Path | None) -> str:
+    files = sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
+    return digest({path.name: file_digest_cached(path, cache) for path in files})
+
+
+def _refuse_loose_experts(bound: BoundArm, stages: Sequence[Stage]) -> None:
+    starts, previous = set(), "base"
+    for stage in stages:
+        starts.add(previous if stage.start == "previous" else stage.start)
+        starts.update(name for data in stage.mixture.items for name in _answerers(data))
+        previous = stage.name
+    loose = [stage.name for stage in stages if stage.name not in starts]
+    if len(loose) > 1:
+        raise UserError(
+            f"{bound.arm.id} ends with {len(loose)} experts ({', '.join(loose)}) and nothing merges them",
+            "add a plug-in that provides merger",
+        )
+
+
+def total(items: Iterable[MixtureItem]) -> int | None:
+    """Examples of several items together; None while one of them is unknown."""
+    sizes = [count(item) for item in items]
+    return None if None in sizes else sum(size for size in sizes if size is not None)
