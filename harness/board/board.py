@@ -186,6 +186,7 @@ def _over_seeds(a: Mapping[int, float | None], b: Mapping[int, float | None]) ->
     return method_difference(
         {seed: score for seed, score in a.items() if score is not None},
         {seed: score for seed, score in b.items() if score is not None},
+        bounds=(-1.0, 1.0),
     )
 
 

@@ -99,7 +99,11 @@ def seed_interval(
     None for a single seed, and where all seeds agree exactly: neither says how much seeds vary.
     """
     interval = None if len(set(values)) < 2 else _t_interval(values, level, "t over seeds")  # noqa: PLR2004
-    if interval is None or bounds is None:
+    return None if interval is None else _within(interval, bounds)
+
+
+def _within(interval: Interval, bounds: tuple[float, float] | None) -> Interval:
+    if bounds is None:
         return interval
     return interval.model_copy(update={"low": max(bounds[0], interval.low), "high": min(bounds[1], interval.high)})
 
@@ -204,10 +208,16 @@ def macro_interval(scores: Sequence[Sequence[float]], level: float = 0.95) -> In
     return Interval(low=min(low, value), high=max(high, value), level=level, method="bootstrap over items")
 
 
-def method_difference(a: Mapping[int, float], b: Mapping[int, float], level: float = 0.95) -> Difference | None:
+def method_difference(
+    a: Mapping[int, float],
+    b: Mapping[int, float],
+    level: float = 0.95,
+    bounds: tuple[float, float] | None = None,
+) -> Difference | None:
     """Difference of two methods' scores (seed to score), paired by seed; Student's t over the paired differences.
 
-    None with fewer than two common seeds, or where every seed shows the same difference: no spread to estimate.
+    The interval is cut to `bounds` where differences cannot leave them. None with fewer than two common seeds, or
+    where every seed shows the same difference: no spread to estimate.
     """
     seeds = sorted(a.keys() & b.keys())
     differences = [round(a[seed] - b[seed], 12) for seed in seeds]
@@ -220,7 +230,7 @@ def method_difference(a: Mapping[int, float], b: Mapping[int, float], level: flo
     mean = fmean(differences)
     statistic = abs(mean) / (stdev(differences) / math.sqrt(len(differences)))
     p = float(2 * stdtr(len(differences) - 1, -statistic))
-    return Difference(value=mean, interval=interval, p=p, n=len(seeds), claim="method")
+    return Difference(value=mean, interval=_within(interval, bounds), p=p, n=len(seeds), claim="method")
 
 
 def holm(ps: Sequence[float]) -> list[float]:

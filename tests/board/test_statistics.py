@@ -189,3 +189,11 @@ def test_benjamini_and_hochberg_divide_by_rank():
 def test_a_difference_survives_json():
     difference = paired_difference(items([1, 0, 1]), items([0, 0, 1]))
     assert Difference.model_validate_json(difference.model_dump_json()) == difference
+
+
+def test_a_difference_of_shares_stays_within_a_whole():
+    wild = {0: 0.0, 1: 1.0, 2: 0.0}, {0: 1.0, 1: 0.9, 2: 0.8}
+    free, cut = method_difference(*wild), method_difference(*wild, bounds=(-1.0, 1.0))
+    assert free.interval.low < -1.0
+    assert (cut.interval.low, cut.interval.high) == (-1.0, pytest.approx(min(1.0, free.interval.high)))
+    assert (cut.value, cut.p) == (free.value, free.p)
