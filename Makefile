@@ -19,6 +19,7 @@ help:
 	@echo "TORCH_INDEX=URL chooses torch's build, e.g. https://download.pytorch.org/whl/cpu"
 
 $(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.11 ..." if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
 
 # torch comes first and with its dependencies, so that its build can be chosen; the rest comes from a lock, as it is.
