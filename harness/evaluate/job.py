@@ -127,7 +127,7 @@ def _ask(questions: Sequence[Question], engine: StoredEngine, context: Context) 
     generate = [request for request in requests if isinstance(request, GenerateRequest)]
     score = [request for request in requests if isinstance(request, LoglikelihoodRequest)]
     answers: dict[str, Answer] = {}
-    tell = partial(Progress, total=len(requests), unit="requests")
+    tell = partial(Progress, total=len(requests), unit="request")
     context.progress(tell(0))
     for lots in (engine.generate(generate), engine.loglikelihood(score)):
         for lot in lots:
