@@ -73,4 +73,4 @@ def test_a_second_attempt_asks_nothing_and_ends_in_the_same_result(run, gsm8k, s
     again, _ = run(gsm8k, small_root, progress=seen.append)
     assert again["result"] == first["result"]
     assert (again["measured"]["requests_asked"], again["measured"]["requests_stored"]) == (0, 12)
-    assert (seen[0].done, seen[-1].done, seen[-1].total, seen[-1].unit) == (0, 12, 12, "requests")
+    assert (seen[0].done, seen[-1].done, seen[-1].total, seen[-1].unit) == (0, 12, 12, "request")
