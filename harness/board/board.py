@@ -8,6 +8,7 @@ there is one beside "too small to tell".
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -59,7 +60,9 @@ class Cell(_Part):
     score: float | None
     interval: Interval | None
     items: int
+    """As each seed was asked them."""
     n_missing: int
+    """Summed over the seeds."""
     comparison: Comparison | None
 
 
@@ -108,9 +111,17 @@ def build_board(rows: Sequence[Row], scores_of: ScoresOf) -> Board:
     assert all(row.result.suite.sha256 == first.suite.sha256 for row in rows)
     pairs = {row.id: base for row in rows if (base := _baseline(row, rows)) is not None}
     by_id = {row.id: row for row in rows}
-    composites = {(id_, ""): _compare_composites(by_id[id_], base, scores_of) for id_, base in pairs.items()}
+
+    @cache  # cells and composites pair the same items
+    def read(row: str, benchmark: str, seed: int) -> Scores:
+        return scores_of(by_id[row], benchmark, seed)
+
+    def scores(row: Row, benchmark: str, seed: int) -> Scores:
+        return read(row.id, benchmark, seed)
+
+    composites = {(id_, ""): _compare_composites(by_id[id_], base, scores) for id_, base in pairs.items()}
     cells = {
-        (id_, name): _compare(by_id[id_], base, name, scores_of) for id_, base in pairs.items() for name in first.tasks
+        (id_, name): _compare(by_id[id_], base, name, scores) for id_, base in pairs.items() for name in first.tasks
     }
     directions = {"": True} | {name: task.higher_is_better for name, task in first.tasks.items()}
     comparisons = _marked(composites, holm, directions) | _marked(cells, benjamini_hochberg, directions)
@@ -124,7 +135,7 @@ def build_board(rows: Sequence[Row], scores_of: ScoresOf) -> Board:
             for name, task in first.tasks.items()
         },
         composite=first.composite.rule,
-        lines=tuple(_line(row, ordered, pairs.get(row.id), comparisons, scores_of) for row in ordered),
+        lines=tuple(_line(row, ordered, pairs.get(row.id), comparisons, scores) for row in ordered),
     )
 
 
@@ -155,29 +166,25 @@ def _compare(row: Row, base: Row, benchmark: str, scores_of: ScoresOf) -> Compar
     seeds = _common_seeds(row, base)
     if not seeds:
         return Comparison(difference=None, blocked="no seed in common")
+    pair = _paired_items(row, base, benchmark, seeds, scores_of)
+    if pair is None:
+        return Comparison(difference=None, blocked="the items differ")
     difference = _over_seeds({s.seed: s.score for s in task.seeds}, {s.seed: s.score for s in other.seeds})
-    if difference is None:
-        pair = _paired_items(row, base, benchmark, seeds[0], scores_of)
-        if pair is None:
-            return Comparison(difference=None, blocked="the items differ")
-        difference = paired_difference(*pair)
-    return _comparison(difference, _missing(task, other))
+    return _comparison(difference or paired_difference(*pair), _missing(task, other))
 
 
 def _compare_composites(row: Row, base: Row, scores_of: ScoresOf) -> Comparison:
     seeds = _common_seeds(row, base)
     if not seeds:
         return Comparison(difference=None, blocked="no seed in common")
+    tasks, pairs = row.result.tasks, []
+    for name, task in tasks.items():
+        pair = _paired_items(row, base, name, seeds, scores_of)
+        if pair is None:
+            return Comparison(difference=None, blocked=f"the items of {name} differ")
+        pairs.append(tuple({item: task.oriented(score) for item, score in part.items()} for part in pair))
     difference = _over_seeds(row.result.composite.seeds, base.result.composite.seeds)
-    tasks = row.result.tasks
-    if difference is None:
-        pairs = []
-        for name, task in tasks.items():
-            pair = _paired_items(row, base, name, seeds[0], scores_of)
-            if pair is None:
-                return Comparison(difference=None, blocked=f"the items of {name} differ")
-            pairs.append(tuple({item: task.oriented(score) for item, score in part.items()} for part in pair))
-        difference = paired_composite([(a, b) for a, b in pairs])
+    difference = difference or paired_composite([(a, b) for a, b in pairs])
     blocked = next((why for name, task in tasks.items() if (why := _missing(task, base.result.tasks[name]))), "")
     return _comparison(difference, blocked)
 
@@ -190,16 +197,23 @@ def _over_seeds(a: Mapping[int, float | None], b: Mapping[int, float | None]) ->
     )
 
 
-def _paired_items(row: Row, base: Row, benchmark: str, seed: int, scores_of: ScoresOf) -> tuple[Scores, Scores] | None:
-    """Scores of the items that both have; None where the items differ by more than those that went missing."""
-    a, b = scores_of(row, benchmark, seed), scores_of(base, benchmark, seed)
-    missing = [
-        next(part.n_missing for part in one.result.tasks[benchmark].seeds if part.seed == seed) for one in (row, base)
-    ]
-    both = a.keys() & b.keys()
-    if not both or len(a.keys() - both) > missing[1] or len(b.keys() - both) > missing[0]:
-        return None
-    return {item: a[item] for item in both}, {item: b[item] for item in both}
+def _paired_items(
+    row: Row, base: Row, benchmark: str, seeds: Sequence[int], scores_of: ScoresOf
+) -> tuple[Scores, Scores] | None:
+    """The first seed's scores of the items that both have; None where the items of any seed differ.
+
+    Items that went missing on one side are no difference.
+    """
+    tasks = [one.result.tasks[benchmark] for one in (row, base)]
+    pairs: list[tuple[Scores, Scores]] = []
+    for seed in seeds:
+        a, b = (scores_of(one, benchmark, seed) for one in (row, base))
+        missing = [next(part.n_missing for part in task.seeds if part.seed == seed) for task in tasks]
+        both = a.keys() & b.keys()
+        if not both or len(a.keys() - both) > missing[1] or len(b.keys() - both) > missing[0]:
+            return None
+        pairs.append(({item: a[item] for item in both}, {item: b[item] for item in both}))
+    return pairs[0]
 
 
 def _missing(task: TaskResult, other: TaskResult) -> str:

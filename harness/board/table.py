@@ -55,14 +55,13 @@ def _facts(line: Line) -> list[str]:
 
 def _cell(cell: Cell) -> Text:
     found = cell.comparison
-    return Text("\n").join(
-        [
-            Text(text.score(cell), style="bold"),
-            Text(text.interval(cell.interval), style="dim"),
-            Text(f"{text.difference(found)} {text.mark(found)}".strip(), style=STYLES[found.mark] if found else ""),
-            Text(text.difference_interval(found), style="dim"),
-        ]
-    )
+    lines = [
+        Text(text.score(cell), style="bold"),
+        Text(text.interval(cell.interval), style="dim"),
+        Text(f"{text.difference(found)} {text.mark(found)}".strip(), style=STYLES[found.mark] if found else ""),
+        Text(text.difference_interval(found), style="dim"),
+    ]
+    return Text("\n").join([*lines, Text(text.missing(cell), style="yellow")] if cell.n_missing else lines)
 
 
 def _list(board: Board) -> RenderableType:
@@ -75,7 +74,7 @@ def _list(board: Board) -> RenderableType:
         for name, cell in _cells(line):
             found = cell.comparison
             table.add_row(
-                f"{name}, {text.items(cell)}",
+                ", ".join(filter(None, [name, text.items(cell), text.missing(cell)])),
                 Text(text.score(cell), style="bold", justify="right"),
                 Text(text.interval(cell.interval), style="dim"),
                 Text(text.difference(found), justify="right"),

@@ -60,8 +60,13 @@ def training(line: Line) -> tuple[str, str]:
 
 
 def items(cell: Cell) -> str:
-    """`n 200`, with what is missing where anything is."""
-    return f"n {cell.items:,}" + (f", {cell.n_missing:,} missing" if cell.n_missing else "")
+    """`n 200`."""
+    return f"n {cell.items:,}"
+
+
+def missing(cell: Cell) -> str:
+    """`3 missing`, over all seeds; empty where nothing is."""
+    return f"{cell.n_missing:,} missing" if cell.n_missing else ""
 
 
 def legend(board: Board) -> list[str]:

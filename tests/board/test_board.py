@@ -88,6 +88,16 @@ def test_other_items_are_not_compared(maker, arms, info, tmp_path):
     assert (comparison.difference, comparison.blocked) == (None, "the items differ")
 
 
+def test_other_items_are_not_compared_over_seeds_either(maker, info, tmp_path):
+    made = [maker.arm("sft", {"chat": 0.4}, seeds=(0, 1, 2)), maker.arm("im", {"chat": 0.9}, seeds=(0, 1, 2), n=150)]
+    line = line_of(write_run(tmp_path, made, info), "im")
+    assert (line.cells["chat"].comparison.difference, line.cells["chat"].comparison.blocked) == (
+        None,
+        "the items differ",
+    )
+    assert (line.composite.comparison.difference, line.composite.comparison.mark) == (None, "?")
+
+
 def test_lower_is_better_turns_the_mark_and_not_the_difference(maker, info, tmp_path):
     made = []
     for arm, share in (("sft", 0.8), ("im", 0.2)):

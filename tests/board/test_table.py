@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from harness.board.page import page
-from harness.board.publish import write_run
+from harness.board.publish import read_board, write_run
 from harness.board.table import print_board
 
 
@@ -45,6 +45,7 @@ def test_missing_items_and_blocked_claims_are_said_in_words(maker, arms, info, t
     arms[2] = replace(arms[2], seeds=(replace(seed, evaluations={**seed.evaluations, "chat": evaluation}),))
     text = printed(write_run(tmp_path, arms, info), 60)
     assert "10 missing" in text
+    assert "10 missing" in printed(read_board(tmp_path), 200)
     assert "! no claim: more than 1 % of the items are missing." in text
 
 
