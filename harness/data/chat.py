@@ -78,7 +78,10 @@ class Renderer:
         self._backend.encode_special_tokens = False
         added = tokenizer.added_tokens_decoder
         special = {id_ for id_, token in added.items() if token.special} | set(tokenizer.all_special_ids)
-        self._special = frozenset(special - {tokenizer.unk_token_id})
+        # What stands for unknown text may stand anywhere. Byte-level tokenizers know all text, and often let the end of
+        # text double as that token: there it stays special.
+        unknown = {tokenizer.unk_token_id} - {tokenizer.bos_token_id, tokenizer.eos_token_id}
+        self._special = frozenset(special - unknown)
         self._bos: int | None = tokenizer.bos_token_id
         self._adds_bos = self._bos is not None and self._backend.encode("a").ids[:1] == [self._bos]
         self._spelt: dict[str, tuple[_Token, ...]] = {}

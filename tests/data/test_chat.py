@@ -189,6 +189,20 @@ def test_bos_stands_once_for_a_tokenizer_that_adds_it(word_tokenizer, written):
     assert rendered.parts[0] is Part.TEMPLATE
 
 
+def test_an_end_of_text_that_doubles_as_the_unknown_token_ends_turns(trained):
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer.from_str(trained["tulu"].backend_tokenizer.to_str()),
+        unk_token="</s>",
+        bos_token="</s>",
+        eos_token="</s>",
+        chat_template=TEMPLATES["tulu"],
+    )
+    assert stretches(Renderer(tokenizer), tokenizer, chat("Hi", "Yes"))[-2] == (Part.RESPONSE, "Yes</s>")
+    spelt = Renderer(tokenizer).render(chat("a</s>", "b"))
+    assert spelt.special_in_text == 1
+    assert spelt.ids.count(tokenizer.eos_token_id) == 2
+
+
 def test_bos_is_left_to_the_template_where_the_tokenizer_adds_none(word_tokenizer):
     tokenizer = word_tokenizer(NO_BOS)
     assert tokenizer.bos_token_id not in Renderer(tokenizer).render(chat("Hi", "Yes")).ids
