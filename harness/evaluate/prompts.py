@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from harness.api import Message
-from harness.data.chat import Renderer
+from harness.data.chat import TODAY, Renderer
 from harness.engines.protocol import Tokenizer
 
 Ids = tuple[int, ...]
@@ -53,7 +53,11 @@ class Prompts:
             messages = json.loads(context)
             begun = messages[-1]["role"] == "assistant"
             context = self._tokenizer.apply_chat_template(
-                messages, tokenize=False, add_generation_prompt=not begun, continue_final_message=begun
+                messages,
+                tokenize=False,
+                add_generation_prompt=not begun,
+                continue_final_message=begun,
+                strftime_now=TODAY.strftime,
             )
         if not context:
             ids = tuple(self._tokenizer.encode(continuation, add_special_tokens=False))

@@ -1,3 +1,6 @@
+import copy
+import json
+
 import pytest
 
 from harness.evaluate.prompts import Prompts
@@ -79,3 +82,13 @@ def test_bos_that_the_text_has_is_not_added_again(plain, tokenizer):
     assert plain.prompt("<s>apples") == plain.prompt("apples") == tuple(tokenizer.encode("apples"))
     assert plain.bos_count(plain.prompt("apples")) == 1
     assert plain.bos_count((tokenizer.bos_token_id,) * 2) == 2
+
+
+def test_choices_are_asked_on_the_same_day_every_day(tokenizer):
+    dated = copy.deepcopy(tokenizer)
+    dated.chat_template = (
+        "{{ bos_token + strftime_now('%Y') }}{% for m in messages %}{{ m['content'] + eos_token }}{% endfor %}"
+    )
+    context, continuation = Prompts(dated, chat=True).pair(json.dumps([{"role": "user", "content": "Hi"}]), " there")
+    assert tokenizer.decode(context) == "<s>2024Hi</s>"
+    assert tokenizer.decode(continuation) == " there"
