@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -9,13 +10,20 @@ from harness.errors import UserError
 
 CONFIG = "config.json"
 INDEX = "model.safetensors.index.json"
+SINGLE = "model.safetensors"
 
 PICKLES = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 
 
 def weight_files(folder: Path) -> tuple[Path, ...]:
-    """The safetensors files of a model, sorted; UserError where there are none."""
-    found = tuple(sorted(folder.glob("*.safetensors")))
+    """The safetensors files that transformers would load, sorted; some hub models hold the same weights twice.
+
+    Raises UserError where there are none, or one of them is missing.
+    """
+    found = _named(folder)
+    missing = [path.name for path in found if not path.exists()]
+    if missing:
+        raise UserError(f"the weights in {folder} are not whole: {missing[0]} is missing", "fetch the model again")
     if found:
         return found
     if any(path for pattern in PICKLES for path in folder.glob(pattern)):
@@ -24,6 +32,15 @@ def weight_files(folder: Path) -> tuple[Path, ...]:
             "convert them with model.save_pretrained(..., safe_serialization=True), or use a revision with safetensors",
         )
     raise UserError(f"no safetensors weights in {folder}", "name a folder that holds a model")
+
+
+def _named(folder: Path) -> tuple[Path, ...]:
+    if (folder / SINGLE).exists():
+        return (folder / SINGLE,)
+    if (folder / INDEX).exists():
+        shards = json.loads((folder / INDEX).read_text())["weight_map"].values()
+        return tuple(folder / name for name in sorted(set(shards)))
+    return tuple(sorted(folder.glob("*.safetensors")))
 
 
 def companions(folder: Path) -> tuple[Path, ...]:

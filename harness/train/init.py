@@ -18,13 +18,15 @@ from harness.data.tokenizer import train_tokenizer
 from harness.errors import Failure, UserError
 from harness.jobs import Context, InitModel, ModelSettings, PrepareModel
 from harness.machine import failures_named
-from harness.modelfolder import weight_files
+from harness.modelfolder import CONFIG, INDEX, weight_files
 from harness.train.process import isolated
 
 DEFAULT_TEMPLATE = "tulu"
 """Chat template of a model made on the spot, where the recipe names none."""
 
 _WANTED = ("*.safetensors", "*.json", "*.model", "*.txt", "*.jinja")
+_UNUSED = ("*/*", "consolidated*")
+"""The same weights once more, as their authors' own code reads them."""
 _REMEDY = "--set model.chat_template=tulu"
 
 
@@ -94,37 +96,32 @@ def _texts(init: InitModel, declared: PrepareModel, data: Mapping[str, DataSourc
 
 def _link(model: ModelSettings, target: Path) -> Any:
     """Link the files of a model that exists already; its tokenizer, with the chat template that was chosen."""
-    from transformers import AutoTokenizer
+    from transformers import AutoConfig, AutoTokenizer
 
     assert model.id is not None
     folder = Path(model.id) if Path(model.id).is_dir() else _snapshot(model)
-    weight_files(folder)
+    weights = weight_files(folder)
     try:
+        AutoConfig.from_pretrained(folder, trust_remote_code=model.trust_remote_code)
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=model.trust_remote_code)
     except (ValueError, OSError) as error:
-        raise UserError(
-            f"the tokenizer of {model.id} cannot be read: {_first_line(error)}", _code_remedy(error)
-        ) from error
+        raise UserError(f"the model {model.id} cannot be read: {_first_line(error)}", _code_remedy(error)) from error
     if model.chat_template is not None:
         tokenizer.chat_template = resolve(model.chat_template)
     if not isinstance(tokenizer.chat_template, str):
         problem = "several chat templates" if tokenizer.chat_template else "no chat template"
         raise UserError(f"the model {model.id} has {problem}", f"name one: {_REMEDY}")
     for path in sorted(folder.iterdir()):
-        if path.is_file() and _belongs(path, trusted=model.trust_remote_code):
+        if path in weights or (path.is_file() and _belongs(path, trusted=model.trust_remote_code)):
             (target / path.name).symlink_to(path.resolve())
     return tokenizer
 
 
 def _belongs(path: Path, *, trusted: bool) -> bool:
-    """Weights and settings; the tokenizer is written afresh, so none of its files may be a link to the original."""
+    """Settings and code; the tokenizer is written afresh, so none of its files may be a link to the original."""
     if path.suffix == ".py":
         return trusted
-    return path.suffix == ".safetensors" or path.name in {
-        "config.json",
-        "generation_config.json",
-        "model.safetensors.index.json",
-    }
+    return path.name in {CONFIG, INDEX, "generation_config.json"}
 
 
 def _snapshot(model: ModelSettings) -> Path:
@@ -135,7 +132,9 @@ def _snapshot(model: ModelSettings) -> Path:
     name = model.id if model.revision is None else f"{model.id} at {model.revision}"
     wanted = [*_WANTED, "*.py"] if model.trust_remote_code else list(_WANTED)
     try:
-        return Path(snapshot_download(model.id, revision=model.revision, allow_patterns=wanted))
+        return Path(
+            snapshot_download(model.id, revision=model.revision, allow_patterns=wanted, ignore_patterns=_UNUSED)
+        )
     except errors.GatedRepoError as error:
         raise UserError(f"the model {name} is gated", "accept its licence on the hub, then set HF_TOKEN") from error
     except errors.RevisionNotFoundError as error:
@@ -172,7 +171,7 @@ def _parameters(folder: Path) -> int:
 def _code_remedy(error: Exception) -> str:
     if "trust_remote_code" in str(error):
         return "if you trust the model's own code, --set model.trust_remote_code=true"
-    return "use a model that ships its tokenizer, or name another"
+    return "use a model that transformers knows and that ships its tokenizer"
 
 
 def _first_line(error: Exception) -> str:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -25,8 +26,6 @@ def link(make, tmp_path):
 @pytest.fixture
 def copy(base, tmp_path):
     """A copy of the tiny model's folder that a test may harm."""
-    import shutil
-
     return shutil.copytree(base / "model", tmp_path / "copy")
 
 
@@ -71,6 +70,28 @@ def test_a_folder_is_linked_and_takes_another_template(link, base):
     )
 
 
+def test_weights_that_a_model_holds_twice_are_taken_once(link, copy):
+    shutil.copyfile(copy / "model.safetensors", copy / "consolidated.safetensors")
+    once = sum(p.numel() for p in AutoModelForCausalLM.from_pretrained(copy).parameters())
+    outcome, folder = link(id=str(copy))
+    assert outcome["result"]["parameters"] == once
+    AutoModelForCausalLM.from_pretrained(copy).save_pretrained(copy, max_shard_size="4KB")
+    (copy / "model.safetensors").unlink(missing_ok=True)
+    outcome, folder = link(id=str(copy))
+    assert outcome["result"]["parameters"] == once
+    assert not (folder / "model" / "consolidated.safetensors").exists()
+    assert len(list((folder / "model").glob("model-*.safetensors"))) > 1
+
+
+def test_a_shard_that_is_missing_is_named(link, copy):
+    AutoModelForCausalLM.from_pretrained(copy).save_pretrained(copy, max_shard_size="4KB")
+    (copy / "model.safetensors").unlink(missing_ok=True)
+    first = min(copy.glob("model-*.safetensors"))
+    first.unlink()
+    with pytest.raises(UserError, match=f"{first.name} is missing"):
+        link(id=str(copy))
+
+
 def test_pickled_weights_are_refused(link, copy):
     (copy / "model.safetensors").unlink()
     (copy / "pytorch_model.bin").write_bytes(b"not read")
@@ -104,6 +125,13 @@ def test_code_that_is_needed_and_not_trusted_is_named(link, copy):
     (copy / "tokenizer_config.json").write_text(json.dumps(settings))
     (copy / "own.py").write_text("")
     with pytest.raises(UserError, match="trust_remote_code=true"):
+        link(id=str(copy))
+
+
+def test_an_architecture_that_is_not_known_is_refused_before_anything_else(link, copy):
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps({**config, "model_type": "unheard-of"}))
+    with pytest.raises(UserError, match="unheard-of"):
         link(id=str(copy))
 
 
