@@ -105,6 +105,10 @@ def segment_attention(
     """
     _refuse(module, attention_mask, segments, {name: unused.get(name) for name in ("softcap", "s_aux")})
     assert segments is not None
+    if torch.is_autocast_enabled(query.device.type):
+        # Rotary embeddings leave queries and keys in float32, and no fast kernel takes those.
+        dtype = torch.get_autocast_dtype(query.device.type)
+        query, key, value = query.to(dtype), key.to(dtype), value.to(dtype)
     window = sliding_window if sliding_window is not None and max(segments.lengths) > sliding_window else None
     scoring = Scoring(scaling, dropout, window)
     if query.is_cuda and query.dtype in (torch.bfloat16, torch.float16):

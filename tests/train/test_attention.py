@@ -5,6 +5,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from harness.errors import UserError
+from harness.train import attention
 from harness.train.attention import ATTENTION, Segments, segment_attention
 
 CPU = torch.device("cpu")
@@ -81,3 +82,14 @@ def test_soft_capping_is_refused_by_name():
     query = torch.randn(1, 2, 5, 8)
     with pytest.raises(UserError, match="softcap"):
         segment_attention(torch.nn.Identity(), query, query, query, None, segments=Segments.of([5], CPU), softcap=50.0)
+
+
+def test_under_autocast_the_kernel_gets_its_dtype(monkeypatch):
+    """Rotary embeddings leave queries and keys in float32, beside values in bfloat16."""
+    taken = []
+    original = attention._bucketed
+    monkeypatch.setattr(attention, "_bucketed", lambda *rows: taken.extend(rows[:3]) or original(*rows))
+    query, key = torch.randn(2, 1, 2, 5, 8)
+    with torch.autocast("cpu", torch.bfloat16):
+        segment_attention(torch.nn.Identity(), query, key, key.bfloat16(), None, segments=Segments.of([5], CPU))
+    assert [row.dtype for row in taken] == [torch.bfloat16] * 3
