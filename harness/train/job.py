@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -140,15 +141,15 @@ class _Stage:
         return total
 
     def watch(self, model: Any, steps: int) -> Watch:
-        kept = {math.ceil(share * steps): share for share in self.declared.keep if share < 1}
+        due = [(math.ceil(Fraction(str(share)) * steps), share) for share in self.declared.keep if share < 1]
         report = _throttled(self.context.progress)
 
         def on_step(step: int, loss: float, rate: float) -> None:
             report(Progress(step, steps, "step", f"loss {loss:.3f}, {rate / 1000:.1f}k tok/s"))
 
         def keep(step: int) -> None:
-            if step in kept:
-                self.save(model, self.context.folder / "kept" / f"{kept[step]:g}" / "model")
+            for share in (share for at, share in due if at == step):
+                self.save(model, self.context.folder / "kept" / f"{share:g}" / "model")
 
         runtime = self.context.runtime
         return Watch(

@@ -95,6 +95,8 @@ def save(network: Any, start: Path, target: Path, dtype: torch.dtype) -> None:
     shutil.rmtree(target, ignore_errors=True)
     written.mkdir(parents=True)
     state = {name: tensor.to(dtype) for name, tensor in network.state_dict().items()}
+    # What is tied must stay one tensor, or it is written twice.
+    state |= {copy: state[source] for copy, source in network.all_tied_weights_keys.items()}
     network.save_pretrained(written, state_dict=state)
     config = json.loads((written / CONFIG).read_text())
     # Written from the parameters in memory, which stay in float32.

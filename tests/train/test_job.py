@@ -98,6 +98,20 @@ def test_the_model_left_behind_is_complete(base, stage):
     assert sorted(path.name for path in folder.iterdir()) == ["kept", "metrics.jsonl", "model"]
 
 
+def test_shares_that_end_at_the_same_step_are_all_kept(stage):
+    _, folder = stage(epochs=1, keep=(0.4, 0.41, 0.42, 1.0))
+    assert sorted(path.name for path in (folder / "kept").iterdir()) == ["0.4", "0.41", "0.42"]
+
+
+def test_a_tied_head_is_written_once(make, stage, tmp_path):
+    make.prepare(tmp_path / "tied", tie_word_embeddings=True)
+    _, folder = stage(start=tmp_path / "tied", epochs=1, dtype="bfloat16")
+    assert make.weights(folder).keys() == make.weights(tmp_path / "tied").keys()
+    assert {tensor.dtype for tensor in make.weights(folder).values()} == {torch.bfloat16}
+    network = AutoModelForCausalLM.from_pretrained(folder / "model")
+    assert network.lm_head.weight is network.model.embed_tokens.weight
+
+
 def test_equal_declarations_give_equal_bytes_and_other_seeds_do_not(make, stage):
     (one, first), (two, second), (_, third) = stage("a"), stage("b"), stage("c", seed=1)
     assert one["result"] == two["result"]
