@@ -25,6 +25,9 @@ from harness.train.packed import PackedBatch
 METRICS = "metrics.jsonl"
 CHECKPOINTS = "checkpoints"
 
+_CHECKPOINT_SHARE = 10
+"""Training between two checkpoints takes at least so many times as long as writing one."""
+
 _SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
 
 
@@ -43,7 +46,7 @@ class Watch:
 def arguments(settings: TrainSettings, steps: Steps, folder: Path, seed: int) -> TrainingArguments:
     """The settings in transformers' words."""
     warmup = min(math.ceil(settings.warmup * len(steps)), len(steps) - 1)
-    return TrainingArguments(
+    args = TrainingArguments(
         output_dir=str(folder / CHECKPOINTS / "writing"),
         max_steps=len(steps),
         per_device_train_batch_size=1,
@@ -70,6 +73,10 @@ def arguments(settings: TrainSettings, steps: Steps, folder: Path, seed: int) ->
         remove_unused_columns=False,
         dataloader_pin_memory=False,
     )
+    # On a machine of several GPUs transformers would wrap the model in DataParallel, which cannot split a packed row:
+    # every GPU would compute the whole of it.
+    args._n_gpu = min(args.n_gpu, 1)  # noqa: SLF001 -- transformers' own way to say so
+    return args
 
 
 class StageTrainer(Trainer):  # type: ignore[misc]
@@ -207,17 +214,21 @@ class _Watcher(TrainerCallback):  # type: ignore[misc]
 
     def __init__(self, trainer: StageTrainer, watch: Watch) -> None:
         self._trainer, self._watch = trainer, watch
-        self._last = time.monotonic()
+        self._wait = watch.seconds
+        self._last = self._asked = time.monotonic()
 
     def on_step_end(self, _args: Any, state: Any, control: Any, **_: Any) -> Any:
         self._watch.keep(state.global_step)
-        due = time.monotonic() - self._last >= self._watch.seconds
+        self._asked = time.monotonic()
+        due = self._asked - self._last >= self._wait
         due = due or (self._watch.steps is not None and state.global_step % self._watch.steps == 0)
         control.should_save = due and state.global_step < state.max_steps
         return control
 
     def on_save(self, _args: Any, _state: Any, control: Any, **_: Any) -> Any:
         self._last = time.monotonic()
+        # That of a large model takes minutes to write and seal.
+        self._wait = max(self._watch.seconds, _CHECKPOINT_SHARE * (self._last - self._asked))
         return control
 
 
