@@ -131,7 +131,7 @@ def tokenizer_for(model: str | None, template: str | None, examples: Sequence[Ex
     from transformers import AutoTokenizer
 
     try:
-        tokenizer: PreTrainedTokenizerFast = AutoTokenizer.from_pretrained(model)
+        tokenizer: PreTrainedTokenizerFast = AutoTokenizer.from_pretrained(model, trust_remote_code=False)
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(f"the tokenizer of {model} cannot be had: {reason}", "name a folder or a hub id") from None

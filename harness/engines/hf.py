@@ -20,7 +20,9 @@ from harness.engines.protocol import (
     Tokenizer,
 )
 from harness.engines.text import Codec, context_length, fit_pair, fit_prompt
+from harness.errors import UserError
 from harness.jobs import EngineSettings
+from harness.modelfolder import trusts_code
 
 BATCH_SIZE = 64
 LOGIT_CELLS = 1 << 27
@@ -58,13 +60,20 @@ class HfEngine:
         return self._max_length
 
     def load(self, model_dir: Path) -> None:
-        """Take another model; any will do."""
+        """Take another model; any will do. Raises UserError where weights are missing from its files."""
         from transformers import AutoModelForCausalLM
 
         self._model: Any = None  # the old weights go before the new ones come
         self._max_length = context_length(model_dir, self._settings.max_length)
         self._codec = Codec.load(model_dir)
-        model = AutoModelForCausalLM.from_pretrained(model_dir, dtype=getattr(torch, self._settings.dtype))
+        model, report = AutoModelForCausalLM.from_pretrained(
+            model_dir,
+            dtype=getattr(torch, self._settings.dtype),
+            trust_remote_code=trusts_code(model_dir),
+            output_loading_info=True,
+        )
+        if report["missing_keys"]:  # transformers would draw them at random
+            raise UserError(f"the weights in {model_dir} lack {min(report['missing_keys'])}", "use a whole model")
         self._model = model.to(self._device).eval()
 
     def close(self) -> None:

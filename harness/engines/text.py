@@ -9,6 +9,7 @@ from pathlib import Path
 
 from harness.engines.protocol import GenerateRequest, Generation, LoglikelihoodRequest, Sampling, Tokenizer
 from harness.errors import UserError
+from harness.modelfolder import trusts_code
 
 SPARE_TOKENS = 4
 """Looked at beyond a stop text's bytes, since a tokenizer may decode the first token of a window differently."""
@@ -26,7 +27,7 @@ class Codec:
         """Of a model folder: its tokenizer, and the end ids of tokenizer and generation config together."""
         from transformers import AutoTokenizer
 
-        tokenizer = AutoTokenizer.from_pretrained(model_dir)
+        tokenizer = AutoTokenizer.from_pretrained(model_dir, trust_remote_code=trusts_code(model_dir))
         ends = {tokenizer.eos_token_id}
         for name in ("config.json", "generation_config.json"):
             found = _read_json(model_dir / name).get("eos_token_id")
@@ -59,7 +60,7 @@ def context_length(model_dir: Path, wanted: int | None) -> int:
     """Tokens that the model's positions allow, or fewer where `wanted` says so."""
     from transformers import AutoConfig
 
-    config = AutoConfig.from_pretrained(model_dir).get_text_config()
+    config = AutoConfig.from_pretrained(model_dir, trust_remote_code=trusts_code(model_dir)).get_text_config()
     allowed = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
     if allowed is None and wanted is None:
         raise UserError(f"{model_dir} does not say how long its context is", "give engine.max_length")

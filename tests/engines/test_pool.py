@@ -3,6 +3,7 @@ import logging
 import shutil
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from harness.engines.pool import Engines
 from harness.errors import UserError
@@ -84,3 +85,52 @@ def test_an_engine_that_could_not_take_a_model_is_not_used_again(engines, chat_m
     with pytest.raises(OSError, match=r"model\.safetensors"):
         engines.open(SETTINGS, broken, {})
     assert engines.open(SETTINGS, chat_models["a"] / "model", {}) is not first
+
+
+OWN_CODE = """\
+from transformers import LlamaConfig, LlamaForCausalLM
+
+
+class OwnConfig(LlamaConfig):
+    model_type = "own"
+
+
+class OwnForCausalLM(LlamaForCausalLM):
+    config_class = OwnConfig
+"""
+
+
+@pytest.fixture
+def own_code(chat_models, tmp_path, monkeypatch):
+    """The model `a` as one that only code of its own can read."""
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
+    folder = shutil.copytree(chat_models["a"] / "model", tmp_path / "own")
+    config = json.loads((folder / "config.json").read_text())
+    classes = {"AutoConfig": "own.OwnConfig", "AutoModelForCausalLM": "own.OwnForCausalLM"}
+    config.update(model_type="own", architectures=["OwnForCausalLM"], auto_map=classes)
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+def test_code_of_the_model_runs_where_it_was_linked(engines, chat_models, own_code, greedy):
+    (own_code / "own.py").write_text(OWN_CODE)
+    expected = answers(engines.open(SETTINGS, chat_models["a"] / "model", {}), greedy)
+    engine = engines.open(SETTINGS, own_code, {})
+    assert type(engine._model).__name__ == "OwnForCausalLM"
+    assert answers(engine, greedy) == expected
+
+
+def test_nobody_is_asked_about_code_that_was_not_linked(engines, own_code, monkeypatch):
+    """The question would be read from standard input, where a worker's jobs come from."""
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("asked"))
+    with pytest.raises(ValueError, match="trust_remote_code"):
+        engines.open(SETTINGS, own_code, {})
+
+
+def test_weights_that_are_missing_are_not_made_up(engines, chat_models, tmp_path):
+    folder = shutil.copytree(chat_models["a"] / "model", tmp_path / "headless")
+    weights = load_file(folder / "model.safetensors")
+    del weights["lm_head.weight"]
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(UserError, match=r"lack lm_head\.weight"):
+        engines.open(SETTINGS, folder, {})
