@@ -94,7 +94,7 @@ class StageTrainer(Trainer):  # type: ignore[misc]
     ) -> None:
         super().__init__(model=network, args=args, train_dataset=data)
         self.remove_callback(PrinterCallback)
-        self.add_callback(_Watcher(self, watch))
+        self.add_callback(_Watcher(watch))
         # The loss arrives divided by what the whole step is worth; nothing is left to scale.
         self.loss_is_scaled_for_ga = True
         self._objective = objective
@@ -212,8 +212,8 @@ class StageTrainer(Trainer):  # type: ignore[misc]
 class _Watcher(TrainerCallback):  # type: ignore[misc]
     """Asks for a checkpoint when one is due; the last step needs none, for the finished model follows it."""
 
-    def __init__(self, trainer: StageTrainer, watch: Watch) -> None:
-        self._trainer, self._watch = trainer, watch
+    def __init__(self, watch: Watch) -> None:
+        self._watch = watch
         self._wait = watch.seconds
         self._last = self._asked = time.monotonic()
 

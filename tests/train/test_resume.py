@@ -6,9 +6,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
+
+from harness.train.loop import Watch, _Watcher
 
 
 def start(make, base, folder):
@@ -88,3 +91,22 @@ def test_a_resumed_stage_does_not_train_again_what_it_has(make, stage, stopped):
     stage(stopped.name, loss=make.noisy, runtime={"micro_tokens": 64}, progress=seen.append, **make.long)
     steps = [progress.done for progress in seen if progress.unit == "step"]
     assert min(steps) == 7
+
+
+def test_a_checkpoint_that_takes_long_to_write_is_written_less_often(monkeypatch):
+    now = 0.0
+    monkeypatch.setattr("harness.train.loop.time.monotonic", lambda: now)
+    watcher = _Watcher(Watch(seconds=60))
+
+    def due_at(moment):
+        nonlocal now
+        now = moment
+        state, control = SimpleNamespace(global_step=1, max_steps=9), SimpleNamespace()
+        return watcher.on_step_end(None, state, control).should_save
+
+    assert not due_at(59)
+    assert due_at(61)
+    now = 91
+    watcher.on_save(None, None, None)
+    assert not due_at(91 + 299)
+    assert due_at(91 + 301)
