@@ -25,7 +25,7 @@ DEFAULT_TEMPLATE = "tulu"
 """Chat template of a model made on the spot, where the recipe names none."""
 
 _WANTED = ("*.safetensors", "*.json", "*.model", "*.txt", "*.jinja")
-_UNUSED = ("*/*", "consolidated*")
+_UNUSED = ["*/*", "consolidated*"]
 """The same weights once more, as their authors' own code reads them."""
 _REMEDY = "--set model.chat_template=tulu"
 
