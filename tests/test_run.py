@@ -78,6 +78,11 @@ def test_a_run_ends_in_a_leaderboard(tiny_run):
     assert kinds == ["evaluate"] * 6 + ["prepare"] + ["train"] * 3
 
 
+def test_a_row_tells_what_it_took(tiny_run):
+    rows = [json.loads(path.read_text())["measured"] for path in (tiny_run / "run" / "rows").iterdir()]
+    assert all(row["seconds"] > 0 and row["peak_bytes"] > 0 for row in rows)
+
+
 def test_dmt_trained_on_what_it_declares(tiny_run):
     trained = {
         entry.manifest["label"]: entry.manifest["result"]["datasets"]
@@ -119,6 +124,21 @@ def test_the_second_command_does_nothing_and_shows_the_same(tiny_run, command):
     assert (code, err) == (0, "")
     assert "10 jobs, 10 in the store" in out
     assert {path: path.stat().st_mtime_ns for path in tiny_run.rglob("*") if path.is_file()} == before
+
+
+def test_a_row_says_what_its_jobs_ran_from_whenever_it_is_written(tiny_run, tmp_path):
+    shutil.copytree(tiny_run / "store", tmp_path / "store")
+    path = next((tmp_path / "store" / "jobs").iterdir()) / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["measured"]["git"] = {"commit": "f" * 40, "dirty": True}
+    manifest["measured"]["hardware"]["cpu"] = "another"
+    path.write_text(json.dumps(manifest))
+    run_tiny(ARMS, tmp_path)
+    for row in (tmp_path / "run" / "rows").iterdir():
+        measured = json.loads(row.read_text())["measured"]
+        assert measured["git"]["dirty"]
+        assert measured["git"]["commit"].endswith("f" * 40)
+        assert "another" in measured["hardware"]["cpu"]
 
 
 def test_a_store_elsewhere_is_as_good(tiny_run, tmp_path):

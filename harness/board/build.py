@@ -32,7 +32,7 @@ from harness.board.rows import (
 from harness.board.samples import Sample, aggregate, publishable_digest, read_samples, scores_by_item
 from harness.board.statistics import Interval, item_interval, seed_interval
 from harness.canonical import digest, file_digest
-from harness.errors import Failure
+from harness.errors import Failure, UserError
 
 SHARE = (0.0, 1.0)
 """Every score is a share: 0 at worst or at best, 1 at the other end."""
@@ -80,7 +80,6 @@ def build_row(arm: ArmRun, run: RunInfo, samples: Samples) -> Row:
             RowPlugin(name=plugin.name, version=plugin.version, options=dict(plugin.options)) for plugin in arm.plugins
         ),
         match=arm.match,
-        differs=dict(arm.differs),
         recipe=run.recipe,
         recipe_sha256=digest(run.recipe),
         suite=suite(run.suite, tasks),
@@ -159,7 +158,7 @@ def _task(name: str, arm: ArmRun, samples: Samples) -> TaskResult:
 
 
 def _agrees(evaluation: EvaluateRun, numbers: SeedResult) -> None:
-    """A job's score and the mean of its samples are one number, or the row must not be written."""
+    """A job's score and the mean of its samples are one number, and a share, or the row must not be written."""
     recorded = evaluation.result["score"]
     same = recorded is None and numbers.score is None
     if recorded is not None and numbers.score is not None:
@@ -168,6 +167,11 @@ def _agrees(evaluation: EvaluateRun, numbers: SeedResult) -> None:
         raise Failure(
             f"evaluate job {evaluation.key[:12]} recorded the score {recorded}, and its samples give {numbers.score}",
             f"check that its samples hold {evaluation.score_name!r}, or `harness store rm {evaluation.key[:12]}`",
+        )
+    if numbers.score is not None and not SHARE[0] <= numbers.score <= SHARE[1]:
+        raise UserError(
+            f"evaluate job {evaluation.key[:12]} gives {evaluation.score_name} = {numbers.score:g}, which is no share",
+            "let the benchmark's score be a metric between 0 and 1",
         )
 
 
@@ -202,9 +206,10 @@ def _measured(arm: ArmRun, run: RunInfo) -> Measured:
     jobs = tuple(job for seed in arm.seeds for job in _jobs(seed))
     once: dict[str, Mapping[str, Any]] = {job.key: job.measured for job in jobs}  # seeds may share a job
     seconds = [measured.get("seconds") for measured in once.values()]
-    peaks = [int(measured["peak_bytes"]) for measured in once.values() if measured.get("peak_bytes") is not None]
+    peaks = [int(measured["peak_memory_bytes"]) for measured in once.values() if "peak_memory_bytes" in measured]
     return Measured(
         baseline=arm.baseline,
+        differs=dict(arm.differs),
         command=run.command,
         git=run.git and Git(commit=run.git.commit, dirty=run.git.dirty),
         packages=dict(run.packages),

@@ -51,7 +51,7 @@ class TrainRun:
     """The manifest's `result`. Needed: `steps`, `examples`, `tokens`, `scored_tokens` (whole numbers, over all epochs).
     Kept as they are: `truncated`, `dropped`, `counts` per dataset, `final_loss`, `template_digest` and any other."""
     measured: Mapping[str, Json] = field(default_factory=dict)
-    """The manifest's `measured`. Summed or maximised where present: `seconds`, `peak_bytes`."""
+    """The manifest's `measured`. Summed or maximised where present: `seconds`, `peak_memory_bytes`."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ class RunInfo:
 
     recipe: Json
     """The resolved recipe without what cannot change a result or differs between arms: no arms, seeds, paths of this
-    machine, threads or engine memory. Rows are comparable when their recipes are equal."""
+    machine, threads or engine memory; data by content. Rows are comparable when their recipes are equal."""
     suite: str
     """The suite's name; its digest is made from benchmark names, protocols and score names."""
     model: Json

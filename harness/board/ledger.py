@@ -188,7 +188,7 @@ def derive(leaderboards: Path) -> Published:
 
 
 def write_derived(leaderboards: Path) -> None:
-    """Write `board.json` anew."""
+    """Write `board.json` anew, which also ends an `add` that was interrupted after its entry."""
     write_atomically(leaderboards / "board.json", model_json(derive(leaderboards)))
 
 
@@ -229,7 +229,10 @@ def refuse_unpublishable(row: Row) -> None:
         (row.measured.accepted_source, "it ran with --accept-source, on results that other source code made"),
     ]
     if said := "; ".join(reason for holds, reason in reasons if holds):
-        raise UserError(f"the row of {row.result.arm} cannot be published: {said}", "mend that and run again")
+        raise UserError(
+            f"the row of {row.result.arm} cannot be published: {said}",
+            "mend that and run again, with another --store: finished jobs remember what they ran from",
+        )
 
 
 def _refuse_foreign_samples(row: Row, samples: Mapping[tuple[str, int], Sequence[Sample]]) -> None:

@@ -152,7 +152,6 @@ class Result(_Part):
     arm: str
     plugins: tuple[RowPlugin, ...]
     match: str | None
-    differs: dict[str, Any]
     recipe: Any
     recipe_sha256: str
     suite: Suite
@@ -205,6 +204,8 @@ class Measured(_Part):
 
     baseline: str | None
     """The arm of the same run that this one was compared with."""
+    differs: dict[str, Any]
+    """Every setting in which it differs from that arm."""
     command: str
     git: Git | None
     packages: dict[str, str]

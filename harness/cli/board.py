@@ -62,6 +62,7 @@ def add(
     published = ledger.published_rows(to)
     fresh = rows if row else [one for one in rows if one.id not in published]
     if not fresh:
+        ledger.write_derived(to)
         raise UserError(f"all {len(rows)} rows of {folder} are already published in {to}", "there is nothing to add")
     for one in fresh:
         ledger.refuse_unpublishable(one)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -50,6 +51,7 @@ def merge(declared: Merge, context: Context) -> Json:
 
     Raises UserError for parents whose tensors differ in name, shape or kind.
     """
+    started = time.perf_counter()
     target = context.folder / "model"
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
@@ -69,7 +71,10 @@ def merge(declared: Merge, context: Context) -> Json:
             if (first / name).exists():
                 shutil.copyfile(first / name, target / name)
         copy_companions(first, target)
-    return {"result": {"models": len(parents), "parameters": parameters}, "measured": {}}
+    return {
+        "result": {"models": len(parents), "parameters": parameters},
+        "measured": {"seconds": time.perf_counter() - started},
+    }
 
 
 def _names(path: Path) -> list[str]:

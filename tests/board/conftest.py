@@ -64,7 +64,7 @@ class Maker:
                 "template_digest": sha256("template"),
                 "samples_sha256": file_digest(folder / "samples.jsonl"),
             },
-            measured={"seconds": 2.0, "peak_bytes": 2000},
+            measured={"seconds": 2.0, "peak_memory_bytes": 2000},
         )
 
     def arm(self, arm: str, shares, *, seeds=(0,), n: int = 200, baseline: str | None = "sft") -> ArmRun:
@@ -79,7 +79,7 @@ class Maker:
                 stage="train",
                 key=sha256(f"train {arm} {seed}"),
                 result={"steps": 100, "examples": 6400, "tokens": 1_250_000, "scored_tokens": 400_000, "truncated": 0},
-                measured={"seconds": 60.0, "peak_bytes": 1000},
+                measured={"seconds": 60.0, "peak_memory_bytes": 1000},
             )
             runs.append(SeedRun(seed=seed, evaluations=evaluations, train=(train,)))
         return ArmRun(

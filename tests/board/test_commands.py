@@ -40,6 +40,15 @@ def test_show_add_check_retract(run, tmp_path):
     assert "every hash agrees" in board("check", public)
 
 
+def test_adding_again_completes_what_was_interrupted(run, tmp_path):
+    public = tmp_path / "public"
+    board("add", run, "--to", public)
+    (public / "board.json").unlink()  # as if the last add had ended after its entry
+    with pytest.raises(UserError, match="already published"):
+        board("add", run, "--to", public)
+    assert "every hash agrees" in board("check", public)
+
+
 def test_adding_twice_is_refused_with_exit_code_2(run, tmp_path):
     board("add", run, "--to", tmp_path / "public")
     with pytest.raises(UserError, match=r"all 3 rows of .* are already published") as error:
