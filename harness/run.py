@@ -25,7 +25,7 @@ from harness.errors import Failure, HarnessError, UserError
 from harness.jobs import Job, Progress
 from harness.plan import Plan
 from harness.recipe import Runtime
-from harness.store import SHORT, Store
+from harness.store import SHORT, Store, explained
 
 
 class Reporter(Protocol):
@@ -238,10 +238,12 @@ class _Crew:
                 yield worker, json.loads(line)
 
     def _hire(self, lane_name: str) -> _WorkerProcess:
-        self.logs.mkdir(parents=True, exist_ok=True)
         threads = self.runtime.threads or max(1, (os.cpu_count() or 1) // self.runtime.workers)
         log = self.logs / f"worker-{len(list(self.logs.glob('worker-*.log')))}-{lane_name}.log"
-        with log.open("w", encoding="utf-8") as stderr:
+        with explained(self.logs, "--out"):
+            self.logs.mkdir(parents=True, exist_ok=True)
+            stderr = log.open("w", encoding="utf-8")
+        with stderr:
             process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "harness.worker", str(os.getpid())],
                 stdin=subprocess.PIPE,

@@ -31,19 +31,29 @@ SHORT = 12
 
 
 @contextmanager
-def explained(place: Path) -> Iterator[None]:
-    """Turn a full disk, a read-only place and missing rights into one line; everything finished is still there."""
+def explained(place: Path, option: str = "--store") -> Iterator[None]:
+    """Turn a full disk, a read-only place and missing rights into one line; everything finished is still there.
+
+    `option` is what gives another place. Errors that name a file elsewhere pass: this place is not to blame for them.
+    """
     try:
         yield
     except OSError as error:
+        if _elsewhere(error, place):
+            raise
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
             raise Failure(
                 f"the disk that holds {place} is full",
-                "free some space, or give another place with --store; the same command then goes on",
+                f"free some space, or give another place with {option}; the same command then goes on",
             ) from error
         if error.errno in {errno.EROFS, errno.EACCES, errno.EPERM}:
-            raise Failure(f"{place} cannot be written", "make it writable, or give another with --store") from error
+            raise Failure(f"{place} cannot be written", f"make it writable, or give another with {option}") from error
         raise
+
+
+def _elsewhere(error: OSError, place: Path) -> bool:
+    named = error.filename
+    return isinstance(named, str | Path) and not Path(named).absolute().is_relative_to(place.absolute())
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -178,10 +188,11 @@ class Store:
         return jobs, partials
 
     def collect(self) -> int:
-        """Remove the garbage; returns the bytes freed."""
+        """Remove the garbage, and what an interrupted removal left; returns the bytes freed."""
         jobs, partials = self.garbage()
         with explained(self.root):
-            return self.remove(jobs) + sum(self._discard(partial) for partial in partials)
+            freed = self.remove(jobs) + sum(self._discard(partial) for partial in partials)
+            return freed + sum(self._discard(rest) for rest in (self.root / "bin").glob("*"))
 
     def _discard(self, folder: Path) -> int:
         size = _size(folder)

@@ -1,5 +1,6 @@
 """The store: jobs become visible whole, are resumed, locked, explained and cleared away."""
 
+import errno
 import json
 import multiprocessing
 import os
@@ -199,6 +200,18 @@ def test_a_folder_without_rights(tmp_path):
     tmp_path.chmod(0o700)
 
 
+def test_a_file_elsewhere_is_not_the_stores_fault(tmp_path):
+    elsewhere = PermissionError(errno.EACCES, "Permission denied", str(tmp_path / "data.jsonl"))
+    with pytest.raises(PermissionError), explained(tmp_path / "store"):
+        raise elsewhere
+    inside = PermissionError(errno.EACCES, "Permission denied", str(tmp_path / "store" / "jobs"))
+    with (
+        pytest.raises(Failure, match="make it writable, or give another with --out"),
+        explained(tmp_path / "store", "--out"),
+    ):
+        raise inside
+
+
 def test_other_errors_of_the_system_stay_what_they_are(tmp_path):
     with pytest.raises(IsADirectoryError), explained(tmp_path):
         tmp_path.read_text()
@@ -235,6 +248,7 @@ def test_garbage_is_what_no_run_stands_on(store, tmp_path):
     (tmp_path / "run").mkdir()
     store.record_run(tmp_path / "run", [wanted, job(4).key])
     store.record_run(tmp_path / "gone", [stale])
+    (store.root / "bin" / "interrupted").mkdir(parents=True)
     with store.working_on(job(5).key):
         jobs, partials = store.garbage()
         assert jobs == sorted([orphan, stale])

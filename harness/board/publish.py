@@ -35,8 +35,8 @@ def write_run(folder: Path, arms: Sequence[ArmRun], run: RunInfo) -> Board:
                 content = (evaluation.folder / "samples.jsonl").read_bytes()
                 write_atomically(samples_path(folder, arm.id, benchmark, seed.seed), content)
     board = build_board(rows, lambda row, benchmark, seed: run_scores(folder, row, benchmark, seed))
-    write_board(folder, board, rows)
     write_atomically(folder / "index.html", page(board).encode())
+    write_board(folder, board, rows)  # last, since a folder with a leaderboard.json is taken for complete
     return board
 
 

@@ -37,10 +37,10 @@ def main() -> None:
     except HarnessError as error:
         if debug:
             raise
-        typer.echo(f"harness: {' '.join(str(error).split())}", err=True)
+        _say(str(error))
         _leave(error.exit_code)
     except Interrupted:
-        typer.echo("harness: stopped; what is finished is kept, and the same command goes on from here", err=True)
+        _say("stopped; what is finished is kept, and the same command goes on from here")
         _leave(INTERRUPTED)
     except BrokenPipeError:  # the reader of our output went away, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -48,8 +48,13 @@ def main() -> None:
     except Exception as error:  # our own mistake: it must not bury the user in a traceback either
         if debug:
             raise
-        typer.echo(f"harness: a bug: {type(error).__name__}: {error} (--debug shows where; please report it)", err=True)
+        _say(f"a bug: {type(error).__name__}: {error} (--debug shows where; please report it)")
         _leave(1)
+
+
+def _say(text: str) -> None:
+    """One line, whatever the text."""
+    typer.echo(f"harness: {' '.join(text.split())}", err=True)
 
 
 def _leave(code: int) -> None:

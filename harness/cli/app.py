@@ -84,8 +84,9 @@ def run(
 ) -> None:
     """Train, evaluate and compare; run it again to go on, or to see the result again."""
     from harness.cli.progress import reporting
-    from harness.cli.show import LEADERBOARD, open_run_folder, show_plan, show_result, write_result
+    from harness.cli.show import show_plan, show_result
     from harness.run import check_sources, execute, missing
+    from harness.runfolder import LEADERBOARD, open_run_folder, write_result
     from harness.store import Store
 
     places, kept = _places(store, data_root), Store(store)

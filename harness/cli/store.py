@@ -98,7 +98,7 @@ def rm(
     from harness.store import Store
 
     kept = Store(store)
-    chosen = [kept.resolve(key) for key in keys]
+    chosen = {kept.resolve(key) for key in keys}
     typer.echo(f"removed {len(chosen)} jobs, {_size(kept.remove(chosen))} freed")
 
 

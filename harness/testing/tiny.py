@@ -14,6 +14,7 @@ from harness.jobs import Context, InitModel, Job, MixtureItem, ModelSettings, Pr
 from harness.planner import build, choose_arms
 from harness.recipe import load
 from harness.run import execute
+from harness.runfolder import LEADERBOARD, open_run_folder, write_result
 from harness.settings import Setting
 from harness.store import Store
 
@@ -72,8 +73,6 @@ def run_tiny(
 
     Everything is left in `folder`: the store in `store/`, the run folder in `run/`. Run it again to go on.
     """
-    from harness.cli.show import LEADERBOARD, open_run_folder, write_result
-
     parsed = [Setting.parse(text) for text in settings]
     recipe = load(str(tiny_recipe(folder)), parsed, plugins)
     places, store, run = Places(None, folder / "store" / "cache"), Store(folder / "store"), folder / "run"
