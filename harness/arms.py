@@ -215,6 +215,11 @@ def bind(arm: ArmSpec, extras: Sequence[str] = ()) -> BoundArm:
     for item in plugins:
         manager.register(item.module, name=item.plugin.name)
         if item.plugin.options is not None:
+            if item.plugin.options in settings:
+                raise UserError(
+                    f"the plug-in {item.plugin.name!r} shares its options class with another of this arm",
+                    f"give it a class of its own, if only a subclass of {item.plugin.options.__name__}",
+                )
             settings[item.plugin.options] = validated(item.plugin, arm.options.get(item.plugin.name, {}))
     manager.check_pending()
     names = tuple(sorted(load_plugin(name).plugin.name for name in arm.methods))

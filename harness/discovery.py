@@ -28,6 +28,9 @@ from harness.errors import UserError
 GROUP = "harness"
 """The entry-point group in which distributions announce their plug-ins."""
 
+SHIPPED = "harness.plugins"
+"""The package of the plug-ins that come with the harness."""
+
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 """Names that can stand in an arm's id, in a setting and in a list of plug-ins without being misread."""
 
@@ -53,7 +56,7 @@ class LoadedPlugin:
     distribution: str
     distribution_version: str
     digest: str
-    """SHA-256 of the module's source, or of all the package's."""
+    """SHA-256 of the module's source, or of all of the package it lies in."""
     editable: bool
     """From a file or an editable install: its source can change under one version, so the digest enters the keys."""
     path: str | None = None
@@ -204,6 +207,9 @@ def _check(
         raise UserError(
             f"the plug-in {who} calls itself {plugin.name!r}", "use letters, digits, - and _, beginning with a letter"
         )
+    for name, field_ in plugin.options.model_fields.items() if plugin.options else ():
+        if field_.is_required():
+            raise UserError(f"the plug-in {who} has an option without a default: {name}", "give it one")
     for name in HOOKS:
         if inspect.isfunction(getattr(module, name, None)) and implementation(module, name) is None:
             raise UserError(f"the plug-in {who} defines {name} without @hookimpl", f"put @hookimpl above def {name}")
@@ -220,8 +226,12 @@ def _check(
 
 
 def _source_digest(module: ModuleType) -> str:
-    """Of the module's source; where it is a package, of all its Python files, since its hooks may call any of them."""
-    if not hasattr(module, "__path__"):
+    """Of the module's source and of all Python files of the package it lies in, since its hooks may call any of them.
+
+    The shipped plug-ins lie in one package and call nothing but `harness.api`, so each stands for itself.
+    """
+    package = module.__name__ if hasattr(module, "__path__") else module.__name__.rpartition(".")[0]
+    if package in {"", SHIPPED}:
         return hashlib.sha256(inspect.getsource(module).encode()).hexdigest()
     root = Path(inspect.getfile(module)).parent
     return digest({str(path.relative_to(root)): file_digest(path) for path in sorted(root.rglob("*.py"))})

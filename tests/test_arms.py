@@ -349,6 +349,9 @@ def test_stages_are_checked(plugin, refused, stages, expected):
 # --- data and benchmarks -------------------------------------------------------------------------------------------
 
 
+SHARING = 'PLUGIN = Plugin(name="own", version="1.0", options=DmtOptions)\n'
+
+
 def test_two_datasets_of_one_name(plugin, refused):
     body = "@hookimpl\ndef data_source(arm):\n    return {'gsm8k': DataSource(Files(('x.jsonl',)))}\n"
     own = plugin("own", body)
@@ -368,6 +371,15 @@ def evaluator(arm):
     assert refused(bind(ArmSpec(("sft",)), ["gsm8k", own]).evaluators) == (
         f"the benchmark 'gsm8k' is offered by 'gsm8k' (instruct-harness) and 'own' ({own}) "
         "(name only one of the two plug-ins in a run)"
+    )
+
+
+def test_two_plugins_that_share_an_options_class(plugin, refused):
+    """Or the one would silently be given what was set for the other."""
+    own = plugin("own", "from harness.plugins.dmt import DmtOptions\n" + SHARING)
+    assert refused(bind, ArmSpec(("dmt", own), {"dmt": {"k": "1/2"}})) == (
+        "the plug-in 'own' shares its options class with another of this arm "
+        "(give it a class of its own, if only a subclass of DmtOptions)"
     )
 
 

@@ -128,6 +128,15 @@ BROKEN = {
         """,
         "the plug-in 'mine' of alpha calls itself 'yours' (its entry point and PLUGIN.name must agree)",
     ),
+    "an option without a default": (
+        """
+        from harness.api import Options, Plugin
+        class MineOptions(Options):
+            size: int
+        PLUGIN = Plugin(name="mine", version="1.0", options=MineOptions)
+        """,
+        "the plug-in 'mine' of alpha has an option without a default: size (give it one)",
+    ),
     "an undecorated hook": (
         HEAD
         + """
@@ -251,14 +260,16 @@ def test_editing_a_file_changes_its_stamp(tmp_path, distribution):
     assert stamps[0] != stamps[1]
 
 
-def test_editing_any_file_of_a_package_changes_its_digest(tmp_path, monkeypatch, distribution):
+@pytest.mark.parametrize("plugin", ["wide_plugin", "wide_plugin.mine"])
+def test_editing_any_file_of_a_package_changes_its_digest(tmp_path, monkeypatch, distribution, plugin):
     distribution("none", {})
     package = tmp_path / "wide_plugin"
     package.mkdir()
     (package / "__init__.py").write_text("from wide_plugin import helper\n")
+    (package / "mine.py").write_text("from wide_plugin import helper\n")
     (package / "helper.py").write_text("X = 1\n")
     monkeypatch.syspath_prepend(tmp_path)
-    module = importlib.import_module("wide_plugin")
+    module = importlib.import_module(plugin)
     before = discovery._source_digest(module)
     (package / "helper.py").write_text("X = 2\n")
     assert discovery._source_digest(module) != before
