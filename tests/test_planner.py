@@ -531,6 +531,17 @@ def test_two_datasets_of_one_name(plan, synthetic, refused):
     )
 
 
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [("org/chats.v2@abc", "chats.v2"), ("org/chats:a.jsonl", "chats"), ("me@home/maths.jsonl", "maths")],
+)
+def test_a_source_is_called_by_its_own_name(plan, synthetic, monkeypatch, source, name):
+    (synthetic / "me@home").mkdir(exist_ok=True)
+    shutil.copy(synthetic / "data" / "maths.jsonl", synthetic / "me@home" / "maths.jsonl")
+    monkeypatch.chdir(synthetic)
+    assert list(plan(settings=[f"data={{general: [{{source: '{source}'}}]}}"]).data) == [name]
+
+
 def test_an_unmatched_share_is_exact(plan):
     planned = plan("dmt", settings=["dmt.k=1/3"])
     declared = planned.jobs[stages(planned, "dmt")["general"].key].declared
@@ -563,6 +574,16 @@ def test_a_models_answers_are_a_job_between_two_stages(plan, own):
 def test_answers_of_no_model_are_refused(plan, own):
     with pytest.raises(UserError, match=r"stage 'own' of own wants answers of 'tought' \(did you mean 'taught'\?\)"):
         plan(own(DISTIL.replace("MODEL", "tought")), baseline=False)
+
+
+def test_two_sets_of_answers_of_one_name_are_refused(plan, own):
+    """A job finds made data by its name: of two, one would be read for both."""
+    body = DISTIL.replace("MODEL", "taught").replace("Mixture.of(answers, ", "Mixture.of(answers, warm, ")
+    body = body.replace(
+        "    return", "    warm = Answered('chats', model='taught', temperature=0.9, samples=2)\n    return"
+    )
+    with pytest.raises(UserError, match="one mixture holds two different sets called 'chats answered by taught'"):
+        plan(own(body), baseline=False)
 
 
 def test_a_budget_of_answers_cannot_be_matched(plan, own):

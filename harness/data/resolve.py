@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from harness.api import ChatColumns, DataInfo, DataSource, Derived, Files
+from harness.api import ChatColumns, DataInfo, DataSource, Derived, Files, Generated, Hub
 from harness.arms import BoundArm
 from harness.canonical import share
 from harness.data.mixtures import count
@@ -63,7 +63,7 @@ def _resolve_use(
 ) -> tuple[str, DataSource, str | None]:
     if not is_plugin(use.source):
         source = replace(from_text(use.source), columns=use.mapped_columns())
-        return use.name or Path(use.source.partition("@")[0]).stem, source, None
+        return use.name or _own_name(source.location, use.source), source, None
     plugin = load_plugin(plugin_of(use.source))
     if use.columns is not None:
         raise UserError(
@@ -82,6 +82,11 @@ def _resolve_use(
     return use.name or wanted, mine[wanted], plugin.stamp()
 
 
+def _own_name(location: Hub | Files | Generated, text: str) -> str:
+    """`mine` of `./mine.jsonl`, `dolly_3k` of `alpagasus/dolly_3k@main`."""
+    return location.id.rpartition("/")[2] if isinstance(location, Hub) else Path(text).stem
+
+
 def made_sources(parents: Mapping[str, Path]) -> dict[str, DataSource]:
     """Datasets that other jobs of the plan made, by name, from a job's parents."""
     return {
@@ -92,9 +97,18 @@ def made_sources(parents: Mapping[str, Path]) -> dict[str, DataSource]:
 
 
 def made_parents(items: Iterable[MixtureItem]) -> dict[str, str]:
-    """Role and key of the jobs that make the items' data; none where the recipe's data suffices."""
-    sources = {item.data.name: item.data.source for item in items}
-    return {f"{MADE}{name}": s["generate"] for name, s in sources.items() if isinstance(s, dict) and "generate" in s}
+    """Role and key of the jobs that make the items' data; none where the recipe's data suffices.
+
+    Raises UserError where two jobs make data of one name, of which one would be read for both.
+    """
+    keys: dict[str, str] = {}
+    for item in items:
+        name, source = item.data.name, item.data.source
+        if isinstance(source, dict) and "generate" in source:
+            key = keys.setdefault(f"{MADE}{name}", source["generate"])
+            if key != source["generate"]:
+                raise UserError(f"one mixture holds two different sets called {name!r}", "train on them in two stages")
+    return keys
 
 
 def derived_item(inner: MixtureItem, item: Derived, seed: int) -> MixtureItem:
