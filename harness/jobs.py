@@ -24,7 +24,7 @@ SEMANTICS: Mapping[str, int] = {"prepare": 1, "train": 1, "merge": 1, "generate"
 class Declaration(pydantic.BaseModel):
     """Base of the declared half of a job: frozen, JSON-able, nothing that differs between machines."""
 
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
 
 class TrainSettings(Declaration):

@@ -67,6 +67,9 @@ def _to_list(value: object) -> object:
     return [value] if isinstance(value, str | dict) else value
 
 
+Seed = Annotated[int, pydantic.Field(ge=0, lt=2**32)]
+"""What every random number generator takes."""
+
 SourceUses = Annotated[tuple[SourceUse, ...], pydantic.BeforeValidator(_to_list), pydantic.Field(min_length=1)]
 
 
@@ -100,7 +103,7 @@ class Recipe(Declaration):
     engine: EngineSettings = EngineSettings()
     match: Literal["none", "examples", "tokens", "steps"] = "none"
     """Give the baseline the budget of the arm it is compared with, counted in these units."""
-    seeds: tuple[int, ...] = pydantic.Field((0,), min_length=1)
+    seeds: tuple[Seed, ...] = pydantic.Field((0,), min_length=1)
     options: Mapping[str, Mapping[str, Any]] = pydantic.Field(default_factory=dict)
     """Plug-in name to options."""
     limit: int | None = pydantic.Field(None, ge=1)
@@ -172,7 +175,10 @@ def _read(name: str) -> dict[str, Any]:
         if item.name.endswith(".yaml")
     }
     if path.is_file():
-        text = path.read_text(encoding="utf-8")
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"cannot read the recipe {name}: {error}", "give a YAML file in UTF-8") from None
     elif name in embedded:
         text = embedded[name].read_text(encoding="utf-8")
     else:

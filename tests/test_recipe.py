@@ -92,6 +92,8 @@ def test_an_unknown_key_at_every_level(written, refused, setting, expected):
         ("match=rows", "match = rows will not do: Input should be 'none', 'examples', 'tokens' or 'steps'"),
         ("seeds=[]", "seeds = [] will not do: Tuple should have at least 1 item after validation, not 0"),
         ("seeds=[1,1]", "seeds = [1, 1] will not do: every seed counts once"),
+        ("seeds=[-1]", "seeds.0 = -1 will not do: Input should be greater than or equal to 0"),
+        ("train.lr=.inf", "train.lr = inf will not do: Input should be a finite number"),
         ("limit=0", "limit = 0 will not do: Input should be greater than or equal to 1"),
         ("benchmarks=[]", "benchmarks = [] will not do: Value should have at least 1 item after validation, not 0"),
         (
@@ -130,6 +132,14 @@ def test_a_key_that_is_missing(written, refused):
 def test_a_file_that_is_no_recipe(written, refused, text, expected):
     path = written(text)
     assert refused(load, path) == f"{path}{expected}"
+
+
+def test_a_file_that_is_no_text(tmp_path, refused):
+    path = tmp_path / "recipe.yaml"
+    path.write_bytes(b"\xff\xfe")
+    said = refused(load, str(path))
+    assert said.startswith(f"cannot read the recipe {path}: 'utf-8' codec can't decode byte")
+    assert said.endswith(" (give a YAML file in UTF-8)")
 
 
 def test_options_left_empty(written, refused):
