@@ -23,6 +23,7 @@ from harness.engines.protocol import (
 from harness.engines.text import Codec, context_length, fit_pair, fit_prompt
 from harness.errors import UserError
 from harness.jobs import EngineSettings
+from harness.modelfolder import trusts_code
 
 log = logging.getLogger(__name__)
 
@@ -49,24 +50,33 @@ class VllmEngine:
         self._max_length = context_length(model_dir, settings.max_length)
         self._codec = Codec.load(model_dir)
         memory = {} if current_platform.is_cpu() else {"gpu_memory_utilization": _gpu_share(runtime)}
-        self._engine: Any = LLMEngine.from_engine_args(
-            EngineArgs(
-                model=str(model_dir),
-                dtype=settings.dtype,
-                # A scored text may fill the context, and vLLM always generates a token after it.
-                max_model_len=self._max_length + 1,
-                max_num_seqs=IN_FLIGHT,
-                max_num_batched_tokens=max(self._max_length + 1, 8192),
-                enforce_eager=current_platform.is_cpu(),
-                # Seeded requests and chunked prefill do not go together on a CPU, and a prefix that is now cached and
-                # now computed gives other last digits: a resumed run would not end in the same result.
-                enable_chunked_prefill=False,
-                enable_prefix_caching=False,
-                generation_config="vllm",
-                disable_log_stats=True,
-                **memory,
-            )
+        arguments = EngineArgs(
+            model=str(model_dir),
+            dtype=settings.dtype,
+            trust_remote_code=trusts_code(model_dir),
+            # A scored text may fill the context, and vLLM always generates a token after it.
+            max_model_len=self._max_length + 1,
+            max_num_seqs=IN_FLIGHT,
+            max_num_batched_tokens=max(self._max_length + 1, 8192),
+            enforce_eager=current_platform.is_cpu(),
+            # Seeded requests and chunked prefill do not go together on a CPU, and a prefix that is now cached and
+            # now computed gives other last digits: a resumed run would not end in the same result.
+            enable_chunked_prefill=False,
+            enable_prefix_caching=False,
+            generation_config="vllm",
+            disable_log_stats=True,
+            **memory,
         )
+        try:
+            self._engine: Any = LLMEngine.from_engine_args(arguments)
+        except ValueError as error:
+            if "max seq len" not in str(error):
+                raise
+            raise UserError(
+                f"vLLM has no memory for the keys and values of {self._max_length} tokens, the context of {model_dir}",
+                "--set engine.max_length=4096 or so, or raise runtime.cpu_cache_gib (on a CPU) "
+                "or runtime.gpu_memory_utilization",
+            ) from error
 
     @property
     def tokenizer(self) -> Tokenizer:

