@@ -42,14 +42,16 @@ def prepare_model(declared: PrepareModel, data: Mapping[str, DataSource], contex
         if declared.model.init is not None:
             network, tokenizer = _make(declared.model.init, declared, data, context)
             network.save_pretrained(target)
-            parameters = network.num_parameters()
+            parameters, origin = network.num_parameters(), dict[str, Json]()
         else:
-            tokenizer = _link(declared.model, target)
+            folder, origin = _origin(declared.model)
+            tokenizer = _link(declared.model, folder, target)
             parameters = _parameters(target)
         tokenizer.save_pretrained(target)
     template = tokenizer.chat_template
     return {
         "result": {
+            **origin,
             "parameters": parameters,
             "vocabulary": len(tokenizer),
             "template_digest": hashlib.sha256(template.encode()).hexdigest(),
@@ -94,12 +96,19 @@ def _texts(init: InitModel, declared: PrepareModel, data: Mapping[str, DataSourc
 # --- hub and folders -----------------------------------------------------------------------------------------------
 
 
-def _link(model: ModelSettings, target: Path) -> Any:
+def _origin(model: ModelSettings) -> tuple[Path, dict[str, Json]]:
+    """Where the model's files are; of a hub model the commit too, since its revision may be a branch that moves on."""
+    assert model.id is not None
+    if Path(model.id).is_dir():
+        return Path(model.id), {}
+    snapshot = _snapshot(model)
+    return snapshot, {"commit": snapshot.name}
+
+
+def _link(model: ModelSettings, folder: Path, target: Path) -> Any:
     """Link the files of a model that exists already; its tokenizer, with the chat template that was chosen."""
     from transformers import AutoConfig, AutoTokenizer
 
-    assert model.id is not None
-    folder = Path(model.id) if Path(model.id).is_dir() else _snapshot(model)
     weights = weight_files(folder)
     try:
         AutoConfig.from_pretrained(folder, trust_remote_code=model.trust_remote_code)

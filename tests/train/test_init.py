@@ -70,6 +70,17 @@ def test_a_folder_is_linked_and_takes_another_template(link, base):
     )
 
 
+def test_a_hub_model_says_which_commit_it_was(link, copy, tmp_path, monkeypatch):
+    commit, cached = "c0ffee" + "0" * 34, tmp_path / "hub" / "models--org--tiny"
+    (cached / "refs").mkdir(parents=True)
+    (cached / "refs" / "main").write_text(commit)
+    shutil.copytree(copy, cached / "snapshots" / commit)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    outcome, folder = link(id="org/tiny")
+    assert outcome["result"]["commit"] == commit
+    assert (folder / "model" / "model.safetensors").resolve().parent.name == commit
+
+
 def test_weights_that_a_model_holds_twice_are_taken_once(link, copy):
     shutil.copyfile(copy / "model.safetensors", copy / "consolidated.safetensors")
     once = sum(p.numel() for p in AutoModelForCausalLM.from_pretrained(copy).parameters())
