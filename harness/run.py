@@ -22,10 +22,11 @@ from harness.canonical import canonical
 from harness.data.resolve import Places
 from harness.discovery import load_plugin
 from harness.errors import Failure, HarnessError, UserError
+from harness.files import explained
 from harness.jobs import Job, Progress
 from harness.plan import Plan
 from harness.recipe import Runtime
-from harness.store import SHORT, Store, explained
+from harness.store import SHORT, Store
 
 
 class Reporter(Protocol):

@@ -7,8 +7,9 @@ import shutil
 from pathlib import Path
 
 from harness.errors import UserError
+from harness.files import explained, write_whole
 from harness.plan import Plan
-from harness.store import Store, explained, write_whole
+from harness.store import Store
 
 PLAN_FILE = "plan.json"
 LEADERBOARD = "leaderboard.json"

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -23,52 +22,12 @@ import filelock
 
 from harness.canonical import Json, canonical, digest
 from harness.errors import Failure, UserError
+from harness.files import explained, sync, write_whole
 from harness.jobs import Job
 
 MANIFEST = "manifest.json"
 SHORT = 12
 """Characters of a key that people are shown."""
-
-
-@contextmanager
-def explained(place: Path, option: str = "--store") -> Iterator[None]:
-    """Turn a full disk, a read-only place and missing rights into one line; everything finished is still there.
-
-    `option` is what gives another place. Errors that name a file elsewhere pass: this place is not to blame for them.
-    """
-    try:
-        yield
-    except OSError as error:
-        if _elsewhere(error, place):
-            raise
-        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            raise Failure(
-                f"the disk that holds {place} is full",
-                f"free some space, or give another place with {option}; the same command then goes on",
-            ) from error
-        if error.errno in {errno.EROFS, errno.EACCES, errno.EPERM}:
-            raise Failure(f"{place} cannot be written", f"make it writable, or give another with {option}") from error
-        raise
-
-
-def _elsewhere(error: OSError, place: Path) -> bool:
-    named = error.filename
-    return isinstance(named, str | Path) and not Path(named).absolute().is_relative_to(place.absolute())
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file that is either the old one or the new one, whenever it is read and whatever happens."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 @dataclass(frozen=True)
@@ -138,7 +97,7 @@ class Store:
                 else:  # somebody took the manifest away, and with it the job
                     self._discard(final)
                     partial.rename(final)
-            _sync(final.parent)
+            sync(final.parent)
 
     # --- housekeeping ----------------------------------------------------------------------------------------------
 
@@ -228,13 +187,5 @@ def _size(folder: Path) -> int:
 def _sync_tree(folder: Path) -> None:
     for path in sorted(folder.rglob("*"), reverse=True):
         if not path.is_symlink():
-            _sync(path)
-    _sync(folder)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+            sync(path)
+    sync(folder)

@@ -12,8 +12,9 @@ import time
 import pytest
 
 from harness.errors import Failure, UserError
+from harness.files import explained, write_whole
 from harness.jobs import Job
-from harness.store import MANIFEST, Store, differences, explained, write_whole
+from harness.store import MANIFEST, Store, differences
 
 MANIFEST_OF = {"kind": "merge", "label": "a job", "declared": {}, "parents": {}, "finished": "2026-01-01T00:00:00"}
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.canonical import canonical, file_digest
+from harness.files import sync
 
 SEAL = "complete.json"
 
@@ -29,19 +29,19 @@ def seal(written: Path, home: Path, *, step: int, seconds: float) -> Checkpoint:
     """
     files = {str(path.relative_to(written)): path for path in sorted(written.rglob("*")) if path.is_file()}
     for path in files.values():
-        _sync(path)
+        sync(path)
     record = {
         "step": step,
         "seconds": seconds,
         "files": {name: {"bytes": path.stat().st_size, "sha256": file_digest(path)} for name, path in files.items()},
     }
     (written / SEAL).write_text(canonical(record))
-    _sync(written / SEAL)
-    _sync(written)
+    sync(written / SEAL)
+    sync(written)
     folder = home / f"step-{step:09d}"
     shutil.rmtree(folder, ignore_errors=True)
     written.rename(folder)
-    _sync(home)
+    sync(home)
     for older in _folders(home):
         if older != folder:
             shutil.rmtree(older)
@@ -67,11 +67,3 @@ def _read(folder: Path) -> Checkpoint | None:
         return Checkpoint(folder, int(record["step"]), float(record["seconds"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

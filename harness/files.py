@@ -1,0 +1,64 @@
+"""Files that are whole or absent, and a disk's refusals in words."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+from harness.errors import Failure
+
+
+@contextmanager
+def explained(place: Path, option: str = "--store") -> Iterator[None]:
+    """Turn a full disk, a read-only place and missing rights into one line; everything finished is still there.
+
+    `option` is what gives another place. Errors that name a file elsewhere pass: this place is not to blame for them.
+    """
+    try:
+        yield
+    except OSError as error:
+        if _elsewhere(error, place):
+            raise
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise Failure(
+                f"the disk that holds {place} is full",
+                f"free some space, or give another place with {option}; the same command then goes on",
+            ) from error
+        if error.errno in {errno.EROFS, errno.EACCES, errno.EPERM}:
+            raise Failure(f"{place} cannot be written", f"make it writable, or give another with {option}") from error
+        raise
+
+
+def _elsewhere(error: OSError, place: Path) -> bool:
+    named = error.filename
+    return isinstance(named, str | Path) and not Path(named).absolute().is_relative_to(place.absolute())
+
+
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write a file that is either the old one or the new one, whenever it is read and whatever happens."""
+    data = content.encode() if isinstance(content, str) else content
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        sync(path.parent)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def sync(path: Path) -> None:
+    """Make a file, or the names in a folder, last through a power cut."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
