@@ -125,6 +125,7 @@ def test_a_key_that_is_missing(written, refused):
         ),
         ("name: own\nname: other\n", ", line 2 is no YAML: name stands twice (repair the file)"),
         ("train:\n  lr: 1\n  lr: 2\n", ", line 3 is no YAML: lr stands twice (repair the file)"),
+        ("[a]: 1\n", ", line 1 is no YAML: a key is no word (repair the file)"),
         ("- name\n", " holds no recipe (a recipe is a mapping with name, model, data and benchmarks)"),
         ("", " holds no recipe (a recipe is a mapping with name, model, data and benchmarks)"),
     ],
