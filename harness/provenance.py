@@ -33,7 +33,8 @@ def surroundings() -> dict[str, Json]:
 def git_state() -> dict[str, Json] | None:
     """Commit and dirty flag of the checkout that this code lies in; None where it was installed from a wheel.
 
-    As it was when first asked for, since what is imported does not change with the checkout.
+    As it was when first asked for, since what is imported does not change with the checkout. A checkout that git
+    cannot read (there is no git, or it belongs to somebody else) counts as dirty: nobody knows what ran.
     """
     here = Path(__file__).resolve().parents[1]
     if not (here / ".git").exists():
@@ -46,7 +47,7 @@ def git_state() -> dict[str, Json] | None:
     try:
         return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain"))}
     except (OSError, subprocess.CalledProcessError):
-        return None
+        return {"commit": "unknown", "dirty": True}
 
 
 def _packages() -> dict[str, str]:
