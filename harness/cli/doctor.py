@@ -123,8 +123,12 @@ def _engines() -> Iterator[Finding]:
 def _accelerators() -> Iterator[Finding]:
     if find_spec("torch") is None:
         return
-    import torch
-
+    try:
+        import torch
+    except (ImportError, OSError) as error:  # OSError: a shared library that is not there
+        remedy = "pip install --force-reinstall torch --index-url https://download.pytorch.org/whl/cpu"
+        yield Finding("torch imports", "broken", f"{type(error).__name__}: {error}", remedy)
+        return
     if not torch.cuda.is_available():
         yield Finding("gpu", "missing", "none that torch can use: models up to some million parameters train here")
         return

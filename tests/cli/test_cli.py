@@ -197,6 +197,16 @@ def test_gc_spares_what_a_run_stands_on(harness, kept, tiny_run):
     assert (tiny_run / "run").is_dir()
 
 
+def test_doctor_tells_of_a_torch_that_does_not_import(command, tmp_path):
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch" / "__init__.py").write_text("raise OSError('libgone.so: cannot open shared object file')")
+    process = command("doctor", cwd=tmp_path, env={"PYTHONPATH": str(tmp_path)})
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert err.startswith("harness: torch imports: OSError: libgone.so: cannot open shared object file (pip install ")
+    assert err.count("\n") == 1
+
+
 def test_head_closes_the_pipe_without_noise(command, tmp_path):
     process = command("plugins", "--json", cwd=tmp_path)
     process.stdout.close()
