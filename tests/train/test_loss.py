@@ -126,6 +126,7 @@ def test_families_of_models_equal_the_definition(architecture, config):
         ("gemma2", {"num_key_value_heads": 1, "head_dim": 8, "attn_logit_softcapping": 50.0}, "softcap"),
         ("mamba", {"state_size": 4, "num_hidden_layers": 1}, "Mamba"),
         ("bloom", {"n_layer": 1, "n_head": 2}, "Bloom"),
+        ("lfm2", {"layer_types": ["conv", "full_attention"], "num_key_value_heads": 1}, "Lfm2.* influence each other"),
     ],
 )
 def test_what_cannot_be_packed_is_refused_by_name(architecture, config, named):
