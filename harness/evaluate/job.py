@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal
 
 from harness.api import Evaluator
@@ -86,8 +85,7 @@ def evaluate(declared: Evaluate, evaluator: Evaluator, engines: Engines, context
     that do not fit together, Failure where no sample could be scored.
     """
     started = time.perf_counter()
-    data_root = context.runtime.get("data_root")
-    benchmark = Benchmark(declared, evaluator, Path(data_root) if data_root else None)
+    benchmark = Benchmark(declared, evaluator, context.data_root)
     opening = time.perf_counter()
     engine = engines.open(declared.engine, context.parents["model"] / "model", context.runtime)
     answering = time.perf_counter()
