@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
@@ -57,13 +57,12 @@ class JobBuilder:
     # --- one arm ---------------------------------------------------------------------------------------------------
 
     def arm(self, bound: BoundArm, baseline: str | None, matched: BoundArm | None) -> ArmPlan:
-        """All seeds of an arm; where they do not differ in anything (an untrained hub model), one."""
-        seeds: list[SeedPlan] = []
-        for seed in self.recipe.seeds:
-            plan = self.seed(bound, seed, None if matched is None else self.budget(matched, seed))
-            if not any(replace(plan, seed=other.seed) == other for other in seeds):
-                seeds.append(plan)
-        return ArmPlan(bound.arm.id, bound.spec, bound, baseline, tuple(seeds), {})
+        """All seeds of an arm. What does not depend on the seed (an untrained hub model) is one job for all of them."""
+        seeds = tuple(
+            self.seed(bound, seed, None if matched is None else self.budget(matched, seed))
+            for seed in self.recipe.seeds
+        )
+        return ArmPlan(bound.arm.id, bound.spec, bound, baseline, seeds, {})
 
     def seed(self, bound: BoundArm, seed: int, budget: Budget | None) -> SeedPlan:
         """Model, stages, merge and evaluations of one seed."""

@@ -9,6 +9,7 @@ from dataclasses import replace
 from harness.arms import FALLBACK, ArmSpec, BoundArm, bind
 from harness.builder import JobBuilder, total
 from harness.canonical import Json
+from harness.data.mixtures import examples_in
 from harness.data.resolve import Places, datasets
 from harness.discovery import load_plugin, suggestion
 from harness.errors import UserError
@@ -103,7 +104,7 @@ def _same(one: Budget, other: Budget) -> bool:
 
 def _examples(stage: StageBudget) -> int | None:
     n = total(stage.mixture)
-    return None if n is None else int(n * stage.epochs)
+    return None if n is None else examples_in(n, stage.epochs)
 
 
 def _differences(arm: ArmPlan, baseline: ArmPlan | None) -> dict[str, Json]:
@@ -119,7 +120,7 @@ def _settings(arm: ArmPlan) -> dict[str, Json]:
     options = {
         f"{p.plugin.name}.{name}": value for p in arm.bound.methods() for name, value in arm.bound.options_of(p).items()
     }
-    sizes = [None if s.examples is None else int(s.examples * s.epochs) for s in stages]
+    sizes = [None if s.examples is None else examples_in(s.examples, s.epochs) for s in stages]
     return {
         "loss": [maker["plugin"].split()[0] for maker in arm.bound.makers("loss_fn")],
         "stages": [stage.name for stage in stages],

@@ -295,8 +295,10 @@ def test_every_seed_has_its_own_model_unless_it_is_given(plan):
     made = plan("base", settings=["seeds=[0, 1, 2]"])
     assert [seed.seed for seed in made.arms[1].seeds] == [0, 1, 2]
     given = plan("base", settings=["seeds=[0, 1, 2]", "model=org/name@a"])
-    assert [seed.seed for seed in given.arms[1].seeds] == [0]
-    assert [seed.seed for seed in given.arms[0].seeds] == [0, 1, 2]
+    for arm in given.arms:
+        assert [seed.seed for seed in arm.seeds] == [0, 1, 2]
+    assert len({seed.model for seed in given.arms[1].seeds}) == 1
+    assert len({key for seed in given.arms[1].seeds for key in seed.evaluations.values()}) == 1
 
 
 # --- counts --------------------------------------------------------------------------------------------------------
@@ -329,7 +331,7 @@ def test_dmts_replay_is_what_the_definition_says(plan, distribution):
     assert trained["general"].examples == 1_000 + 430 + 78
     items = [MixtureItem.model_validate(item) for item in planned.jobs[trained["general"].key].declared["mixture"]]
     sources = {name: dataset.source for name, dataset in planned.data.items()}
-    names = [name for name, _ in materialise(items, sources, data_root=None)]
+    names = [name for name, _ in materialise(items, sources, data_root=None).examples]
     assert {name: names.count(name) for name in ("chats", "maths", "code")} == {"chats": 1000, "maths": 430, "code": 78}
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
@@ -26,28 +28,45 @@ def count(item: MixtureItem) -> int | None:
     return n
 
 
+@dataclass(frozen=True)
+class Materialised:
+    """A mixture's examples, read."""
+
+    examples: list[tuple[str, Example]]
+    """Each with its dataset's name, item after item in the dataset's own order."""
+    contents: Mapping[str, str | None]
+    """By dataset the digest of the files that were read, which a hub's branch does not promise; None for generated."""
+
+
 def materialise(
     items: Sequence[MixtureItem], sources: Mapping[str, DataSource], *, data_root: Path | None
-) -> list[tuple[str, Example]]:
-    """The mixture's examples, each with its dataset's name, item after item in the dataset's own order.
+) -> Materialised:
+    """Read the mixture's datasets and apply each item's operations.
 
     Raises UserError for a dataset without a source, and for files whose content is no longer what was planned.
     """
-    loaded: dict[str, list[Example]] = {}
+    loaded: dict[str, tuple[list[Example], str | None]] = {}
     mixture: list[tuple[str, Example]] = []
     for item in items:
         name = item.data.name
         if name not in loaded:
             loaded[name] = _load(item.data, sources, data_root)
-        chosen = loaded[name]
+        chosen = loaded[name][0]
         for operation in item.ops:
             _, apply = _operation(operation, name)
             chosen = apply(operation, chosen, name)
         mixture += [(name, example) for example in chosen]
-    return mixture
+    return Materialised(mixture, {name: content for name, (_, content) in loaded.items()})
 
 
-def _load(data: DataDeclaration, sources: Mapping[str, DataSource], data_root: Path | None) -> list[Example]:
+def examples_in(n: int, epochs: float) -> int:
+    """`floor(n * epochs)`, at least 1, exact for the decimal that was written."""
+    return max(1, math.floor(n * Fraction(str(epochs))))
+
+
+def _load(
+    data: DataDeclaration, sources: Mapping[str, DataSource], data_root: Path | None
+) -> tuple[list[Example], str | None]:
     if data.name not in sources:
         raise UserError(
             f"the mixture names the dataset {data.name}, which has no source", "add it to the recipe's data"
@@ -58,7 +77,7 @@ def _load(data: DataDeclaration, sources: Mapping[str, DataSource], data_root: P
             f"the files of the dataset {data.name} have changed since the run was planned",
             "start the command again to plan with what they hold now",
         )
-    return examples
+    return examples, content
 
 
 def _sample_size(operation: Operation, n: int, name: str) -> int:

@@ -24,7 +24,8 @@ def generate(declared: Generate, data: Mapping[str, DataSource], engines: Engine
     not end in an assistant turn, and where no answer came to an end.
     """
     started = time.perf_counter()
-    examples = [example for _, example in materialise([declared.item], data, data_root=context.data_root)]
+    read = materialise([declared.item], data, data_root=context.data_root)
+    examples = [example for _, example in read.examples]
     engine = engines.open(declared.engine, context.parents["model"] / "model", context.runtime)
     requests = _requests(declared, examples, Renderer(engine.tokenizer))
     answers: dict[str, Generation] = {}

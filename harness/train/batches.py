@@ -9,7 +9,6 @@ import bisect
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
@@ -19,11 +18,6 @@ from harness.train.corpus import Corpus
 from harness.train.packed import PackedBatch
 
 Order = npt.NDArray[np.int64]
-
-
-def examples_in(n: int, epochs: float) -> int:
-    """`floor(n * epochs)`, at least 1, exact for the decimal that was written."""
-    return max(1, math.floor(n * Fraction(str(epochs))))
 
 
 def shuffled(n: int, seed: int) -> Iterator[Order]:

@@ -86,7 +86,7 @@ def _texts(init: InitModel, declared: PrepareModel, data: Mapping[str, DataSourc
 
     Contents and not renderings, so that the template's role tokens stay whole.
     """
-    examples = materialise(declared.data, data, data_root=context.data_root)
+    examples = materialise(declared.data, data, data_root=context.data_root).examples
     taken = min(init.tokenizer_examples, len(examples))
     for i in range(taken):
         _, example = examples[i * len(examples) // taken]

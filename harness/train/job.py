@@ -18,7 +18,7 @@ import torch
 from harness.api import DataSource, Example, Loss
 from harness.canonical import Json
 from harness.data.chat import Rendered, Renderer
-from harness.data.mixtures import materialise
+from harness.data.mixtures import examples_in, materialise
 from harness.errors import UserError
 from harness.jobs import Budget, Context, MixtureItem, Progress, Train
 from harness.machine import failures_named
@@ -57,6 +57,8 @@ class _Stage:
     context: Context
     _rendered: dict[tuple[str, str], Rendered] = field(default_factory=dict)
     """Conversations already rendered, by dataset and id; kept for matched stages, which share most of theirs."""
+    _contents: dict[str, str | None] = field(default_factory=dict)
+    """Digests of the data files that were read, by dataset."""
 
     @cached_property
     def start(self) -> Path:
@@ -105,11 +107,12 @@ class _Stage:
             )
 
     def corpus(self, mixture: Sequence[MixtureItem], max_length: int) -> Corpus:
-        examples = materialise(mixture, self.data, data_root=self.context.data_root)
-        report, total = _throttled(self.context.progress), len(examples)
+        read = materialise(mixture, self.data, data_root=self.context.data_root)
+        self._contents.update(read.contents)
+        report, total = _throttled(self.context.progress), len(read.examples)
         done = iter(range(1, total + 1))
         return corpus.build(
-            examples,
+            read.examples,
             self.render,
             self.loss,
             max_length=max_length,
@@ -122,7 +125,7 @@ class _Stage:
         settings, seed, n = self.declared.settings, self.declared.seed, len(rows)
         budget = self.declared.budget
         if budget is None:
-            return batches.by_examples(n, batches.examples_in(n, settings.epochs), seed)
+            return batches.by_examples(n, examples_in(n, settings.epochs), seed)
         total = self.total(budget)
         if budget.unit == "tokens":
             return batches.by_tokens(rows.lengths, total, seed)
@@ -133,9 +136,9 @@ class _Stage:
         total = 0
         for stage in budget.stages:
             rows = self.corpus(stage.mixture, stage.max_length)
-            examples = batches.examples_in(len(rows), stage.epochs)
+            examples = examples_in(len(rows), stage.epochs)
             if budget.unit == "tokens":
-                total += batches.examples_in(int(rows.lengths.sum()), stage.epochs)
+                total += examples_in(int(rows.lengths.sum()), stage.epochs)
             else:
                 total += examples if budget.unit == "examples" else math.ceil(examples / stage.batch_size)
         return total
@@ -172,7 +175,7 @@ class _Stage:
             "truncated": rows.truncated,
             "dropped": rows.dropped,
             "special_in_text": rows.special_in_text,
-            "datasets": rows.counts(order),
+            "datasets": {n: {**of, "content": self._contents[n]} for n, of in rows.counts(order).items()},
             "first_loss": json.loads(metrics[0])["loss"],
             "final_loss": json.loads(metrics[-1])["loss"],
             "template_digest": self.renderer.template_digest,

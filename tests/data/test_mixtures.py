@@ -26,7 +26,7 @@ def numbers(n):
 
 
 def take(n, *ops):
-    return [int(example.id) for _, example in materialise([item(n, *ops)], {"d": numbers(n)}, data_root=None)]
+    return [int(example.id) for _, example in materialise([item(n, *ops)], {"d": numbers(n)}, data_root=None).examples]
 
 
 def fraction(value, seed=0):
@@ -84,7 +84,7 @@ def test_a_sample_of_a_sample_is_the_smaller_sample(n, first, second):
 
 def test_datasets_follow_one_another_with_their_names():
     items = [item(3, name="a"), item(2, amount(1), name="b"), item(3, fraction("0"), name="a")]
-    mixture = materialise(items, {"a": numbers(3), "b": numbers(2)}, data_root=None)
+    mixture = materialise(items, {"a": numbers(3), "b": numbers(2)}, data_root=None).examples
     assert [name for name, _ in mixture] == ["a", "a", "a", "b"]
 
 
@@ -116,7 +116,7 @@ def test_a_file_that_changed_since_it_was_planned_is_refused(tmp_path):
     path.write_text(json.dumps({"prompt": "q", "completion": "a"}))
     source = DataSource(Files((str(path),)))
     planned = MixtureItem(data=declare("mine", source, None, data_root=None, cache=None))
-    assert len(materialise([planned], {"mine": source}, data_root=None)) == 1
+    assert len(materialise([planned], {"mine": source}, data_root=None).examples) == 1
     path.write_text(json.dumps({"prompt": "q", "completion": "b"}))
     with pytest.raises(UserError, match="the files of the dataset mine have changed since the run was planned"):
         materialise([planned], {"mine": source}, data_root=None)

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.train.batches import Steps, by_examples, by_tokens, examples_in, pack
+from harness.data.mixtures import examples_in
+from harness.train.batches import Steps, by_examples, by_tokens, pack
 
 
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=40), st.integers(1, 60))
