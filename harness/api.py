@@ -255,7 +255,7 @@ class Derived:
 class Answered:
     """A dataset's prompts, answered anew by a model of this arm: a `generate` job, whose size is known once it ran.
 
-    Each conversation keeps its turns up to the last assistant turn, which the model writes. Answers that ran into
+    Each conversation must end in an assistant turn, which the model writes anew. Answers that ran into
     `max_new_tokens` are left out and counted.
     """
 

@@ -15,12 +15,15 @@ _DISK_FULL = ("no space left", "failed writing file", "file write failed", "unex
 
 
 @contextmanager
-def failures_named(doing: str, folder: Path) -> Iterator[None]:
-    """Raise a Failure with its remedy for exhausted memory and full disks; let everything else pass."""
+def failures_named(doing: str, folder: Path, setting: str = "runtime.micro_tokens") -> Iterator[None]:
+    """Raise a Failure with its remedy for exhausted memory and full disks; let everything else pass.
+
+    `setting` is what takes less memory when it is lowered.
+    """
     try:
         yield
     except (MemoryError, OSError, RuntimeError) as error:
-        found = _explain(error, doing, folder)
+        found = _explain(error, doing, folder, setting)
         if found is None:
             raise
         raise found from error
@@ -31,7 +34,7 @@ def failures_named(doing: str, folder: Path) -> Iterator[None]:
         raise
 
 
-def _explain(error: Exception, doing: str, folder: Path) -> Failure | None:
+def _explain(error: Exception, doing: str, folder: Path, setting: str) -> Failure | None:
     if isinstance(error, OSError):
         return _disk_full(doing, folder) if error.errno in (errno.ENOSPC, errno.EDQUOT) else None
     if (
@@ -39,7 +42,7 @@ def _explain(error: Exception, doing: str, folder: Path) -> Failure | None:
         or type(error).__name__ == "OutOfMemoryError"
         or _mentions(error, _CPU_OUT_OF_MEMORY)
     ):
-        return Failure(f"out of memory while {doing}", "lower --set runtime.micro_tokens; results stay the same")
+        return Failure(f"out of memory while {doing}", f"lower --set {setting}; results stay the same")
     return _disk_full(doing, folder) if _mentions(error, _DISK_FULL) else None
 
 

@@ -26,6 +26,7 @@ from harness.canonical import Json, canonical, file_digest
 from harness.data.resolve import Dataset, Places, datasets, made_sources
 from harness.errors import Failure, HarnessError
 from harness.jobs import Context, Evaluate, Generate, Job, Merge, PrepareModel, Progress, Train
+from harness.machine import failures_named
 from harness.provenance import git_state, surroundings
 from harness.recipe import Recipe
 from harness.store import Store
@@ -159,12 +160,14 @@ class Worker:
             from harness.engines.answers import generate
 
             sources = {**scene.sources, **made_sources(context.parents)}
-            outcome = generate(Generate.model_validate(job.declared), sources, self.engines, context)
+            with failures_named("generating", context.folder, "runtime.batch_size"):
+                outcome = generate(Generate.model_validate(job.declared), sources, self.engines, context)
         elif job.kind == "evaluate":
             from harness.evaluate.job import evaluate
 
             evaluator, _ = scene.bound.evaluators()[job.payload["benchmark"]]
-            outcome = evaluate(Evaluate.model_validate(job.declared), evaluator, self.engines, context)
+            with failures_named("evaluating", context.folder, "runtime.batch_size"):
+                outcome = evaluate(Evaluate.model_validate(job.declared), evaluator, self.engines, context)
         else:
             raise Failure(f"this worker knows no job of the kind {job.kind!r}", "update the harness")
         return outcome

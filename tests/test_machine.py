@@ -18,6 +18,14 @@ def test_memory_that_cannot_be_had_names_the_remedy():
         torch.empty(10**15)
 
 
+def test_what_to_lower_depends_on_the_work():
+    with (
+        pytest.raises(Failure, match=r"out of memory while evaluating \(lower --set runtime.batch_size"),
+        failures_named("evaluating", Path(), "runtime.batch_size"),
+    ):
+        torch.empty(10**15)
+
+
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
 def test_a_full_disk_is_named(number):
     with (
