@@ -21,6 +21,7 @@ from typing import Any, Protocol, Self
 from harness.canonical import canonical
 from harness.data.resolve import Places
 from harness.discovery import load_plugin
+from harness.engines.pool import require
 from harness.errors import Failure, HarnessError, UserError
 from harness.files import explained
 from harness.jobs import Job, Progress
@@ -74,6 +75,8 @@ def execute(plan: Plan, store: Store, places: Places, reporter: Reporter, *, log
     todo = missing(plan, store)
     if not todo:
         return
+    for engine in sorted({name for job in todo.values() if (name := _engine(job))}):
+        require(engine)  # before anything is trained whose answers could not be asked for
     with _Crew(plan.recipe.runtime, store, places, logs) as crew:
         queue = _Queue(todo)
         while queue.left or crew.busy():
@@ -101,8 +104,12 @@ def _failure(event: Mapping[str, Any]) -> HarnessError:
 
 def lane(job: Job) -> str:
     """Jobs of one lane can share a process; vLLM keeps one to itself."""
-    engine = job.declared.get("engine", {}).get("name")
-    return "vllm" if engine == "vllm" else "torch"
+    return "vllm" if _engine(job) == "vllm" else "torch"
+
+
+def _engine(job: Job) -> str | None:
+    name: str | None = job.declared.get("engine", {}).get("name")
+    return name
 
 
 @dataclass

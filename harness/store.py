@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 import json
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +26,7 @@ from harness.files import explained, sync, write_whole
 from harness.jobs import Job
 
 MANIFEST = "manifest.json"
+_BETWEEN_WORDS = 2.0
 SHORT = 12
 """Characters of a key that people are shown."""
 
@@ -70,14 +71,26 @@ class Store:
         return (self.root / "partial" / key).is_dir()
 
     @contextmanager
-    def working_on(self, key: str) -> Iterator[Path]:
-        """The job's partial folder, held alone: whoever else wants the job waits until it is finished or given up."""
+    def working_on(self, key: str, waiting: Callable[[], None] = lambda: None) -> Iterator[Path]:
+        """The job's partial folder, held alone: whoever else wants the job waits until it is finished or given up.
+
+        `waiting` is called every few seconds of that.
+        """
         with explained(self.root):
             partial = self.root / "partial" / key
             (self.root / "locks").mkdir(parents=True, exist_ok=True)
-            with filelock.FileLock(self.root / "locks" / f"{key}.lock"):
+            lock = filelock.FileLock(self.root / "locks" / f"{key}.lock", timeout=_BETWEEN_WORDS)
+            while True:
+                try:
+                    lock.acquire()
+                    break
+                except filelock.Timeout:
+                    waiting()
+            try:
                 partial.mkdir(parents=True, exist_ok=True)
                 yield partial
+            finally:
+                lock.release()
 
     def commit(self, job: Job, manifest: Mapping[str, Json]) -> None:
         """Make a job's partial folder its finished one: manifest first, then everything synced, then the rename."""

@@ -106,9 +106,13 @@ class Worker:
             self._last_progress = now
             self.say(event="progress", done=progress.done, total=progress.total, unit=progress.unit, note=progress.note)
 
+    def wait(self) -> None:
+        """Say why nothing moves."""
+        self.say(event="progress", done=0, total=1, unit="job", note="waits for another run that works on it")
+
     def do(self, job: Job) -> None:
         """Do one job, unless somebody else has finished it meanwhile."""
-        with self.store.working_on(job.key) as folder:
+        with self.store.working_on(job.key, self.wait) as folder:
             if self.store.has(job.key):
                 folder.rmdir()
                 self.say(event="done", seconds=0.0)

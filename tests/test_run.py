@@ -205,6 +205,13 @@ def test_debug_shows_where(start):
     assert "UserError" in err
 
 
+def test_a_missing_engine_is_told_before_anything_is_trained(tmp_path, monkeypatch):
+    monkeypatch.setattr("harness.engines.pool.find_spec", lambda _: None)
+    with pytest.raises(UserError, match="the vllm engine is not installed"):
+        run_tiny(["im"], tmp_path, settings=["engine.name=vllm"])
+    assert logs(tmp_path) == []
+
+
 def test_a_template_that_drops_a_turn(tmp_path):
     with pytest.raises(UserError) as caught:
         run_tiny([], tmp_path, settings=[f'model.chat_template="{CHAT_DROPS_THE_USER}"'])

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 
 import pytest
@@ -142,6 +143,23 @@ def test_a_killed_workers_lock_is_free(store):
     with store.working_on(job().key) as folder:
         assert (folder / "left").exists()
         assert not store._is_free(job().key)
+
+
+def test_who_waits_for_a_job_is_told_so(store, monkeypatch):
+    monkeypatch.setattr("harness.store._BETWEEN_WORDS", 0.01)
+    said, told = [], threading.Event()
+
+    def second():
+        with store.working_on(job().key, told.set):
+            said.append("mine now")
+
+    with store.working_on(job().key):
+        other = threading.Thread(target=second)
+        other.start()
+        assert told.wait(60)
+        assert said == []
+    other.join(60)
+    assert said == ["mine now"]
 
 
 def test_a_file_is_the_old_one_or_the_new_one(tmp_path):

@@ -113,11 +113,8 @@ def _engines() -> Iterator[Finding]:
     yield (
         Finding("compiler", "ok", compiler)
         if compiler
-        else Finding(
-            "compiler", "missing", "no g++: vLLM runs slower without it, DeepSpeed not at all", "apt-get install g++"
-        )
+        else Finding("compiler", "missing", "no g++: vLLM runs slower without it", "apt-get install g++")
     )
-    yield _package("deepspeed", "pip install deepspeed", why=": training uses one process")
 
 
 def _accelerators() -> Iterator[Finding]:
@@ -153,6 +150,6 @@ def _place() -> Iterator[Finding]:
     elif mirror:
         yield Finding("data mirror", "missing", f"{mirror} is no folder", "set HARNESS_DATA_ROOT to one")
     else:
-        yield Finding("data mirror", "ok", "none (HARNESS_DATA_ROOT is not set): datasets come from the hub")
+        yield Finding("data mirror", "ok", "HARNESS_DATA_ROOT is not set: datasets come from the hub")
     token = "set" if os.environ.get("HF_TOKEN") else "not set: gated models and datasets are refused"
     yield Finding("HF_TOKEN", "ok", token)

