@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TaskID, TextColumn
 from rich.progress import Progress as Bars
+from rich.table import Column, Table
 from rich.text import Text
 
 from harness.jobs import Job, Progress
@@ -28,17 +29,55 @@ def reporting(plan: Plan, todo: int) -> Iterator[Reporter]:
     if not console.is_terminal:
         yield _Lines(len(plan.jobs) - todo, len(plan.jobs))
         return
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[note]}", style="dim", markup=False),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Bars(*columns, console=console) as bars:
-        overall = bars.add_task("all jobs", total=len(plan.jobs), completed=len(plan.jobs) - todo, note="")
+    with FittingBars(console) as bars:
+        overall = bars.add_task("all jobs", total=len(plan.jobs), completed=len(plan.jobs) - todo, note="", left=False)
         yield _Bars(bars, overall)
+
+
+class _Time(ProgressColumn):
+    """The time left where it can be told, else the time since the task began."""
+
+    def get_table_column(self) -> Column:
+        return Column(no_wrap=True)
+
+    def render(self, task: Task) -> Text:
+        left = task.time_remaining if task.fields["left"] else None
+        return Text(_clock(task.elapsed or 0) if left is None else f"{_clock(left)} left", style="cyan")
+
+
+def _clock(seconds: float) -> str:
+    """`4:07`, `1:04:07`."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+class FittingBars(Bars):
+    """Bars in which numbers are never cut: where the terminal is narrow, the bar goes first and then the note."""
+
+    _label = TextColumn("{task.description}", markup=False, table_column=Column(overflow="fold"))
+    _amount = MofNCompleteColumn(table_column=Column(no_wrap=True, justify="right"))
+    _note = TextColumn("{task.fields[note]}", style="dim", markup=False)
+    _bar = BarColumn(bar_width=24)
+    _time = _Time()
+
+    def __init__(self, console: Console, get_time: Callable[[], float] | None = None) -> None:
+        self._terminal = console  # the base asks for a table before it has a console
+        super().__init__(console=console, get_time=get_time)
+
+    def make_tasks_table(self, tasks: Iterable[Task]) -> Table:
+        """The widest table that fits."""
+        tasks, unbounded = list(tasks), self._terminal.options.update(width=10_000)
+        for columns in (
+            (self._label, self._bar, self._amount, self._note, self._time),
+            (self._label, self._amount, self._note, self._time),
+            (self._label, self._amount, self._time),
+        ):
+            self.columns = columns
+            table = super().make_tasks_table(tasks)
+            if self._terminal.measure(table, options=unbounded).maximum <= self._terminal.width:
+                break
+        return table
 
 
 @dataclass
@@ -51,7 +90,7 @@ class _Bars:
 
     def started(self, job: Job, *, resumed: bool) -> None:
         note = "going on" if resumed else "starting"
-        self.tasks[job.key] = self.bars.add_task(job.label, total=None, note=note)
+        self.tasks[job.key] = self.bars.add_task(job.label, total=None, note=note, left=True)
 
     def progressed(self, job: Job, progress: Progress) -> None:
         note = f"{progress.unit}s  {progress.note}"
