@@ -7,7 +7,7 @@ from pathlib import Path
 from harness.api import Evaluator
 from harness.canonical import digest, file_digest
 from harness.data.sources import declare_files
-from harness.evaluate.tasks import find_task
+from harness.evaluate.tasks import check_own_files, find_task
 from harness.jobs import EngineSettings, Evaluate
 
 
@@ -23,10 +23,12 @@ def declare(
 ) -> Evaluate:
     """The benchmark as a job declares it; `plugin` is `name version`.
 
-    Raises UserError for a task that no YAML file defines, and for data files that cannot be read.
+    Raises UserError for a task that no YAML file defines, for its own data files that do not lie beside
+    it, and for data that cannot be read.
     """
     task = evaluator.task
     found = find_task(task)
+    check_own_files(task)
     return Evaluate(
         benchmark=evaluator.name,
         protocol=evaluator.protocol,

@@ -17,11 +17,8 @@ from harness.data.formats import rows
 from harness.data.hub import download
 from harness.data.sources import locate
 from harness.errors import UserError
-from harness.evaluate.tasks import find_task
+from harness.evaluate.tasks import PACKAGED, own_files
 from harness.jobs import DataDeclaration
-
-PACKAGED = ("json", "csv", "parquet", "text")
-"""Builders of `datasets` that read files a task ships in its own folder."""
 
 
 @contextmanager
@@ -37,24 +34,11 @@ def declared_data(task: LmEvalTask, declared: Sequence[DataDeclaration], data_ro
 
     def load_dataset(path: str, name: str | None = None, **options: Any) -> Any:
         if path in PACKAGED and "data_files" in options:
-            _require_own(task, options["data_files"])
-            return original(path, name, **options)
+            return original(path, name, **{**options, "data_files": own_files(task, options["data_files"])})
         return _read(_declared(task, path, name), contents_by_hub, data_root)
 
     with patch.object(datasets, "load_dataset", load_dataset):
         yield
-
-
-def _require_own(task: LmEvalTask, data_files: Any) -> None:
-    """Only files that are part of the task's digest: a change of any other would go unseen."""
-    named = list(data_files.values()) if isinstance(data_files, dict) else [data_files]
-    own = {path.resolve() for path in find_task(task).files.values()}
-    for name in [name for names in named for name in ([names] if isinstance(names, str) else names)]:
-        if Path(name).resolve() not in own:
-            raise UserError(
-                f"the task {task.task} reads {name}, which is not in the folder of its YAML",
-                "move it there, or declare it as a hub dataset in `data` of its LmEvalTask",
-            )
 
 
 def _declared(task: LmEvalTask, path: str, name: str | None) -> Hub:

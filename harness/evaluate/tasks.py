@@ -14,6 +14,9 @@ import yaml
 from harness.api import LmEvalTask
 from harness.errors import UserError
 
+PACKAGED = ("json", "csv", "parquet", "text")
+"""Builders of `datasets` that read files a task ships in its own folder."""
+
 
 @dataclass(frozen=True)
 class TaskFiles:
@@ -55,6 +58,36 @@ def find_task(task: LmEvalTask) -> TaskFiles:
     own = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if _counts(path)}
     included = {f"include/{n}": path for n, path in enumerate(_included(found[0])) if path not in own.values()}
     return TaskFiles(found[0], own | included)
+
+
+def own_files(task: LmEvalTask, data_files: Any) -> Any:
+    """`data_files` as `datasets` takes them, with every path absolute: relative ones lie beside the task's YAML.
+
+    Raises UserError for files that are not part of the task's digest: a change of those would go unseen.
+    """
+    if isinstance(data_files, Mapping):
+        return {split: own_files(task, names) for split, names in data_files.items()}
+    if isinstance(data_files, list | tuple):
+        return [own_files(task, name) for name in data_files]
+    found = find_task(task)
+    path = (found.yaml.parent / data_files).resolve()
+    if path not in {own.resolve() for own in found.files.values()}:
+        raise UserError(
+            f"the task {task.task} reads {data_files}, which is not in the folder of its YAML, {found.yaml.parent}",
+            "put it there, or declare it as a hub dataset in `data` of its LmEvalTask",
+        )
+    return str(path)
+
+
+def check_own_files(task: LmEvalTask) -> None:
+    """Refuse a task whose YAML names data files that `own_files` refuses, before anything is trained for it."""
+    yaml_file = find_task(task).yaml
+    content: dict[str, Any] = {}
+    for path in (yaml_file, *_included(yaml_file)):
+        content = _load(path) | content
+    arguments = content.get("dataset_kwargs")
+    if content.get("dataset_path") in PACKAGED and isinstance(arguments, dict) and "data_files" in arguments:
+        own_files(task, arguments["data_files"])
 
 
 @cache

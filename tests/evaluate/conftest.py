@@ -72,7 +72,7 @@ def write_task(tmp_path):
         folder = tmp_path / "tasks" / name
         folder.mkdir(parents=True)
         (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-        data = f"dataset_path: json\ndataset_kwargs:\n  data_files:\n    test: {folder / 'rows.jsonl'}\n"
+        data = "dataset_path: json\ndataset_kwargs:\n  data_files:\n    test: rows.jsonl\n"
         (folder / f"{name}.yaml").write_text(f"task: {name}\ntest_split: test\n{data}{text}")
         if code:
             (folder / "functions.py").write_text(code)

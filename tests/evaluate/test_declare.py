@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from harness.api import Hub, LmEvalTask
+from harness.api import Evaluator, Hub, LmEvalTask
 from harness.errors import UserError
 from harness.evaluate.declare import declare
 from harness.evaluate.tasks import find_task, shipped_tasks
@@ -84,3 +84,20 @@ def test_broken_yaml_is_named(own_task, tmp_path):
 def test_a_missing_task_folder_is_named():
     with pytest.raises(UserError, match="there is no task folder /nowhere"):
         find_task(LmEvalTask("x", metric="acc", include="/nowhere", data=(Hub("a/b"),)))
+
+
+@pytest.mark.parametrize("named", ["rows.jsonl", "{test: rows.jsonl}", "{test: [./rows.jsonl]}"])
+def test_data_beside_the_yaml_counts_and_must_be_there(tmp_path, named):
+    folder = tmp_path / "tasks"
+    folder.mkdir()
+    (folder / "own.yaml").write_text(
+        f"task: own\ndataset_path: json\ndataset_kwargs:\n  data_files: {named}\n", encoding="utf-8"
+    )
+    evaluator = Evaluator("own", "strict-1", LmEvalTask("own", metric="exact_match", include=str(folder)))
+    with pytest.raises(UserError, match=r"the task own reads .*rows\.jsonl, which is not in the folder of its YAML"):
+        declared(evaluator)
+    digests = set()
+    for text in ("1", "2"):
+        (folder / "rows.jsonl").write_text(text)
+        digests.add(declared(evaluator)["task"]["digest"])
+    assert len(digests) == 2

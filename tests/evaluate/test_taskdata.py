@@ -81,6 +81,16 @@ def test_a_tasks_own_files_are_read_and_no_others(write_task, tmp_path):
         load(task, None, "json", data_files={"test": [str(elsewhere)]})
 
 
+def test_a_relative_name_is_looked_up_beside_the_yaml(write_task, tmp_path, monkeypatch):
+    task = write_task("own", "output_type: generate_until\n", [{"question": "q", "answer": "a"}])
+    decoy = tmp_path / "elsewhere"
+    decoy.mkdir()
+    (decoy / "rows.jsonl").write_text(json.dumps({"question": "decoy", "answer": "a"}) + "\n")
+    monkeypatch.chdir(decoy)
+    for named in ("rows.jsonl", ["rows.jsonl"], {"train": ["rows.jsonl"]}):
+        assert load(task, None, "json", data_files=named)["train"]["question"][:] == ["q"]
+
+
 def test_load_dataset_is_lm_evals_own_again_afterwards(gsm8k, small_root):
     import datasets
 
