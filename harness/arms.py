@@ -79,7 +79,11 @@ class BoundArm:
         """Datasets by name, each with the plug-in that offers it."""
         found: dict[str, tuple[DataSource, LoadedPlugin]] = {}
         for loaded, offered in self._collect("data_source"):
+            if not isinstance(offered, Mapping):
+                raise _wrong_kind(loaded, "data_source", offered)
             for name, source in offered.items():
+                if not (isinstance(name, str) and isinstance(source, DataSource)):
+                    raise _wrong_kind(loaded, "data_source", source if isinstance(name, str) else name)
                 if name in found:
                     raise _two("dataset", name, found[name][1], loaded)
                 found[name] = (source, loaded)
@@ -89,7 +93,11 @@ class BoundArm:
         """Benchmarks by name, each with the plug-in that offers it."""
         found: dict[str, tuple[Evaluator, LoadedPlugin]] = {}
         for loaded, offered in self._collect("evaluator"):
+            if not isinstance(offered, list | tuple):
+                raise _wrong_kind(loaded, "evaluator", offered)
             for evaluator in offered:
+                if not isinstance(evaluator, Evaluator):
+                    raise _wrong_kind(loaded, "evaluator", evaluator)
                 if evaluator.name in found:
                     raise _two("benchmark", evaluator.name, found[evaluator.name][1], loaded)
                 found[evaluator.name] = (evaluator, loaded)
@@ -177,6 +185,19 @@ def _blamed(plugin: str, hook: str) -> Iterator[None]:
 
 def _returned_none(plugin: str, hook: str) -> UserError:
     return UserError(f"the plug-in {plugin} returned None from {hook}", f"return a value, or do not implement {hook}")
+
+
+_WANTED = {
+    "data_source": ("a mapping of names to DataSource", 'return {"name": DataSource(...)}'),
+    "evaluator": ("a list of Evaluator", 'return [Evaluator("name", "strict-1", task=LmEvalTask(...))]'),
+}
+
+
+def _wrong_kind(loaded: LoadedPlugin, hook: str, value: object) -> UserError:
+    wanted, remedy = _WANTED[hook]
+    return UserError(
+        f"{hook} of {loaded.plugin.name!r} returned {type(value).__name__}, and {wanted} is wanted", remedy
+    )
 
 
 def _two(what: str, name: str, one: LoadedPlugin, other: LoadedPlugin) -> UserError:

@@ -395,3 +395,22 @@ def test_shares_are_exact():
     options = validated(load_plugin("dmt").plugin, {"k": "1/3"})
     assert options.k == Fraction(1, 3)
     assert options.model_dump(mode="json") == {"k": "1/3"}
+
+
+EVALUATORS = 'a list of Evaluator is wanted (return [Evaluator("name", "strict-1", task=LmEvalTask(...))])'
+SOURCES = 'a mapping of names to DataSource is wanted (return {"name": DataSource(...)})'
+
+
+@pytest.mark.parametrize(
+    ("hook", "value", "returned", "wanted"),
+    [
+        ("evaluator", "[LmEvalTask('own', metric='acc')]", "LmEvalTask", EVALUATORS),
+        ("evaluator", "LmEvalTask('own', metric='acc')", "LmEvalTask", EVALUATORS),
+        ("data_source", "{'own': Files(('rows.jsonl',))}", "Files", SOURCES),
+        ("data_source", "DataSource(Files(('rows.jsonl',)))", "DataSource", SOURCES),
+    ],
+)
+def test_what_is_offered_must_be_of_its_kind(plugin, refused, hook, value, returned, wanted):
+    bound = bind(ArmSpec((plugin("own", f"@hookimpl\ndef {hook}(arm):\n    return {value}\n"),)))
+    collect = bound.evaluators if hook == "evaluator" else bound.sources
+    assert refused(collect) == f"{hook} of 'own' returned {returned}, and {wanted}"

@@ -52,7 +52,9 @@ def run(arguments, **named):
 def test_snippets_run(page, here):
     for number, block in enumerate(blocks(page)):
         if (block["mark"] or "").startswith("file "):
-            (here / block["mark"].removeprefix("file ")).write_text(block["code"], encoding="utf-8")
+            path = here / block["mark"].removeprefix("file ")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(block["code"], encoding="utf-8")
         elif block["language"] == "python":
             path = here / f"snippet_{number}.py"
             path.write_text(block["code"], encoding="utf-8")
