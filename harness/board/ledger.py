@@ -81,12 +81,13 @@ def add(
     """Publish a row with its samples, (benchmark, seed) to samples.
 
     Raises UserError where the row may not be published, stands there already, was retracted, or replaces another
-    row that is not there or without a reason.
+    row, named by the beginning of its id, that is not there or without a reason.
     """
     refuse_unpublishable(row)
     _refuse_foreign_samples(row, samples)
     with _lock(leaderboards):
         entries = read_ledger(leaderboards)
+        supersedes = None if supersedes is None else _standing_row(supersedes, entries)
         _refuse_known(row, entries, supersedes, reason)
         for found in samples.values():
             write_atomically(_samples_path(leaderboards, publishable_digest(found)), publishable(found))
@@ -107,13 +108,16 @@ def add(
         )
 
 
-def retract(row_id: str, leaderboards: Path, reason: str) -> Entry:
-    """Take a row off the board; its files and its entries stay. Raises UserError where it is not on the board."""
+def retract(prefix: str, leaderboards: Path, reason: str) -> Entry:
+    """Take the row whose id begins so off the board; its files and its entries stay.
+
+    Raises UserError where no such row is on the board, or more than one.
+    """
     if not (leaderboards / "ledger.jsonl").exists():
         raise UserError(f"{leaderboards} holds no ledger.jsonl", "give a folder that `harness board add` wrote")
     with _lock(leaderboards):
         entries = read_ledger(leaderboards)
-        _require_standing(row_id, entries)
+        row_id = _standing_row(prefix, entries)
         entry = Entry(
             kind="retract",
             row=row_id,
@@ -253,15 +257,17 @@ def _refuse_known(row: Row, entries: Sequence[Entry], supersedes: str | None, re
         raise UserError(
             f"the row {row.id[:12]} of {row.result.arm} is already published", "there is nothing left to do"
         )
-    if supersedes is not None:
-        _require_standing(supersedes, entries)
-        if not reason:
-            raise UserError(f"the row {supersedes[:12]} is replaced for no reason", "say why with --reason")
+    if supersedes is not None and not reason:
+        raise UserError(f"the row {supersedes[:12]} is replaced for no reason", "say why with --reason")
 
 
-def _require_standing(row_id: str, entries: Sequence[Entry]) -> None:
-    if row_id not in standing(entries):
-        raise UserError(f"no row {row_id[:12]} is on the board", "give the whole id of a row in ledger.jsonl")
+def _standing_row(prefix: str, entries: Sequence[Entry]) -> str:
+    """The one row on the board whose id begins so."""
+    found = [row_id for row_id in standing(entries) if row_id.startswith(prefix)] if prefix else []
+    if len(found) != 1:
+        what = f"{len(found)} rows on the board have ids" if found else "no row on the board has an id"
+        raise UserError(f"{what} beginning with {prefix!r}", "harness board show leaderboards shows them")
+    return found[0]
 
 
 def _samples_path(leaderboards: Path, sha256: str) -> Path:

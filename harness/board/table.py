@@ -17,24 +17,24 @@ LEGEND_WIDTH = 100
 STYLES = {"+": "green", "-": "red", "?": "dim"}
 
 
-def print_board(board: Board, console: Console) -> None:
-    """Print the board and its legend."""
+def print_board(board: Board, console: Console, *, ids: bool = False) -> None:
+    """Print the board and its legend; with the beginnings of the rows' ids, by which other commands name them."""
     width = console.options.max_width
-    grid = _grid(board)
+    grid = _grid(board, ids=ids)
     fits = console.measure(grid, options=console.options.update(width=10_000)).maximum <= width
-    console.print(Padding(grid, (0, 0, 1, 0)) if fits else _list(board))
+    console.print(Padding(grid, (0, 0, 1, 0)) if fits else _list(board, ids=ids))
     for sentence in text.legend(board):
         console.print(Text(sentence, style="dim"), width=min(width, LEGEND_WIDTH))
 
 
-def _grid(board: Board) -> Table:
+def _grid(board: Board, *, ids: bool) -> Table:
     """Arms down, benchmarks across; in each cell the score, its interval, the difference and its interval."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     table.add_column("arm", no_wrap=True)
     for name, cell in _cells(board.lines[0]):
         table.add_column(f"{name}\n{text.items(cell)}", no_wrap=True)
     for line in board.lines:
-        table.add_row(_arm(line), *(_cell(cell) for _, cell in _cells(line)))
+        table.add_row(_arm(line, ids=ids), *(_cell(cell) for _, cell in _cells(line)))
         if line is not board.lines[-1]:
             table.add_row()
     return table
@@ -44,13 +44,14 @@ def _cells(line: Line) -> list[tuple[str, Cell]]:
     return [(text.COMPOSITE, line.composite), *line.cells.items()]
 
 
-def _arm(line: Line) -> Text:
+def _arm(line: Line, *, ids: bool) -> Text:
     head = Text(f"{line.rank or '-'} ") + Text(line.arm, style="bold")
-    return Text("\n").join([head, *(Text(f"  {fact}", style="dim") for fact in _facts(line))])
+    return Text("\n").join([head, *(Text(f"  {fact}", style="dim") for fact in _facts(line, ids=ids))])
 
 
-def _facts(line: Line) -> list[str]:
-    return [text.seeds(line), *(fact for fact in text.training(line) if fact)]
+def _facts(line: Line, *, ids: bool) -> list[str]:
+    facts = [text.seeds(line), *(fact for fact in text.training(line) if fact)]
+    return [*facts, f"id {line.row[:12]}"] if ids else facts
 
 
 def _cell(cell: Cell) -> Text:
@@ -64,11 +65,11 @@ def _cell(cell: Cell) -> Text:
     return Text("\n").join([*lines, Text(text.missing(cell), style="yellow")] if cell.n_missing else lines)
 
 
-def _list(board: Board) -> RenderableType:
+def _list(board: Board, *, ids: bool) -> RenderableType:
     """One block an arm, one line a benchmark: any number of benchmarks, any width from about 60 columns."""
     blocks: list[RenderableType] = []
     for line in board.lines:
-        facts = ", ".join(_facts(line))
+        facts = ", ".join(_facts(line, ids=ids))
         blocks.append(Text(f"{line.rank or '-'} ") + Text(line.arm, style="bold") + Text(f"  {facts}", style="dim"))
         table = Table.grid(padding=(0, 1))
         for name, cell in _cells(line):

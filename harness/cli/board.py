@@ -18,11 +18,12 @@ app = typer.Typer(help="Show, publish and check leaderboards.", no_args_is_help=
 
 LEADERBOARDS = Path("leaderboards")
 RunFolder = Annotated[Path, typer.Argument(help="The output folder of a run.", show_default=False)]
+AnyFolder = Annotated[Path, typer.Argument(help="A run's output folder, or the published one.")]
 Leaderboards = Annotated[Path, typer.Option("--to", help="The published leaderboard's folder.")]
 
 
 @app.command()
-def show(folder: RunFolder) -> None:
+def show(folder: AnyFolder = LEADERBOARDS) -> None:
     """Print a run's leaderboard, or the published ones."""
     from rich.console import Console
 
@@ -31,11 +32,12 @@ def show(folder: RunFolder) -> None:
     from harness.board.table import print_board
 
     console = Console()
-    boards = read_published(folder).boards if _is_published(folder) else (read_board(folder),)
+    published = _is_published(folder)
+    boards = read_published(folder).boards if published else (read_board(folder),)
     if not boards:
         console.print("nothing is published yet", style="dim")
     for board in boards:
-        print_board(board, console)
+        print_board(board, console, ids=published)
 
 
 @app.command()
@@ -43,7 +45,9 @@ def add(
     folder: RunFolder,
     row: Annotated[str | None, typer.Option(help="Publish this arm alone.", metavar="ARM")] = None,
     to: Leaderboards = LEADERBOARDS,
-    supersede: Annotated[str | None, typer.Option(help="Id of the published row it replaces; needs --row.")] = None,
+    supersede: Annotated[
+        str | None, typer.Option(help="The beginning of the id of the published row it replaces; needs --row.")
+    ] = None,
     reason: Annotated[str, typer.Option(help="Why it replaces that row.")] = "",
 ) -> None:
     """Publish a run's rows with their samples. Rows that are published already are left as they are."""
@@ -79,21 +83,19 @@ def add(
 
 @app.command()
 def retract(
-    row_id: Annotated[str, typer.Argument(help="The whole id of a published row.", show_default=False)],
+    row_id: Annotated[str, typer.Argument(help="The beginning of a published row's id.", show_default=False)],
     reason: Annotated[str, typer.Option(help="Why; it stays in the ledger.", show_default=False)],
     to: Leaderboards = LEADERBOARDS,
 ) -> None:
     """Take a row off the published leaderboard; its entry and its files stay."""
     from harness.board import ledger
 
-    ledger.retract(row_id, to, reason)
-    typer.echo(f"retracted {row_id[:12]} from {to}")
+    entry = ledger.retract(row_id, to, reason)
+    typer.echo(f"retracted {entry.row[:12]} from {to}")
 
 
 @app.command()
-def check(
-    folder: Annotated[Path, typer.Argument(help="A run's output folder, or the published one.")] = LEADERBOARDS,
-) -> None:
+def check(folder: AnyFolder = LEADERBOARDS) -> None:
     """Compute every number again from the samples, and compare every hash. Exit code 1 where something differs."""
     from harness.board.check import check_leaderboards, check_run
 

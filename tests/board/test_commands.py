@@ -40,6 +40,28 @@ def test_show_add_check_retract(run, tmp_path):
     assert "every hash agrees" in board("check", public)
 
 
+def test_rows_are_named_by_the_beginning_of_the_id_that_add_and_show_print(run, tmp_path):
+    public = tmp_path / "public"
+    printed = board("add", run, "--row", "dmt", "--to", public).split(" as ")[1].split()[0]
+    assert f"id {printed}" in board("show", public)
+    assert "id " not in board("show", run)
+    with pytest.raises(UserError, match="no row on the board has an id beginning with 'nothing'"):
+        board("retract", "nothing", "--reason", "a trial", "--to", public)
+    assert f"retracted {printed}" in board("retract", printed, "--reason", "a trial", "--to", public)
+
+
+def test_the_beginning_of_an_id_must_name_one_row(run, tmp_path):
+    board("add", run, "--to", tmp_path / "public")
+    with pytest.raises(UserError, match="no row on the board"):
+        board("retract", "", "--reason", "a trial", "--to", tmp_path / "public")
+
+
+def test_the_published_board_is_shown_where_no_folder_is_named(run, tmp_path, monkeypatch):
+    board("add", run, "--to", tmp_path / "leaderboards")
+    monkeypatch.chdir(tmp_path)
+    assert "dmt+im" in board("show")
+
+
 def test_adding_again_completes_what_was_interrupted(run, tmp_path):
     public = tmp_path / "public"
     board("add", run, "--to", public)
