@@ -17,6 +17,7 @@ import pydantic
 from harness.board.files import model_json, write_atomically
 from harness.board.rows import Row, TaskResult, row_path
 from harness.board.statistics import (
+    FIRM_SEEDS,
     MARK_SEEDS,
     Difference,
     Interval,
@@ -46,7 +47,7 @@ class Comparison(_Part):
     difference: Difference | None
     """The arm's score minus the baseline's, in the benchmark's own direction; None where they cannot be paired."""
     provisional: bool = False
-    """A claim about a method from fewer than five seeds."""
+    """Several seeds, and fewer than five. One seed makes no claim about a method that could be provisional."""
     adjusted_p: float | None = None
     mark: Literal["+", "-", "?"] = "?"
     """Better, worse, or not known to differ."""
@@ -62,7 +63,13 @@ class Cell(_Part):
     items: int
     """As each seed was asked them."""
     n_missing: int
-    """Summed over the seeds."""
+    """Summed over the seeds, like the three below."""
+    prompts_cut: int = 0
+    """Prompts that did not fit the context and lost tokens."""
+    stopped_by_length: int = 0
+    """Answers cut off by the limit on new tokens."""
+    unparsed: int = 0
+    """Complete answers in which the benchmark's filter found none."""
     comparison: Comparison | None
 
 
@@ -100,6 +107,8 @@ class Board(_Part):
     benchmarks: dict[str, Column]
     composite: str
     """The rule of the composite."""
+    limit: int | None = None
+    """Only so many items of each benchmark were asked; None for all."""
     level: float = LEVEL
     lines: tuple[Line, ...]
 
@@ -135,6 +144,7 @@ def build_board(rows: Sequence[Row], scores_of: ScoresOf) -> Board:
             for name, task in first.tasks.items()
         },
         composite=first.composite.rule,
+        limit=first.limit,
         lines=tuple(_line(row, ordered, pairs.get(row.id), comparisons, scores) for row in ordered),
     )
 
@@ -170,7 +180,7 @@ def _compare(row: Row, base: Row, benchmark: str, scores_of: ScoresOf) -> Compar
     if pair is None:
         return Comparison(difference=None, blocked="the items differ")
     difference = _over_seeds({s.seed: s.score for s in task.seeds}, {s.seed: s.score for s in other.seeds})
-    return _comparison(difference or paired_difference(*pair), _missing(task, other))
+    return _comparison(difference or paired_difference(*pair), _missing(task, other), len(seeds))
 
 
 def _compare_composites(row: Row, base: Row, scores_of: ScoresOf) -> Comparison:
@@ -186,7 +196,7 @@ def _compare_composites(row: Row, base: Row, scores_of: ScoresOf) -> Comparison:
     difference = _over_seeds(row.result.composite.seeds, base.result.composite.seeds)
     difference = difference or paired_composite([(a, b) for a, b in pairs])
     blocked = next((why for name, task in tasks.items() if (why := _missing(task, base.result.tasks[name]))), "")
-    return _comparison(difference, blocked)
+    return _comparison(difference, blocked, len(seeds))
 
 
 def _over_seeds(a: Mapping[int, float | None], b: Mapping[int, float | None]) -> Difference | None:
@@ -225,10 +235,10 @@ def _missing(task: TaskResult, other: TaskResult) -> str:
     return ""
 
 
-def _comparison(difference: Difference, blocked: str) -> Comparison:
+def _comparison(difference: Difference, blocked: str, seeds: int) -> Comparison:
     if difference.claim == "method" and difference.n < MARK_SEEDS:
         blocked = blocked or f"{difference.n} seeds are too few"
-    return Comparison(difference=difference, provisional=difference.provisional, blocked=blocked)
+    return Comparison(difference=difference, provisional=1 < seeds < FIRM_SEEDS, blocked=blocked)
 
 
 def _marked(
@@ -271,9 +281,8 @@ def _line(
             name: Cell(
                 score=task.score,
                 interval=task.interval,
-                items=task.items,
-                n_missing=task.n_missing,
                 comparison=comparisons.get((row.id, name)),
+                **_counts([task]),
             )
             for name, task in result.tasks.items()
         },
@@ -291,7 +300,17 @@ def _composite_cell(row: Row, comparison: Comparison | None, scores_of: ScoresOf
     return Cell(
         score=composite.score,
         interval=interval,
-        items=sum(task.items for task in tasks.values()),
-        n_missing=sum(task.n_missing for task in tasks.values()),
         comparison=comparison,
+        **_counts(list(tasks.values())),
     )
+
+
+def _counts(tasks: Sequence[TaskResult]) -> dict[str, int]:
+    parts = [part for task in tasks for part in task.seeds]
+    return {
+        "items": sum(task.items for task in tasks),
+        "n_missing": sum(part.n_missing for part in parts),
+        "prompts_cut": sum(part.prompts_cut for part in parts),
+        "stopped_by_length": sum(part.stopped_by_length for part in parts),
+        "unparsed": sum(part.outcomes.get("unparsed", 0) for part in parts),
+    }

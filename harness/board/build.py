@@ -115,7 +115,7 @@ def task_result(evaluation: tuple[str, str, bool], seeds: Sequence[SeedResult], 
     interval: Interval | None = None
     if score is not None:
         interval = seed_interval([part for part in scores if part is not None], bounds=SHARE)
-        interval = interval or item_interval(list(scores_by_item(first, score_name).values()))
+        interval = interval or item_interval(list(scores_by_item(first, score_name).values()), bounds=SHARE)
     outcomes: Counter[str] = Counter()
     for seed in seeds:
         outcomes.update(seed.outcomes)

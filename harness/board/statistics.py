@@ -64,11 +64,6 @@ class Difference(pydantic.BaseModel):
     """Pairs: items for a claim about checkpoints, seeds for a claim about methods."""
     claim: Literal["checkpoint", "method"]
 
-    @property
-    def provisional(self) -> bool:
-        """A claim about a method from fewer than five seeds."""
-        return self.claim == "method" and self.n < FIRM_SEEDS
-
 
 def wilson(successes: int, n: int, level: float = 0.95) -> Interval:
     """Wilson's score interval of a share; not empty at 0 of n or n of n. `n` is 1 or more."""
@@ -81,14 +76,17 @@ def wilson(successes: int, n: int, level: float = 0.95) -> Interval:
     return Interval(low=low, high=high, level=level, method="wilson")
 
 
-def item_interval(scores: Sequence[float], level: float = 0.95) -> Interval | None:
-    """Interval of one checkpoint's mean over items: Wilson where every score is 0 or 1, else t.
+def item_interval(
+    scores: Sequence[float], level: float = 0.95, bounds: tuple[float, float] | None = None
+) -> Interval | None:
+    """Interval of one checkpoint's mean over items: Wilson where every score is 0 or 1, else t, cut to `bounds`.
 
     None where nothing was scored, or one item with a score between 0 and 1.
     """
     if scores and _is_binary(scores):
         return wilson(round(sum(scores)), len(scores), level)
-    return _t_interval(scores, level, "t over items")
+    interval = _t_interval(scores, level, "t over items")
+    return None if interval is None else _within(interval, bounds)
 
 
 def seed_interval(

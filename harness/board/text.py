@@ -8,6 +8,13 @@ from harness.board.statistics import Interval
 COMPOSITE = "composite"
 NONE = "none"
 
+NOTES = {
+    "stopped_by_length": "answers cut by length",
+    "prompts_cut": "prompts cut to fit the context",
+    "unparsed": "answers in which no result was found",
+}
+"""Counts of a cell that are told below the table."""
+
 
 def score(cell: Cell) -> str:
     """`93.2`, in %."""
@@ -76,22 +83,57 @@ def legend(board: Board) -> list[str]:
     comparisons = [
         cell.comparison for line in board.lines for cell in (line.composite, *line.cells.values()) if cell.comparison
     ]
-    said = [f"Scores in %, with their 95 % interval; n: items asked. {COMPOSITE}: {board.composite} of the benchmarks."]
+    said = [
+        "Scores in %, with their 95 % interval, cut at 0 and 100; n: items asked.",
+        f"{COMPOSITE}: {board.composite} of the benchmarks.",
+    ]
     lower = [name for name, column in board.benchmarks.items() if not column.higher_is_better]
     if lower:
         said.append(f"Lower is better: {', '.join(lower)}.")
     if baselines:
-        said.append(
-            f"After the score, the difference from {' or '.join(baselines)} in points with its 95 % interval. "
-            "+ better, - worse, ? not known to differ: at 5 %, adjusted for the number of comparisons."
-        )
+        against = " or ".join(baselines)
+        said += [
+            f"After the score, the difference from {against} in points with its 95 % interval, cut at -100 and 100.",
+            "+ better, - worse, ? not known to differ: at 5 %, adjusted for the number of comparisons.",
+            "The intervals are not adjusted for that number.",
+        ]
     if any(len(line.seeds) == 1 for line in board.lines):
         said.append("One seed speaks of these trained models, not of the methods: for that, --seeds 5.")
     if any(comparison.provisional for comparison in comparisons):
         said.append("* provisional: fewer than five seeds.")
+    if any(_over_items(line) for line in board.lines):
+        said.append("Where all seeds show the same difference, its interval is over the first seed's items.")
     said += [f"! no claim: {why}." for why in sorted({one.blocked for one in comparisons if one.blocked})]
     said += [f"{line.arm}: matched, {line.match}." for line in board.lines if line.match]
+    if board.limit is not None:
+        said.append(f"limit {board.limit}: only so many items of each benchmark were asked; not publishable.")
+    return said + _notes(board)
+
+
+def _notes(board: Board) -> list[str]:
+    """What befell prompts and answers, where anything did.
+
+    `gsm8k: answers cut by length: dmt+im 12 of 1,319, sft 7 of 1,319.`
+    """
+    said = []
+    for name in board.benchmarks:
+        cells = [(line.arm, line.cells[name], len(line.seeds)) for line in board.lines]
+        for count, what in NOTES.items():
+            found = [
+                f"{arm} {number:,} of {seeds * cell.items:,}"
+                for arm, cell, seeds in cells
+                if (number := getattr(cell, count))
+            ]
+            if found:
+                said.append(f"{name}: {what}: {', '.join(found)}.")
     return said
+
+
+def _over_items(line: Line) -> bool:
+    """A line of several seeds with a difference in which they do not differ."""
+    comparisons = [cell.comparison for cell in (line.composite, *line.cells.values())]
+    differences = [one.difference for one in comparisons if one is not None and one.difference is not None]
+    return len(line.seeds) > 1 and any(difference.claim == "checkpoint" for difference in differences)
 
 
 def _number(value: float, sign: str = "") -> str:

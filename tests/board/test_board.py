@@ -55,6 +55,12 @@ def test_seeds_that_agree_exactly_fall_back_on_items(maker, info, tmp_path):
     assert cell.comparison.difference.claim == "checkpoint"
     assert cell.comparison.difference.interval.low < 1
     assert cell.comparison.mark == "+"
+    assert cell.comparison.provisional
+
+
+def test_five_seeds_are_no_longer_provisional(maker, info, tmp_path):
+    made = [maker.arm(arm, {"chat": share}, seeds=range(5)) for arm, share in (("sft", 0.4), ("im", 0.9))]
+    assert not line_of(write_run(tmp_path, made, info), "im").cells["chat"].comparison.provisional
 
 
 def test_arms_without_a_common_seed_are_not_paired(maker, info, tmp_path):

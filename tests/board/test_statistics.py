@@ -163,12 +163,12 @@ def test_methods_are_paired_by_seed():
     assert difference.interval.low == pytest.approx(0.2 - half, abs=1e-7)
     # t = 2 sqrt(3); with two degrees of freedom p = 1 - t / sqrt(t^2 + 2)
     assert difference.p == pytest.approx(1 - 12**0.5 / 14**0.5, abs=1e-9)
-    assert (difference.n, difference.claim, difference.provisional) == (3, "method", True)
+    assert (difference.n, difference.claim) == (3, "method")
 
 
-def test_five_seeds_are_no_longer_provisional():
-    a = {seed: 0.5 + seed / 100 for seed in range(5)}
-    assert not method_difference(a, dict.fromkeys(range(5), 0.4)).provisional
+def test_intervals_end_where_scores_do():
+    assert item_interval([0.0, 0.1, 0.9], bounds=(0, 1)).low == 0
+    assert item_interval([0.0, 0.1, 0.9]).low < 0
 
 
 @pytest.mark.parametrize("a", [{0: 0.7}, {0: 0.3 + 0.4, 1: 0.6 + 0.1}, {}])

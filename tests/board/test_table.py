@@ -9,6 +9,7 @@ from rich.console import Console
 from harness.board.page import page
 from harness.board.publish import read_board, write_run
 from harness.board.table import print_board
+from harness.canonical import file_digest
 
 
 def printed(board, width, **options):
@@ -47,6 +48,40 @@ def test_missing_items_and_blocked_claims_are_said_in_words(maker, arms, info, t
     assert "10 missing" in text
     assert "10 missing" in printed(read_board(tmp_path), 200)
     assert "! no claim: more than 1 % of the items are missing." in text
+
+
+def test_what_befell_answers_and_a_limit_are_told_below_the_table_and_on_the_page(maker, info, tmp_path):
+    arm = maker.arm("dmt+im", {"gsm8k": 0.5}, n=20)
+    seed = arm.seeds[0]
+    samples = seed.evaluations["gsm8k"].folder / "samples.jsonl"
+    samples.write_text(
+        samples.read_text()
+        .replace('"prompt_cut": false', '"prompt_cut": 3', 1)
+        .replace('"outcome": "scored"', '"outcome": "unparsed"', 2)
+    )
+    evaluation = seed.evaluations["gsm8k"]
+    evaluation = replace(evaluation, result={**evaluation.result, "samples_sha256": file_digest(samples)})
+    arm = replace(arm, seeds=(replace(seed, evaluations={"gsm8k": evaluation}),))
+    board = write_run(tmp_path, [arm], replace(info, limit=20))
+    for shown in (printed(board, 200), page(board)):
+        assert "gsm8k: answers cut by length: dmt+im 2 of 20." in shown
+        assert "gsm8k: prompts cut to fit the context: dmt+im 1 of 20." in shown
+        assert "gsm8k: answers in which no result was found: dmt+im 2 of 20." in shown
+        assert "limit 20: only so many items of each benchmark were asked; not publishable." in shown
+
+
+def test_a_board_of_whole_answers_says_nothing_of_them(maker, info, tmp_path):
+    text = printed(write_run(tmp_path, [maker.arm("sft", {"chat": 0.5}, n=200)], info), 80)
+    assert "limit" not in text
+    assert "context" not in text
+    assert "no result" not in text
+
+
+def test_seeds_that_agree_are_explained(maker, info, tmp_path):
+    arms = [maker.arm(arm, {"chat": share}, seeds=(0, 1, 2)) for arm, share in (("sft", 0.0), ("im", 1.0))]
+    text = printed(write_run(tmp_path, arms, info), 200)
+    assert "+*" in text
+    assert "Where all seeds show the same difference, its interval is over the first seed's items." in text
 
 
 def test_matched_arms_and_untrained_ones_say_so(maker, info, tmp_path):
