@@ -6,7 +6,6 @@ both; `pluggy` alone would silently take the last one registered.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from harness.api import Arm, DataInfo, DataSource, Evaluator, Loss, Merger, Opti
 from harness.canonical import Json
 from harness.discovery import GROUP, SINGLE, LoadedPlugin, implementation, load_plugin, suggestion
 from harness.errors import HarnessError, UserError
+from harness.settings import option_error
 
 FALLBACK = "sft"
 """Completes every arm with the default loss, strategy and merger."""
@@ -270,38 +270,3 @@ def validated(plugin: Plugin, values: Mapping[str, Json]) -> Options:
         return kind.model_validate(dict(values))
     except pydantic.ValidationError as error:
         raise option_error(error, kind, plugin.name) from None
-
-
-def option_error(error: pydantic.ValidationError, kind: type[pydantic.BaseModel], prefix: str = "") -> UserError:
-    """The first complaint of pydantic in one line, with the dotted name as the user writes it."""
-    first = error.errors(include_url=False)[0]
-    path = [str(part) for part in first["loc"]]
-    name = ".".join([prefix, *path] if prefix else path)
-    if first["type"] == "extra_forbidden":
-        known = [*_fields_at(kind, path[:-1])]
-        return UserError(f"there is no setting {name!r}", suggestion(path[-1], known) if known else "it has none")
-    if first["type"] == "missing":
-        return UserError(f"{name} is missing", "see docs/recipes.md")
-    message = first["msg"].removeprefix("Value error, ")
-    plugin = prefix and issubclass(kind, Options)
-    where = f"see `harness plugins {prefix}`" if plugin else "see docs/recipes.md"
-    given = "" if isinstance(first["input"], Mapping) else f" = {first['input']}"
-    return UserError(f"{name}{given} will not do: {message}" if name else message, where)
-
-
-def _fields_at(kind: type[pydantic.BaseModel], path: Sequence[str]) -> tuple[str, ...]:
-    """Fields of the model at a path; parts that are keys of a mapping or places in a tuple lead to no other model."""
-    model: type[pydantic.BaseModel] = kind
-    for part in path:
-        if part in model.model_fields:
-            inner = _model_within(model.model_fields[part].annotation)
-            if inner is None:
-                return ()
-            model = inner
-    return tuple(model.model_fields)
-
-
-def _model_within(annotation: Any) -> type[pydantic.BaseModel] | None:
-    if inspect.isclass(annotation) and issubclass(annotation, pydantic.BaseModel):
-        return annotation
-    return next(filter(None, map(_model_within, getattr(annotation, "__args__", ()))), None)

@@ -130,6 +130,13 @@ def is_file_plugin(name: str) -> bool:
     return name.endswith(".py") or "/" in name
 
 
+def unknown_plugin(name: str, what: str = "plug-in") -> UserError:
+    """Nobody is called so; a file of that name in the working folder is what was meant."""
+    beside = f"./{name}.py"
+    meant = f"did you mean {beside}?" if Path(beside).is_file() else suggestion(name, installed())
+    return UserError(f"no {what} is called {name!r}", meant)
+
+
 @cache
 def load_plugin(name: str) -> LoadedPlugin:
     """The plug-in of that name, or in that file (`./my_method.py`), checked against the rules.
@@ -140,7 +147,7 @@ def load_plugin(name: str) -> LoadedPlugin:
         return _load_file(Path(name).resolve())
     points = _entry_points().get(name, ())
     if not points:
-        raise UserError(f"no plug-in is called {name!r}", suggestion(name, installed()))
+        raise unknown_plugin(name)
     if len(points) > 1:
         owners = " and ".join(sorted(_owner(point) for point in points))
         raise UserError(f"the plug-in name {name!r} is claimed by {owners}", "uninstall one of them")

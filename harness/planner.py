@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from harness.arms import FALLBACK, ArmSpec, BoundArm, bind
@@ -11,12 +11,32 @@ from harness.builder import JobBuilder, total
 from harness.canonical import Json
 from harness.data.mixtures import examples_in
 from harness.data.resolve import Places, datasets
-from harness.discovery import load_plugin, suggestion
+from harness.discovery import SINGLE, load_plugin, suggestion
 from harness.errors import UserError
 from harness.jobs import Budget, StageBudget
 from harness.plan import ArmPlan, Plan
 from harness.recipe import Recipe, arm_spec
 from harness.settings import Setting
+
+OFFERS: Mapping[str, tuple[str, str]] = {
+    "data_source": ("data", "--set data.ROLE={}"),
+    "evaluator": ("benchmarks", "--set benchmarks=[{}]"),
+}
+"""What a plug-in may offer besides a method, and how a run names it then."""
+
+
+def _refuse_idle(spec: ArmSpec) -> None:
+    """An arm with a plug-in that only offers data or benchmarks would be the arm without it under another name."""
+    for plugin in map(load_plugin, spec.methods):
+        if not set(SINGLE).intersection(plugin.slots):
+            offered = [OFFERS[slot] for slot in plugin.slots]
+            written = plugin.path or plugin.plugin.name
+            raise UserError(
+                f"{plugin.plugin.name!r} changes nothing in an arm: "
+                f"it offers {' and '.join(what for what, _ in offered) or 'nothing'}",
+                " or ".join(how.format(written) for _, how in offered)
+                or f"implement {', '.join(SINGLE[:-1])} or {SINGLE[-1]}",
+            )
 
 
 def choose_arms(
@@ -30,8 +50,11 @@ def choose_arms(
     for spec in (arm_spec(text, recipe, settings) for text in wanted):
         if specs.setdefault(spec.id, spec) != spec:
             raise UserError(f"two different arms are called {spec.id!r}", "give the plug-in file another PLUGIN.name")
+    for spec in specs.values():
+        _refuse_idle(spec)
     if not specs:
         raise UserError("the run has no arm", "name one with --plugins, or leave --no-baseline away")
+    _refuse_unread(settings, recipe, specs.values())
     written = {arm for setting in settings if (arm := setting.arm)}
     plain = {"+".join(sorted(load_plugin(m).plugin.name for m in spec.methods)) for spec in specs.values()}
     for arm in written:
@@ -39,6 +62,19 @@ def choose_arms(
         if name not in plain:
             raise UserError(f"--set {arm}:... names no arm of this run", suggestion(name, sorted(plain)))
     return tuple(specs.values())
+
+
+def _refuse_unread(settings: Sequence[Setting], recipe: Recipe, specs: Iterable[ArmSpec]) -> None:
+    """A plug-in's option that is set in a run without that plug-in would be passed over without a word."""
+    names = [name for spec in specs for name in spec.methods]
+    taking_part = {load_plugin(name).plugin.name for name in (*names, *recipe.plugin_names())}
+    for setting in settings:
+        head = setting.path[0]
+        if setting.arm is None and head not in Recipe.model_fields and head not in taking_part:
+            raise UserError(
+                f"--set {'.'.join(setting.path)} changes nothing: {head!r} takes no part in this run",
+                f"name it, --plugins {head}, or leave the setting away",
+            )
 
 
 def _parts(text: str) -> list[str]:

@@ -12,12 +12,12 @@ import pydantic
 import yaml
 
 from harness.api import AlpacaColumns, ChatColumns, Columns, PairColumns, Share
-from harness.arms import ArmSpec, option_error, validated
+from harness.arms import ArmSpec, validated
 from harness.canonical import Json, canonical
-from harness.discovery import LoadedPlugin, installed, load_plugin, suggestion
+from harness.discovery import LoadedPlugin, installed, is_file_plugin, load_plugin, suggestion, unknown_plugin
 from harness.errors import UserError
 from harness.jobs import Declaration, EngineSettings, ModelSettings, TrainSettings
-from harness.settings import Setting, Yaml
+from harness.settings import Setting, Yaml, option_error, unknown_setting
 
 DEFAULT = "playground"
 """The embedded recipe, run where none is named."""
@@ -26,7 +26,7 @@ COLUMNS: Mapping[str, type[Columns]] = {"chat": ChatColumns, "pair": PairColumns
 
 
 class SourceUse(Declaration):
-    """One dataset of the recipe: a plug-in's (`gsm8k`, `playground:playground_code`), a file, or a hub id."""
+    """One dataset of the recipe: a plug-in's (`gsm8k`, `playground:playground_code`, `own.py`), a file or a hub id."""
 
     source: str
     name: str | None = None
@@ -136,8 +136,8 @@ class Recipe(Declaration):
 
 
 def is_plugin(source: str) -> bool:
-    """Whether a source text names a plug-in (`gsm8k`, `playground:playground_code`) rather than a file or a hub id."""
-    return "/" not in source and not Path(source).suffix
+    """Whether a source text names a plug-in (`gsm8k`, `./own.py:riddles`) rather than a data file or a hub id."""
+    return plugin_of(source).endswith(".py") or ("/" not in source and not Path(source).suffix)
 
 
 def plugin_of(source: str) -> str:
@@ -151,20 +151,39 @@ def plugin_of(source: str) -> str:
 def load(recipe: str | None, settings: Sequence[Setting] = (), arms: Sequence[str] = ()) -> Recipe:
     """The recipe of a file or of an embedded name (None: the playground), with the run-wide settings applied.
 
-    `arms` are the run's `--plugins`: those of them that are files can be given options like installed ones.
+    `arms` are the run's `--plugins`: files among them, and among the recipe's data and benchmarks, can be given options
+    like installed plug-ins. Settings of plug-ins hold over the recipe's `options`.
     """
     raw = _read(recipe or DEFAULT)
-    from_files = {p.plugin.name: p for text in arms for p in methods(text) if p.path is not None}
-    for setting in settings:
-        if setting.arm is None:
+    shared = [setting for setting in settings if setting.arm is None]
+    for setting in shared:
+        if setting.path[0] in Recipe.model_fields:
+            _apply(raw, setting, ())
+    loaded = [p for text in arms for p in methods(text)] + _named(_validated({**raw, "options": {}}))
+    from_files = {p.plugin.name: p for p in loaded if p.path is not None}
+    for setting in shared:
+        if setting.path[0] not in Recipe.model_fields:
             _apply(raw, setting, (*installed(), *from_files))
-    try:
-        resolved = Recipe.model_validate(raw)
-    except pydantic.ValidationError as error:
-        raise option_error(error, Recipe) from None
+    resolved = _validated(raw)
     for name, values in resolved.options.items():
         validated((from_files.get(name) or load_plugin(name)).plugin, values)
     return resolved
+
+
+def _validated(raw: Mapping[str, Any]) -> Recipe:
+    try:
+        return Recipe.model_validate(raw)
+    except pydantic.ValidationError as error:
+        raise option_error(error, Recipe) from None
+
+
+def _named(recipe: Recipe) -> list[LoadedPlugin]:
+    """The plug-ins of the recipe's data and benchmarks; a name that nobody has is said to be what it stands for."""
+    for name in recipe.plugin_names():
+        what = "benchmark" if name in recipe.benchmarks else "dataset"
+        if not is_file_plugin(name) and name not in installed():
+            raise unknown_plugin(name, what)
+    return [load_plugin(name) for name in recipe.plugin_names()]
 
 
 def _read(name: str) -> dict[str, Any]:
@@ -202,8 +221,7 @@ def _apply(raw: dict[str, Any], setting: Setting, plugins: Sequence[str]) -> Non
     elif head in plugins:
         path = ("options", *setting.path)
     else:
-        known = (*Recipe.model_fields, *plugins)
-        raise UserError(f"there is no setting {'.'.join(setting.path)!r}", suggestion(head, known))
+        raise unknown_setting(setting.path, Recipe, plugins)
     place = raw
     for part in path[:-1]:
         inner = place.get(part)

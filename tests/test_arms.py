@@ -150,10 +150,39 @@ def test_what_cannot_be_set_for_one_arm(recipe, refused, setting, expected):
 
 
 def test_two_arms_of_one_name(recipe, refused, plugin):
-    own = plugin("im", "")
+    own = plugin("im", "@hookimpl\ndef strategy(arm, data):\n    return []\n")
     assert refused(ids, recipe, "im", own) == (
         "two different arms are called 'im' (give the plug-in file another PLUGIN.name)"
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "offers"),
+    [
+        ("gsm8k", "data and benchmarks (--set data.ROLE=gsm8k or --set benchmarks=[gsm8k])"),
+        ("im,dolly_3k", "data (--set data.ROLE=dolly_3k)"),
+    ],
+)
+def test_an_arm_is_of_methods(recipe, refused, text, offers):
+    name = text.rpartition(",")[2]
+    assert refused(ids, recipe, text) == f"{name!r} changes nothing in an arm: it offers {offers}"
+
+
+def test_a_plugin_without_a_hook_is_no_arm(recipe, refused, plugin):
+    assert refused(ids, recipe, plugin("empty", "")) == (
+        "'empty' changes nothing in an arm: it offers nothing (implement loss_fn, strategy or merger)"
+    )
+
+
+def test_an_option_that_no_arm_reads_is_refused(refused):
+    def chosen(*texts):
+        return ids(load("gsm8k-mini", [Setting.parse("dmt.k=1/4")], texts), *texts, settings=["dmt.k=1/4"])
+
+    assert refused(chosen, "im") == (
+        "--set dmt.k changes nothing: 'dmt' takes no part in this run "
+        "(name it, --plugins dmt, or leave the setting away)"
+    )
+    assert chosen("im", "dmt") == ["sft", "im", "dmt"]
 
 
 def test_a_file_called_like_the_baseline(recipe, refused, plugin):
@@ -402,15 +431,15 @@ SOURCES = 'a mapping of names to DataSource is wanted (return {"name": DataSourc
 
 
 @pytest.mark.parametrize(
-    ("hook", "value", "returned", "wanted"),
+    ("hook", "value", "expected"),
     [
-        ("evaluator", "[LmEvalTask('own', metric='acc')]", "LmEvalTask", EVALUATORS),
-        ("evaluator", "LmEvalTask('own', metric='acc')", "LmEvalTask", EVALUATORS),
-        ("data_source", "{'own': Files(('rows.jsonl',))}", "Files", SOURCES),
-        ("data_source", "DataSource(Files(('rows.jsonl',)))", "DataSource", SOURCES),
+        ("evaluator", "[LmEvalTask('own', metric='acc')]", f"returned LmEvalTask, and {EVALUATORS}"),
+        ("evaluator", "LmEvalTask('own', metric='acc')", f"returned LmEvalTask, and {EVALUATORS}"),
+        ("data_source", "{'own': Files(('rows.jsonl',))}", f"returned Files, and {SOURCES}"),
+        ("data_source", "DataSource(Files(('rows.jsonl',)))", f"returned DataSource, and {SOURCES}"),
     ],
 )
-def test_what_is_offered_must_be_of_its_kind(plugin, refused, hook, value, returned, wanted):
+def test_what_is_offered_must_be_of_its_kind(plugin, refused, hook, value, expected):
     bound = bind(ArmSpec((plugin("own", f"@hookimpl\ndef {hook}(arm):\n    return {value}\n"),)))
     collect = bound.evaluators if hook == "evaluator" else bound.sources
-    assert refused(collect) == f"{hook} of 'own' returned {returned}, and {wanted}"
+    assert refused(collect) == f"{hook} of 'own' {expected}"

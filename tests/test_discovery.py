@@ -273,3 +273,11 @@ def test_editing_any_file_of_a_package_changes_its_digest(tmp_path, monkeypatch,
     before = discovery._source_digest(module)
     (package / "helper.py").write_text("X = 2\n")
     assert discovery._source_digest(module) != before
+
+
+def test_a_file_of_the_working_folder_is_what_was_meant(tmp_path, monkeypatch, refused):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "half_prompt.py").write_text("")
+    assert refused(load_plugin, "half_prompt") == (
+        "no plug-in is called 'half_prompt' (did you mean ./half_prompt.py?)"
+    )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.api import DataInfo
 from harness.data.mixtures import materialise
 from harness.data.resolve import Places
 from harness.discovery import LoadedPlugin
@@ -113,6 +114,39 @@ def test_golden_keys(plan):
     assert found == json.loads(GOLDEN.read_text())
 
 
+RIDDLES = """
+class OwnOptions(Options):
+    \"\"\"Own.\"\"\"
+    column: str = "prompt"
+    \"\"\"Where the riddle is.\"\"\"
+PLUGIN = Plugin(name="own", version="1.0", options=OwnOptions)
+@hookimpl
+def data_source(arm):
+    columns = PairColumns(arm.options(OwnOptions).column, "completion")
+    return {name: DataSource(Files((f"FOLDER/{name}.jsonl",)), columns) for name in NAMES}
+"""
+
+
+@pytest.mark.parametrize(("names", "written"), [(["chats"], ""), (["chats", "maths"], ":chats")])
+def test_data_of_a_plugin_from_a_file(plan, own, synthetic, names, written):
+    path = own(RIDDLES.replace("FOLDER", str(synthetic / "data")).replace("NAMES", repr(names)))
+    planned = plan("im", settings=[f"data.general={path}{written}", "own.column=prompt"])
+    assert planned.data["chats"].info() == DataInfo("chats", "general", SIZES["chats"])
+    assert planned.data["chats"].item.data.plugin == "own 1.0"
+
+
+def test_which_data_of_a_file_must_be_clear(plan, own, synthetic, refused):
+    path = own(RIDDLES.replace("FOLDER", str(synthetic / "data")).replace("NAMES", "['chats', 'maths']"))
+    assert refused(plan, settings=[f"data.general={path}"]) == (
+        "the plug-in 'own' offers 2 datasets, and the recipe names none of them "
+        f"(there are: {path}:chats, {path}:maths)"
+    )
+    gone = synthetic / "gone.py"
+    assert refused(plan, settings=[f"data.general={gone}:x"]) == (
+        f"there is no plug-in file {gone} (give the path of a .py file, or an installed plug-in's name)"
+    )
+
+
 def test_jobs_stand_after_their_parents(plan):
     planned = plan("im,dmt", factorial=True)
     seen = set()
@@ -138,7 +172,7 @@ def test_a_plan_is_plain_data_that_repeats(plan):
         "runtime.gpu_memory_utilization=0.5",
         "runtime.batch_size=1",
         "name=another",
-        "im.variant=released",  # no arm of this plan uses it
+        "options.im.variant=released",  # no arm of this plan uses it
     ],
 )
 def test_how_the_work_is_done_changes_no_key(plan, setting):
@@ -499,7 +533,7 @@ def test_stages_that_cannot_be(plan, own, refused, stage, expected):
     ("settings", "expected"),
     [
         (["benchmarks=[im]"], "the plug-in 'im' offers no benchmark (take it out of the recipe's benchmarks)"),
-        (["benchmarks=[bnch]"], "no plug-in is called 'bnch' (did you mean 'bench'?)"),
+        (["benchmarks=[bnch]"], "no benchmark is called 'bnch' (did you mean 'bench'?)"),
         (
             ["data.general=gsm8k:train"],
             "the plug-in 'gsm8k' offers no dataset 'train' (there are: gsm8k:gsm8k)",

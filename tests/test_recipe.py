@@ -66,6 +66,11 @@ def test_embedded_recipes_are_valid(name):
             "data.general=[{source: x.csv, fractio: 1/2}]",
             "there is no setting 'data.general.0.fractio' (did you mean 'fraction'?)",
         ),
+        ("lr=1e-3", "there is no setting 'lr' (did you mean 'train.lr'?)"),
+        ("micro_tokens=64", "there is no setting 'micro_tokens' (did you mean 'runtime.micro_tokens'?)"),
+        ("name_of=x", "there is no setting 'name_of' (did you mean 'name'?)"),
+        ("benchmarks=gsm8kk", "no benchmark is called 'gsm8kk' (did you mean 'gsm8k'?)"),
+        ("data.general=gsm8kk:train", "no dataset is called 'gsm8kk' (did you mean 'gsm8k'?)"),
         ("dmt.kk=1", "there is no setting 'dmt.kk' (did you mean 'k'?)"),
         ("options.dmt.kk=1", "there is no setting 'dmt.kk' (did you mean 'k'?)"),
         ("dtm.k=1", "there is no setting 'dtm.k' (did you mean 'dmt'?)"),
@@ -221,14 +226,21 @@ def test_the_last_setting_holds(written):
 
 
 @pytest.mark.parametrize(
-    ("text", "seeds"), [("1", (0,)), ("3", (0, 1, 2)), ("4,7", (4, 7)), ("4,", None), ("x", None), ("0", None)]
+    ("text", "seeds"),
+    [("1", (0,)), ("3", (0, 1, 2)), ("4,7", (4, 7)), ("4,", (4,)), ("x", None), (",", None), ("1,,2", None)],
 )
 def test_seeds(written, refused, text, seeds):
     if seeds is None:
         message = refused(lambda: load(written(MINIMAL), [Setting.seeds(text)]))
-        assert message.startswith((f"--seeds {text}: a number of seeds or a list of them is wanted", "seeds = []"))
+        assert message == f"--seeds {text}: a number of seeds or a list of them is wanted (write --seeds 3)"
     else:
         assert load(written(MINIMAL), [Setting.seeds(text)]).seeds == seeds
+
+
+@pytest.mark.parametrize("text", ["0", "-1"])
+def test_no_seed_at_all(refused, text):
+    expected = f"--seeds {text}: a run has at least one seed (write --seeds 1; --seeds 0, is the seed 0 alone)"
+    assert refused(Setting.seeds, text) == expected
 
 
 def test_model_by_name(written):

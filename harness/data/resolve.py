@@ -77,7 +77,7 @@ def _resolve_use(
             if wanted
             else (f"the plug-in {plugin.plugin.name!r} offers {len(mine)} datasets, and the recipe names none of them")
         )
-        choices = ", ".join(f"{plugin.plugin.name}:{name}" for name in sorted(mine)) or "none"
+        choices = ", ".join(f"{plugin_of(use.source)}:{name}" for name in sorted(mine)) or "none"
         raise UserError(problem, f"there are: {choices}")
     return use.name or wanted, mine[wanted], plugin.stamp()
 

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 
 import pytest
 
@@ -213,3 +215,14 @@ def test_head_closes_the_pipe_without_noise(command, tmp_path):
     process.wait(timeout=60)
     assert "Traceback" not in process.stderr.read()
     process.stderr.close()
+
+
+def test_python_runs_the_package(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "harness", "plan", "--set", "lr=1"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (2, "harness: there is no setting 'lr' (did you mean 'train.lr'?)\n")
