@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.cli.options import DEFAULT_STORE, StoreOption
 from harness.errors import Failure, UserError
 
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ Leaderboards = Annotated[Path, typer.Option("--to", help="The published leaderbo
 
 
 @app.command()
-def show(folder: AnyFolder = LEADERBOARDS) -> None:
+def show(folder: AnyFolder = LEADERBOARDS, store: StoreOption = DEFAULT_STORE) -> None:
     """Print a run's leaderboard, or the published ones."""
     from rich.console import Console
 
@@ -31,6 +33,7 @@ def show(folder: AnyFolder = LEADERBOARDS) -> None:
     from harness.board.publish import read_board
     from harness.board.table import print_board
 
+    _refuse_unfinished(folder, store)
     console = Console()
     published = _is_published(folder)
     boards = read_published(folder).boards if published else (read_board(folder),)
@@ -43,18 +46,21 @@ def show(folder: AnyFolder = LEADERBOARDS) -> None:
 @app.command()
 def add(
     folder: RunFolder,
+    *,
     row: Annotated[str | None, typer.Option(help="Publish this arm alone.", metavar="ARM")] = None,
     to: Leaderboards = LEADERBOARDS,
     supersede: Annotated[
         str | None, typer.Option(help="The beginning of the id of the published row it replaces; needs --row.")
     ] = None,
     reason: Annotated[str, typer.Option(help="Why it replaces that row.")] = "",
+    store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Publish a run's rows with their samples. Rows that are published already are left as they are."""
     from harness.board import ledger
     from harness.board.check import check_run
     from harness.board.publish import read_board, read_row, run_samples
 
+    _refuse_unfinished(folder, store)
     arms = {line.arm: line.row for line in read_board(folder).lines}
     if row is not None and row not in arms:
         raise UserError(f"{folder} has no row of {row!r}", f"it has {', '.join(sorted(arms))}")
@@ -95,10 +101,11 @@ def retract(
 
 
 @app.command()
-def check(folder: AnyFolder = LEADERBOARDS) -> None:
+def check(folder: AnyFolder = LEADERBOARDS, store: StoreOption = DEFAULT_STORE) -> None:
     """Compute every number again from the samples, and compare every hash. Exit code 1 where something differs."""
     from harness.board.check import check_leaderboards, check_run
 
+    _refuse_unfinished(folder, store)
     published = _is_published(folder)
     findings = check_leaderboards(folder) if published else check_run(folder)
     for finding in findings:
@@ -124,6 +131,21 @@ def build(
 
 def _is_published(folder: Path) -> bool:
     return (folder / "ledger.jsonl").exists()
+
+
+def _refuse_unfinished(folder: Path, store: Path) -> None:
+    """A run that has begun has a plan, and one that has ended a leaderboard."""
+    from harness.runfolder import LEADERBOARD, PLAN_FILE
+    from harness.store import Store
+
+    plan = folder / PLAN_FILE
+    if plan.is_file() and not (folder / LEADERBOARD).exists():
+        keys = json.loads(plan.read_text(encoding="utf-8"))["jobs"]
+        done = sum(Store(store).has(key) for key in keys)
+        raise UserError(
+            f"this run is not finished: {done} of {len(keys)} jobs are in {store}",
+            "the same harness run goes on with it",
+        )
 
 
 def _say_baselines(rows: Sequence[Row], to: Path) -> None:
