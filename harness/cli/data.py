@@ -36,7 +36,7 @@ def show(
     from rich.text import Text
 
     from harness.data.chat import Renderer
-    from harness.data.show import coloured, declared, facts, find, legend, tokenizer_for
+    from harness.data.show import coloured, declared, facts, find, legend, rendered_with, tokenizer_for
     from harness.data.sources import read
 
     console, data_root = Console(), _data_root()
@@ -50,6 +50,7 @@ def show(
     renderer = Renderer(tokenizer)
     marks = console.no_color or not console.is_terminal
     console.print()
+    console.print(Text(rendered_with(model, template), style="dim"))
     console.print(legend(marks=marks))
     for example in examples[:number]:
         rendered = renderer.render(example)

@@ -14,9 +14,11 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.canonical import Json
+from harness.cli.console import console
+from harness.data.mixtures import count
 from harness.discovery import LoadedPlugin, installed, load_plugin
 from harness.errors import UserError
-from harness.jobs import MADE
+from harness.jobs import MADE, MixtureItem
 from harness.plan import ArmPlan, Plan
 from harness.runfolder import PLAN_FILE
 from harness.store import SHORT, Store
@@ -35,6 +37,7 @@ def show_plan(plan: Plan, store: Store, *, brief: bool) -> None:
     console.print(
         Text(f"recipe: {plan.recipe.name}, {_seeds_word(plan)} {seeds}, {len(plan.jobs)} jobs, {finished} in the store")
     )
+    console.print(Text(f"answers: {_answers_words(plan)}"))
     if brief:
         return
     for arm in plan.arms:
@@ -46,16 +49,23 @@ def _seeds_word(plan: Plan) -> str:
     return "seed" if len(plan.recipe.seeds) == 1 else "seeds"
 
 
+def _answers_words(plan: Plan) -> str:
+    engine, limit = plan.recipe.engine, plan.recipe.limit
+    asked = "every item" if limit is None else f"limit {limit}: the first {limit} items"
+    return f"engine {engine.name} in {engine.dtype}, {asked} of each benchmark"
+
+
 def _show_arm(console: Console, plan: Plan, arm: ArmPlan, store: Store) -> None:
     console.print(Text(arm.id, style="bold"), Text(f"against {arm.baseline}" if arm.baseline else "", style="dim"))
     for name, value in arm.differs.items():
         console.print(Padding(Text(f"{name}: {_words(value)}", style="yellow"), (0, 0, 0, 2)))
     steps = _steps(plan, arm, store)
     width = max(len(step.label) for step in steps)
+    seed = f" (seed {arm.seeds[0].seed})" if len(arm.seeds) > 1 else ""
     for step in steps:
         held = sum(store.has(key) for key in step.keys)
         state = "cached" if held == len(step.keys) else f"{held} of {len(step.keys)} cached" if held else "to do"
-        console.print(Text(f"  {step.label:<{width}}  {step.keys[0][:SHORT]}  {state}"))
+        console.print(Text(f"  {step.label:<{width}}  {step.keys[0][:SHORT]}{seed}  {state}"))
         if step.details:
             console.print(Padding(Text(step.details, style="dim"), (0, 0, 0, 6)))
 
@@ -102,13 +112,15 @@ def _tokens(store: Store, key: str) -> str:
 
 
 def _item_words(item: Json) -> str:
-    """`1/256 of gsm8k (7,473)`."""
+    """`gsm8k (7,473)`, `1/6 of gsm8k: 1,245 of 7,473`."""
     data, words = item["data"], []
     for op in reversed(item["ops"]):
         size = op["fraction"] or op["amount"] or ""
         words.append(f"{size} of " if op["op"] == "sample" else f"{op['op']} {size} of ")
-    n = "size unknown" if data["n"] is None else f"{data['n']:,}"
-    return f"{''.join(words)}{data['name']} ({n})"
+    what, taken = f"{''.join(words)}{data['name']}", count(MixtureItem.model_validate(item))
+    if taken is None:
+        return f"{what} (size unknown)"
+    return f"{what}: {taken:,} of {data['n']:,}" if words else f"{what} ({taken:,})"
 
 
 def _words(value: Json) -> str:
@@ -141,15 +153,21 @@ def show_status(folder: Path, store: Store) -> None:
     files = [folder / PLAN_FILE] if (folder / PLAN_FILE).is_file() else sorted(folder.glob(f"*/{PLAN_FILE}"))
     if not files:
         raise UserError(f"{folder} holds no run", "start one: harness run --plugins im,dmt")
-    table = Table("run", "arms", "finished", "unfinished", "not begun", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for column in ("run", "arms", "seeds"):
+        table.add_column(column, overflow="fold")
+    for column in ("finished", "unfinished", "not begun"):
+        table.add_column(column, min_width=min(map(len, column.split())), justify="right")
     for file in files:
         plan: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         keys = list(plan["jobs"])
         done = sum(store.has(key) for key in keys)
         begun = sum(store.started(key) and not store.has(key) for key in keys)
         arms = ", ".join(arm["id"] for arm in plan["arms"])
-        table.add_row(Text(file.parent.name), Text(arms), str(done), str(begun), str(len(keys) - done - begun))
-    Console().print(table)
+        seeds = ", ".join(str(seed["seed"]) for seed in plan["arms"][0]["seeds"])
+        counts = (done, begun, len(keys) - done - begun)
+        table.add_row(Text(file.parent.name), Text(arms), seeds, *map(str, counts))
+    console().print(table)
 
 
 # --- plug-ins ------------------------------------------------------------------------------------------------------
@@ -170,7 +188,9 @@ def show_plugins(name: str | None, *, as_json: bool) -> None:
     if name:
         for option in _options_json(loaded[0]):
             console.print()
-            console.print(Text(f"{name}.{option['name']}", style="bold"), Text(f"default {option['default']}"))
+            console.print(
+                Text(f"{loaded[0].plugin.name}.{option['name']}", style="bold"), Text(f"default {option['default']}")
+            )
             console.print(Padding(Text(option["description"]), (0, 0, 0, 2)))
 
 

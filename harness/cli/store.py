@@ -37,7 +37,7 @@ def ls(store: StoreOption = DEFAULT_STORE) -> None:
     entries = Store(store).entries()
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for column, width in (("key", SHORT), ("finished", 11), ("time", 6), ("size", 8), ("job", None)):
-        table.add_column(column, no_wrap=True, min_width=width)
+        table.add_column(column, no_wrap=column != "job", min_width=width, overflow="fold")
     for entry in entries:
         manifest = entry.manifest
         seconds = f"{manifest['measured']['job_seconds']:.0f} s"
@@ -71,12 +71,29 @@ def why(
             typer.echo(json.dumps(mine, indent=1, ensure_ascii=False))
             typer.echo(f"{one[:SHORT]} is the only {mine['kind']} job")
             return
-        theirs_key = min(twins, key=lambda e: len(differences(mine, _declared(kept, e.key)))).key
+        theirs_key = min((twin.key for twin in twins), key=lambda key: _unlikeness(kept, one, key))
     theirs = _declared(kept, theirs_key)
-    table = Table("what", one[:SHORT], theirs_key[:SHORT], box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    for column in ("what", one[:SHORT], theirs_key[:SHORT]):
+        table.add_column(column, overflow="fold", min_width=min(SHORT, len(column)))
     for place, here, there in differences(mine, theirs):
-        table.add_row(Text(place), Text(_short(here)), Text(_short(there)))
+        keys = place.startswith("parents.")
+        values = (str(here)[:SHORT], str(there)[:SHORT]) if keys else _short(here, there)
+        table.add_row(Text(place), *map(Text, values))
     console().print(table)
+
+
+def _unlikeness(store: Store, one: str, other: str) -> tuple[bool, bool, int]:
+    """Another label, another seed, so many declared differences: a job is done again where its settings changed."""
+    from harness.store import differences
+
+    labels = [(store.manifest(key) or {}).get("label", "") for key in (one, other)]
+    seeds = [label.rpartition(" (seed ")[2] for label in labels]
+    return (
+        labels[0] != labels[1],
+        seeds[0] != seeds[1],
+        len(differences(_declared(store, one), _declared(store, other))),
+    )
 
 
 def _declared(store: Store, key: str) -> dict[str, object]:
@@ -84,10 +101,17 @@ def _declared(store: Store, key: str) -> dict[str, object]:
     return {name: manifest[name] for name in ("kind", "declared", "parents")}
 
 
-def _short(value: object) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    limit = 70
-    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+def _short(here: object, there: object) -> tuple[str, str]:
+    """Both as JSON; of long ones the stretch in which they begin to differ."""
+    texts = [json.dumps(value, ensure_ascii=False) for value in (here, there)]
+    limit, context = 70, 20
+    if max(map(len, texts)) <= limit:
+        return texts[0], texts[1]
+    pairs = enumerate(zip(*texts, strict=False))
+    start = max(0, next((at for at, (a, b) in pairs if a != b), min(map(len, texts))) - context)
+    end = start + limit
+    here_cut, there_cut = (f"{'…' * (start > 0)}{text[start:end]}{'…' * (len(text) > end)}" for text in texts)
+    return here_cut, there_cut
 
 
 @app.command()

@@ -8,6 +8,8 @@ from itertools import groupby, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rich.console import Group, RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -85,22 +87,24 @@ def _place(source: DataSource, data_root: Path | None) -> str:
     return location(source, data_root)
 
 
-def listing(datasets: Sequence[Offered], data_root: Path | None) -> Table:
-    """A line for each dataset: its name, what it is, its licence, and where it is found."""
-    table = Table(box=None, pad_edge=False)
-    table.add_column("source", no_wrap=True)
-    for heading in ("what it is", "licence", "where"):
-        table.add_column(heading, overflow="fold")
+def listing(datasets: Sequence[Offered], data_root: Path | None) -> Group:
+    """Of each dataset its name, its licence and where it is found, and below them what it is."""
+    blocks: list[RenderableType] = []
     for dataset in datasets:
-        source = dataset.source
-        table.add_row(dataset.spelling, source.summary, source.licence or "-", _place(source, data_root))
-    return table
+        known = ", ".join(filter(None, [dataset.source.licence, _place(dataset.source, data_root)]))
+        blocks += [
+            Text(dataset.spelling, style="bold") + Text(f"  {known}", style="dim"),
+            Padding(Text(dataset.source.summary), (0, 0, 0, 2)),
+        ]
+    return Group(*blocks)
 
 
 def facts(dataset: Offered, declared: DataDeclaration, read: int, data_root: Path | None) -> Table:
     """What exists: rows, columns, licence, content hash and place."""
     columns = [f"{kind}: {', '.join(filter(None, names.values()))}" for kind, names in (declared.columns or {}).items()]
     table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
     for label, value in {
         "source": dataset.spelling,
         "offered by": f"{dataset.plugin.name} {dataset.plugin.version}" if dataset.plugin else "-",
@@ -138,6 +142,13 @@ def tokenizer_for(model: str | None, template: str | None, examples: Sequence[Ex
     if text:
         tokenizer.chat_template = text
     return tokenizer
+
+
+def rendered_with(model: str | None, template: str | None) -> str:
+    """Which tokenizer and which template `tokenizer_for` takes, in words."""
+    tokenizer = f"the tokenizer of {model}" if model else "a small tokenizer trained on these rows"
+    own = f"the template of {model}" if model else "the template plain"
+    return f"rendered with {tokenizer} and {f'the template {template}' if template else own}"
 
 
 def coloured(rendered: Rendered, tokenizer: PreTrainedTokenizerFast, *, marks: bool) -> Text:

@@ -4,10 +4,13 @@ import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from harness.cli.store import _short
 from harness.store import Store
+from plugins import dmt
 
 
 @pytest.fixture
@@ -113,9 +116,18 @@ def test_a_plan_is_shown(harness):
     lines = [line.strip() for line in out.splitlines()]
     assert lines[0] == "methods: dmt 1.0, im 1.0, sft 1.0"
     assert lines[1] == "recipe: playground, seeds 0, 1, 20 jobs, 0 in the store"
+    assert lines[2] == "answers: engine hf in float32, every item of each benchmark"
     assert "dmt+im against sft" in lines
+    assert "playground_chat (2,000) + 1/4 of playground_arithmetic: 375 of 1,500" in " ".join(lines)
+    assert any("(seed 0)  to do" in line for line in lines)
     assert "dmt.k: 1/4" in lines
     assert "stages: specialist -> general" in lines
+
+
+def test_a_plan_names_its_limit(harness):
+    _, out, _ = harness("plan", "--set", "limit=20", "--seeds", "1")
+    assert "limit 20: the first 20 items of each benchmark" in out
+    assert "(seed 0)" not in out
 
 
 def test_a_plan_as_json_is_what_the_run_keeps(harness, tiny_run):
@@ -128,7 +140,27 @@ def test_a_plan_as_json_is_what_the_run_keeps(harness, tiny_run):
 def test_status_counts_jobs(harness, tiny_run):
     code, out, _ = harness("status", "run", "--store", "store", cwd=tiny_run)
     assert code == 0
-    assert out.splitlines()[1].split() == ["run", "sft,", "dmt+im", "10", "0", "0"]
+    assert out.splitlines()[1].split() == ["run", "sft,", "dmt+im", "0", "10", "0", "0"]
+
+
+def test_a_narrow_terminal_folds_and_cuts_nothing_that_tells_rows_apart(harness, tiny_run):
+    narrow = {"COLUMNS": "60"}
+    _, jobs, _ = harness("store", "ls", "--store", "store", cwd=tiny_run, env=narrow)
+    _, runs, _ = harness("status", "run", "--store", "store", cwd=tiny_run, env=narrow)
+    _, data, _ = harness("data", "list", env=narrow)
+    assert "…" not in jobs + runs + data
+    assert "playground:playground_arithmetic" in data
+    assert "(seed 0)" in jobs
+    assert max(map(len, (jobs + runs + data).split("\n"))) <= 60
+
+
+def test_an_unfinished_run_has_no_board_and_says_how_far_it_is(harness, tiny_run, tmp_path):
+    (tmp_path / "run").mkdir()
+    shutil.copy(tiny_run / "run" / "plan.json", tmp_path / "run")
+    for action in ("show", "check", "add"):
+        code, _, err = harness("board", action, "run", "--store", str(tiny_run / "store"))
+        assert code == 2
+        assert err.startswith("harness: this run is not finished: 10 of 10 jobs are in ")
 
 
 def test_plugins_as_json(harness):
@@ -145,6 +177,14 @@ def test_plugins_for_people(harness):
     code, out, _ = harness("plugins", "dmt")
     assert code == 0
     assert "dmt.k default 1/256" in out
+
+
+def test_options_of_a_plugin_file_have_the_names_that_set_takes(harness, tmp_path):
+    source = Path(dmt.__file__).read_text(encoding="utf-8")
+    (tmp_path / "mine.py").write_text(source.replace('name="dmt"', 'name="mine"'))
+    code, out, err = harness("plugins", "./mine.py")
+    assert (code, err) == (0, "")
+    assert "\nmine.k default 1/256" in out
 
 
 # --- the store -----------------------------------------------------------------------------------------------------
@@ -176,6 +216,24 @@ def test_why_says_what_two_jobs_differ_in(harness, kept):
     assert not any(place.startswith("parents") for place in places)
     code, out, _ = harness("store", "why", keys["make the llama model (seed 0)"][:12], "--store", "store")
     assert "is the only prepare job" in out
+
+
+def test_why_compares_with_the_job_of_the_same_name(harness, kept):
+    """One declared differently in several places, against one of another name that is nearer."""
+    job = next(entry for entry in kept.entries() if entry.manifest["label"] == "sft: train all (seed 0)")
+    twin = kept.root / "jobs" / ("f" * 64)
+    shutil.copytree(kept.folder(job.key), twin)
+    manifest = json.loads((twin / "manifest.json").read_text())
+    manifest["declared"] = dict.fromkeys(manifest["declared"], "changed")
+    (twin / "manifest.json").write_text(json.dumps(manifest))
+    _, out, _ = harness("store", "why", job.key[:12], "--store", "store")
+    assert out.splitlines()[0].split() == ["what", job.key[:12], "f" * 12]
+
+
+def test_why_shows_where_long_values_begin_to_differ():
+    here, there = _short("a" * 200 + "b", "a" * 200 + "c")
+    assert here.endswith('ab"')
+    assert there.endswith('ac"')
 
 
 def test_rm_removes_and_the_next_run_does_it_again(harness, kept):

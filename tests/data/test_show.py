@@ -38,6 +38,7 @@ def test_show_prints_what_exists_and_brackets_the_parts_without_colour(rows):
     result = harness_data("show", rows, "-n", "2")
     assert result.exit_code == 0
     assert "PairColumns: prompt, completion" in result.output
+    assert "rendered with a small tokenizer trained on these rows and the template plain" in result.output
     assert "⟨prompt⟩   ⟦response, scored by sft⟧" in result.output
     assert "<s><|user|>⟨What is 0+1?⟩<|assistant|>⟦1</s>⟧" in result.output
     assert result.output.count("\nexample ") == 2
@@ -47,6 +48,11 @@ def test_show_colours_the_parts_on_a_terminal(rows):
     text = harness_data("show", rows, "-n", "1", "--template", "llama2", FORCE_COLOR="1", TTY_COMPATIBLE="1").output
     assert "\x1b[36mWhat is 0+1?\x1b[0m\x1b[2m [/INST]\x1b[0m\x1b[1;32m 1 </s>\x1b[0m" in text
     assert "⟨" not in text
+
+
+def test_show_says_which_template_it_was_given(rows):
+    assert "and the template chatml" in harness_data("show", rows, "-n", "1", "--template", "chatml").output
+    assert show.rendered_with("org/m", None) == "rendered with the tokenizer of org/m and the template of org/m"
 
 
 def test_show_without_examples_needs_no_tokenizer(rows):
