@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from harness.board.board import Board, Cell, Comparison, Line
+from harness.board.board import Board, Cell, Line
+from harness.board.compare import Comparison
 from harness.board.statistics import Interval
 
 COMPOSITE = "composite"
