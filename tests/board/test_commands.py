@@ -50,8 +50,14 @@ def test_rows_are_named_by_the_beginning_of_the_id_that_add_and_show_print(run, 
     assert f"retracted {printed}" in board("retract", printed, "--reason", "a trial", "--to", public)
 
 
-def test_the_beginning_of_an_id_must_name_one_row(run, tmp_path):
-    board("add", run, "--to", tmp_path / "public")
+def test_the_beginning_of_an_id_must_name_one_row(maker, info, tmp_path):
+    arms = [maker.arm(f"arm{number}", {"chat": 0.5}, n=2) for number in range(17)]  # two of them begin alike
+    write_run(tmp_path / "run", arms, info)
+    board("add", tmp_path / "run", "--to", tmp_path / "public")
+    firsts = [path.stem[0] for path in (tmp_path / "public" / "rows").iterdir()]
+    shared = max(firsts, key=firsts.count)
+    with pytest.raises(UserError, match=f"{firsts.count(shared)} rows on the board have ids beginning"):
+        board("retract", shared, "--reason", "a trial", "--to", tmp_path / "public")
     with pytest.raises(UserError, match="no row on the board"):
         board("retract", "", "--reason", "a trial", "--to", tmp_path / "public")
 
