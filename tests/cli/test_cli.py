@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from harness.plugins import dmt
 
 from harness.cli.store import _short
 from harness.store import Store
-from plugins import dmt
 
 
 @pytest.fixture
