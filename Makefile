@@ -33,7 +33,8 @@ $(VENV)/.demo: requirements/demo.txt $(VENV)/.torch pyproject.toml
 	@touch $@
 
 $(VENV)/.test: requirements/test.txt $(VENV)/.torch pyproject.toml
-	$(PIP) --no-deps --requirement requirements/test.txt
+
+	$(PIP) --no-deps --no-build-isolation --requirement requirements/test.txt
 	$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@ $(VENV)/.demo
 
