@@ -9,6 +9,7 @@ from pathlib import Path
 
 from harness.api import Answered, Average, Data, Derived, KeepLast, Stage
 from harness.arms import BoundArm
+from harness.armsettings import overridden
 from harness.canonical import Json, digest, share
 from harness.data.facts import file_digest_cached
 from harness.data.mixtures import count
@@ -30,7 +31,7 @@ from harness.jobs import (
     TrainSettings,
 )
 from harness.plan import ArmPlan, SeedPlan, StagePlan
-from harness.recipe import Recipe, overridden
+from harness.recipe import Recipe
 
 
 @dataclass
@@ -179,7 +180,7 @@ class JobBuilder:
     def settings(self, bound: BoundArm, stage: Stage) -> TrainSettings:
         """The recipe's settings, with what the method defines and what was set for this arm alone."""
         changes = {**stage.train, **bound.spec.train}
-        return overridden(self.recipe.train, changes, f"stage {stage.name!r} of {bound.arm.id}")
+        return overridden(self.recipe.train.settings(), changes, f"stage {stage.name!r} of {bound.arm.id}")
 
     def budget(self, bound: BoundArm, seed: int) -> Budget:
         """What an arm's stages train on in all."""

@@ -266,3 +266,13 @@ def _check_signatures(module: ModuleType, who: str) -> None:
                     f"the plug-in {who} asks {hook} for {parameter.name!r}, which it does not get",
                     f"its parameters are: {', '.join(wanted)}",
                 )
+
+
+def methods(text: str) -> tuple[LoadedPlugin, ...]:
+    """The plug-ins of one `--plugins`, without the options written beside their names."""
+    return tuple(load_plugin(part.partition(":")[0]) for part in written_parts(text))
+
+
+def written_parts(text: str) -> list[str]:
+    """The names of one `--plugins`, each with the options written beside it."""
+    return [part.strip() for part in text.split(",") if part.strip()]

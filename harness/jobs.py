@@ -1,14 +1,13 @@
 """The jobs of a plan: what each declares (hashed into its key) and what a worker is handed to do it.
 
 A job's key is the digest of its declaration alone. Hardware, paths, micro-batches and the launcher never enter it;
-they reach the worker through `Context.runtime`.
+they reach the worker through `harness.context.Context`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 import pydantic
@@ -25,6 +24,18 @@ class Declaration(pydantic.BaseModel):
     """Base of the declared half of a job: frozen, JSON-able, nothing that differs between machines."""
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+
+
+class LoraSettings(Declaration):
+    """Train low-rank adapters (LoRA, arXiv:2106.09685) and merge them into the model when the stage ends."""
+
+    rank: int = pydantic.Field(16, ge=1)
+    alpha: float = pydantic.Field(32.0, gt=0)
+    dropout: float = pydantic.Field(0.0, ge=0, lt=1)
+    targets: tuple[str, ...] = ("all-linear",)
+    """Names of the modules that get adapters; `all-linear` is every linear layer but the head."""
+    quantize: Literal["none", "nf4"] = "none"
+    """`nf4`: the frozen weights are held in 4 bits while training (QLoRA, arXiv:2305.14314)."""
 
 
 class TrainSettings(Declaration):
@@ -47,6 +58,8 @@ class TrainSettings(Declaration):
     loss_reduction: Literal["token", "example"] = "token"
     """`token`: the mean over scored tokens of the effective batch; `example`: every example weighs the same."""
     dtype: Literal["float32", "bfloat16"] = "float32"
+    lora: LoraSettings | None = None
+    """Train adapters instead of all weights."""
 
 
 class InitModel(Declaration):
@@ -237,32 +250,3 @@ class Job:
                 "parents": dict(self.parents),
             }
         )
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a job is: `done` of `total` units, and a few words or numbers beside the bar."""
-
-    done: float
-    total: float
-    unit: str
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class Context:
-    """What a job's worker works with. All that it writes into `folder` is its output once the job is committed."""
-
-    folder: Path
-    """Survives a crash: a second attempt finds here what the first one left."""
-    parents: Mapping[str, Path]
-    """Role to the finished job's folder."""
-    runtime: Mapping[str, Any]
-    """`threads`, `micro_tokens`, `checkpoint_seconds`, `data_root`, `cache`: how, never what."""
-    progress: Callable[[Progress], None]
-
-    @property
-    def data_root(self) -> Path | None:
-        """The local mirror of datasets on this machine."""
-        found = self.runtime.get("data_root")
-        return Path(found) if found else None

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from harness.arms import FALLBACK, ArmSpec, BoundArm, bind
+from harness.armsettings import arm_spec
 from harness.builder import JobBuilder, total
 from harness.canonical import Json
 from harness.data.mixtures import examples_in
@@ -15,7 +16,7 @@ from harness.discovery import SINGLE, load_plugin, suggestion
 from harness.errors import UserError
 from harness.jobs import Budget, StageBudget
 from harness.plan import ArmPlan, Plan
-from harness.recipe import Recipe, arm_spec
+from harness.recipe import Recipe
 from harness.settings import Setting
 
 OFFERS: Mapping[str, tuple[str, str]] = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,10 +11,11 @@ import pydantic
 import yaml
 
 from harness.api import AlpacaColumns, ChatColumns, Columns, PairColumns, Share
-from harness.arms import ArmSpec, validated
-from harness.canonical import Json, canonical
-from harness.discovery import LoadedPlugin, installed, is_file_plugin, load_plugin, suggestion, unknown_plugin
+from harness.arms import validated
+from harness.canonical import Json
+from harness.discovery import LoadedPlugin, installed, is_file_plugin, load_plugin, methods, suggestion, unknown_plugin
 from harness.errors import UserError
+from harness.execution import Execution
 from harness.jobs import Declaration, EngineSettings, ModelSettings, TrainSettings
 from harness.settings import Setting, Yaml, option_error, unknown_setting
 
@@ -91,6 +91,18 @@ class Runtime(Declaration):
     """Requests that the hf engine answers at once."""
 
 
+class Training(Execution, TrainSettings):
+    """The recipe's `train:`. What results depend on enters the keys; how it is executed does not."""
+
+    def settings(self) -> TrainSettings:
+        """What results depend on."""
+        return TrainSettings.model_validate(self.model_dump(include=set(TrainSettings.model_fields)))
+
+    def execution(self) -> Execution:
+        """How it is done."""
+        return Execution.model_validate(self.model_dump(include=set(Execution.model_fields)))
+
+
 class Recipe(Declaration):
     """A resolved recipe: everything a run depends on but its arms."""
 
@@ -98,7 +110,7 @@ class Recipe(Declaration):
     model: ModelSettings
     data: Mapping[str, SourceUses]
     """Role (`general`, `specialist` or a name of the user's) to datasets; strategies speak of roles."""
-    train: TrainSettings = TrainSettings()
+    train: Training = Training()
     benchmarks: Annotated[tuple[str, ...], pydantic.BeforeValidator(_to_list), pydantic.Field(min_length=1)]
     engine: EngineSettings = EngineSettings()
     match: Literal["none", "examples", "tokens", "steps"] = "none"
@@ -131,8 +143,8 @@ class Recipe(Declaration):
         return tuple(dict.fromkeys([*(plugin_of(text) for text in uses if is_plugin(text)), *self.benchmarks]))
 
     def result_settings(self) -> dict[str, Json]:
-        """The recipe without its runtime: what results depend on."""
-        return self.model_dump(mode="json", exclude={"runtime"})
+        """The recipe without its runtime and execution: what results depend on."""
+        return self.model_dump(mode="json", exclude={"runtime": True, "train": set(Execution.model_fields)})
 
 
 def is_plugin(source: str) -> bool:
@@ -228,71 +240,3 @@ def _apply(raw: dict[str, Any], setting: Setting, plugins: Sequence[str]) -> Non
         place[part] = dict(inner) if isinstance(inner, Mapping) else {}
         place = place[part]
     place[path[-1]] = setting.value
-
-
-# --- arms ----------------------------------------------------------------------------------------------------------
-
-
-def methods(text: str) -> tuple[LoadedPlugin, ...]:
-    """The plug-ins of one `--plugins`, without the options written beside their names."""
-    return tuple(load_plugin(part.partition(":")[0]) for part in _parts(text))
-
-
-def _parts(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
-
-
-def arm_spec(text: str, recipe: Recipe, settings: Sequence[Setting] = ()) -> ArmSpec:
-    """The arm of one `--plugins`: names joined by commas, each with options of its own if wished (`im,dmt:k=1/4`).
-
-    `--set ARM:key=value` reaches the arm of that id; `train.x` and the options of its plug-ins may be set so.
-    """
-    plugins = {p.plugin.name: p for p in methods(text)}
-    if not plugins:
-        raise UserError("--plugins names no plug-in", "write --plugins im,dmt")
-    plain = ArmSpec(tuple(sorted({p.path or p.plugin.name for p in plugins.values()})))
-    own = [
-        Setting.parse(f"{plugin.plugin.name}.{assignment}")
-        for part, plugin in zip(_parts(text), methods(text), strict=True)
-        for assignment in part.split(":")[1:]
-    ]
-    own += [setting for setting in settings if setting.arm is not None and _same_arm(setting.arm, plain.id)]
-    changes: dict[str, dict[str, Any]] = {}
-    for setting in own:
-        head, *rest = setting.path
-        if (head != "train" and head not in plugins) or len(rest) != 1:
-            raise UserError(
-                f"{'.'.join(setting.path)!r} cannot be set for {plain.id} alone",
-                f"what can: train.<setting>, and options of {', '.join(plugins)}",
-            )
-        changes.setdefault(head, {})[rest[0]] = setting.value
-    usual = recipe.train
-    train = _changed(usual, overridden(usual, changes.pop("train", {}), plain.id))
-    options = {name: dict(values) for name, values in recipe.options.items()}
-    suffix = {f"train.{name}": value for name, value in train.items()}
-    for name, values in changes.items():
-        plugin, shared = plugins[name].plugin, recipe.options.get(name, {})
-        mine = _changed(validated(plugin, shared), validated(plugin, {**shared, **values}))
-        options[name] = {**shared, **mine}
-        suffix |= {f"{name}.{option}": value for option, value in mine.items()}
-    words = (f"{name}={value if isinstance(value, str) else canonical(value)}" for name, value in suffix.items())
-    return replace(plain, options=options, train=train, suffix=",".join(sorted(words)))
-
-
-def _changed(before: pydantic.BaseModel, after: pydantic.BaseModel) -> dict[str, Json]:
-    """The values that differ, as JSON."""
-    old, new = before.model_dump(mode="json"), after.model_dump(mode="json")
-    return {name: value for name, value in new.items() if value != old[name]}
-
-
-def _same_arm(written: str, arm: str) -> bool:
-    return sorted(written.replace(",", "+").split("+")) == sorted(arm.split("+"))
-
-
-def overridden(train: TrainSettings, changes: Mapping[str, Any], who: str) -> TrainSettings:
-    """Training settings with some replaced; an unknown or wrong one is an error that names it."""
-    try:
-        return TrainSettings.model_validate({**train.model_dump(), **changes})
-    except pydantic.ValidationError as error:
-        raised = option_error(error, TrainSettings, "train")
-        raise UserError(f"{who}: {raised.problem}", raised.remedy) from None

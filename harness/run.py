@@ -19,12 +19,13 @@ from pathlib import Path
 from typing import Any, Protocol, Self
 
 from harness.canonical import canonical
+from harness.context import Progress
 from harness.data.resolve import Places
 from harness.discovery import load_plugin
 from harness.engines.pool import require
 from harness.errors import Failure, HarnessError, UserError
 from harness.files import explained
-from harness.jobs import Job, Progress
+from harness.jobs import Job
 from harness.plan import Plan
 from harness.recipe import Runtime
 from harness.store import SHORT, Store

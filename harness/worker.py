@@ -14,21 +14,19 @@ import sys
 import time
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from harness.api import DataSource, Loss
-from harness.arms import ArmSpec, BoundArm, bind
 from harness.canonical import Json, canonical, file_digest
-from harness.data.resolve import Dataset, Places, datasets, made_sources
+from harness.context import Context, Progress
+from harness.data.resolve import Places, made_sources
 from harness.errors import Failure, HarnessError
-from harness.jobs import Context, Evaluate, Generate, Job, Merge, PrepareModel, Progress, Train
+from harness.jobs import Evaluate, Generate, Job, Merge, PrepareModel, Train
 from harness.machine import failures_named
 from harness.provenance import git_state, surroundings
-from harness.recipe import Recipe
+from harness.scene import Scene
 from harness.store import Store
 
 if TYPE_CHECKING:
@@ -36,45 +34,6 @@ if TYPE_CHECKING:
 
 _PR_SET_PDEATHSIG = 1
 _PROGRESS_INTERVAL = 0.2
-
-
-@dataclass
-class Scene:
-    """A job's code and data, found again from its payload."""
-
-    job: Job
-    places: Places
-
-    @cached_property
-    def recipe(self) -> Recipe:
-        """The recipe that the plan was made from."""
-        return Recipe.model_validate(self.job.payload["recipe"])
-
-    @cached_property
-    def bound(self) -> BoundArm:
-        """The arm that the job belongs to (one of them, where several share it)."""
-        return bind(ArmSpec.from_json(self.job.payload["arm"]), self.recipe.plugin_names())
-
-    @cached_property
-    def datasets(self) -> dict[str, Dataset]:
-        """The recipe's datasets by name."""
-        return datasets(self.recipe, self.bound, self.places)
-
-    @property
-    def sources(self) -> dict[str, DataSource]:
-        """Where their rows come from."""
-        return {name: dataset.source for name, dataset in self.datasets.items()}
-
-    def loss(self) -> Loss:
-        """The loss of the job's stage: its own, or the arm's."""
-        infos = {name: dataset.info() for name, dataset in self.datasets.items()}
-        stage = next(stage for stage in self.bound.stages(infos) if stage.name == self.job.payload["stage"])
-        return stage.loss or self.bound.loss()
-
-    def plugins(self) -> list[Json]:
-        """Provenance of the plug-ins that take part in the job: those that its declaration names."""
-        text = canonical(self.job.declared)
-        return [p.provenance() for p in self.bound.plugins if f'"{p.plugin.name} {p.plugin.version}' in text]
 
 
 class Worker:
@@ -119,7 +78,7 @@ class Worker:
                 return
             scene = Scene(job, self.places)
             parents = {role: self.store.folder(key) for role, key in job.parents.items()}
-            context = Context(folder, parents, self.runtime, self.progress)
+            context = Context(folder, parents, self.runtime, self.progress, scene.recipe.train.execution())
             started, clock = datetime.now(UTC), time.monotonic()
             outcome = self.execute(job, scene, context)
             seconds = time.monotonic() - clock
@@ -152,10 +111,7 @@ class Worker:
                 prepare = prepare.model_copy(update={"model": located})
             outcome = prepare_model(prepare, scene.sources, context)
         elif job.kind == "train":
-            from harness.train.job import train
-
-            sources = {**scene.sources, **made_sources(context.parents)}
-            outcome = train(Train.model_validate(job.declared), sources, scene.loss(), context)
+            outcome = self.train(job, scene, context)
         elif job.kind == "merge":
             from harness.merge.average import merge
 
@@ -174,6 +130,18 @@ class Worker:
                 outcome = evaluate(Evaluate.model_validate(job.declared), evaluator, self.engines, context)
         else:
             raise Failure(f"this worker knows no job of the kind {job.kind!r}", "update the harness")
+        return outcome
+
+    def train(self, job: Job, scene: Scene, context: Context) -> Mapping[str, Any]:
+        """Train in this process, or in those of a launcher."""
+        if context.execution.launcher != "none":
+            from harness.launch import launch
+
+            return launch(job, self.places, context)
+        from harness.train.job import train
+
+        sources = {**scene.sources, **made_sources(context.parents)}
+        outcome: Mapping[str, Any] = train(Train.model_validate(job.declared), sources, scene.loss(), context)
         return outcome
 
 

@@ -6,9 +6,10 @@ import pytest
 
 from harness.api import Arm, DataInfo, Options, Stage
 from harness.arms import ArmSpec, bind, validated
+from harness.armsettings import arm_spec
 from harness.discovery import load_plugin
 from harness.planner import choose_arms
-from harness.recipe import arm_spec, load
+from harness.recipe import load
 from harness.settings import Setting
 
 HEAD = """

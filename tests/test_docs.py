@@ -130,14 +130,16 @@ def test_recipes_of_the_page_are_recipes(here):
 
 def fields():
     """Key as written in a recipe, and its default as the page words it."""
-    from harness.jobs import Declaration, EngineSettings, InitModel, ModelSettings, TrainSettings
+    from harness.execution import Execution
+    from harness.jobs import Declaration, EngineSettings, InitModel, LoraSettings, ModelSettings, TrainSettings
     from harness.recipe import Recipe, Runtime, SourceUse
 
     prefixes = {
         "": (Recipe, SourceUse),
         "model.": (ModelSettings,),
         "model.init.": (InitModel,),
-        "train.": (TrainSettings,),
+        "train.": (TrainSettings, Execution),
+        "train.lora.": (LoraSettings,),
         "engine.": (EngineSettings,),
         "runtime.": (Runtime,),
     }

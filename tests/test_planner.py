@@ -13,6 +13,7 @@ from harness.data.mixtures import materialise
 from harness.data.resolve import Places
 from harness.discovery import LoadedPlugin
 from harness.errors import UserError
+from harness.execution import Execution
 from harness.jobs import MixtureItem, TrainSettings
 from harness.planner import build, choose_arms
 from harness.recipe import load
@@ -208,6 +209,7 @@ OTHER = {
     "clip": 0.5,
     "loss_reduction": "example",
     "dtype": "bfloat16",
+    "lora": {"rank": 4},
 }
 
 
@@ -225,6 +227,24 @@ def test_every_training_setting_changes_training(plan, name, value):
     changed = plan("dmt", settings=[f"train.{name}={json.dumps(value)}"])
     assert kinds_that_differ(plan("dmt"), changed) == {"train", "evaluate"}
     assert not {key for key, job in changed.jobs.items() if job.kind == "train"} & plan("dmt").jobs.keys()
+
+
+EXECUTIONS = [
+    ["train.launcher=torchrun", "train.processes=2", "train.nodes=2", "train.rendezvous=head:29500"],
+    ["train.launcher=deepspeed", "train.hostfile=hosts", "train.deepspeed=zero3"],
+    ["train.layout=padded", "train.gradient_checkpointing=true", "train.compile=true", "train.liger=true"],
+    ["train.tracking=none", "train.peak_tflops=989"],
+]
+
+
+@pytest.mark.parametrize("settings", EXECUTIONS)
+def test_how_training_is_executed_enters_no_key(plan, settings):
+    assert plan("dmt", settings=settings).digest == plan("dmt").digest
+
+
+def test_every_setting_of_execution_is_tried_above():
+    tried = {setting.partition("=")[0].removeprefix("train.") for settings in EXECUTIONS for setting in settings}
+    assert tried == Execution.model_fields.keys()
 
 
 @pytest.mark.parametrize(

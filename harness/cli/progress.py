@@ -14,7 +14,8 @@ from rich.progress import Progress as Bars
 from rich.table import Column, Table
 from rich.text import Text
 
-from harness.jobs import Job, Progress
+from harness.context import Progress
+from harness.jobs import Job
 from harness.plan import Plan
 from harness.run import Reporter
 

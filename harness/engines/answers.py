@@ -8,13 +8,14 @@ from functools import partial
 
 from harness.api import DataSource, Example
 from harness.canonical import Json, canonical, digest, file_digest
+from harness.context import Context, Progress
 from harness.data.chat import Renderer
 from harness.data.mixtures import materialise
 from harness.engines.pool import Engines
 from harness.engines.protocol import GenerateRequest, Generation, Sampling
 from harness.engines.stored import StoredEngine
 from harness.errors import UserError
-from harness.jobs import EXAMPLES, Context, Generate, Progress
+from harness.jobs import EXAMPLES, Generate
 
 
 def generate(declared: Generate, data: Mapping[str, DataSource], engines: Engines, context: Context) -> Json:

@@ -11,13 +11,14 @@ from typing import Any, Literal
 
 from harness.api import Evaluator
 from harness.canonical import Json, canonical, digest, file_digest
+from harness.context import Context, Progress
 from harness.engines.pool import Engines
 from harness.engines.protocol import GenerateRequest, Generation, LoglikelihoodRequest
 from harness.engines.stored import StoredEngine
 from harness.errors import Failure, UserError
 from harness.evaluate.lmeval import Answer, Benchmark, Question, Scores, plain
 from harness.evaluate.prompts import Prompts
-from harness.jobs import Context, Evaluate, Progress
+from harness.jobs import Evaluate
 
 Outcome = Literal["ok", "unparsed", "truncated_output", "prompt_cut", "scorer_error"]
 """`scorer_error` is missing; the others are scored. Of several, the one that explains the others counts."""

@@ -19,8 +19,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from harness.canonical import Json
+from harness.context import Context
 from harness.errors import UserError
-from harness.jobs import Context, Merge
+from harness.jobs import Merge
 from harness.machine import failures_named
 from harness.modelfolder import CONFIG, INDEX, copy_companions, weight_files
 

@@ -9,8 +9,9 @@ from typing import Any
 
 import yaml
 
+from harness.context import Context, Progress
 from harness.data.resolve import Places
-from harness.jobs import Context, InitModel, Job, MixtureItem, ModelSettings, PrepareModel, Progress
+from harness.jobs import InitModel, Job, MixtureItem, ModelSettings, PrepareModel
 from harness.planner import build, choose_arms
 from harness.recipe import load
 from harness.run import execute

@@ -12,11 +12,12 @@ import torch
 
 from harness.api import DataSource
 from harness.canonical import Json
+from harness.context import Context
 from harness.data.mixtures import materialise
 from harness.data.templates import resolve
 from harness.data.tokenizer import train_tokenizer
 from harness.errors import Failure, UserError
-from harness.jobs import Context, InitModel, ModelSettings, PrepareModel
+from harness.jobs import InitModel, ModelSettings, PrepareModel
 from harness.machine import failures_named
 from harness.modelfolder import CONFIG, INDEX, weight_files
 from harness.train.process import isolated

@@ -5,10 +5,11 @@ import json
 import pytest
 
 from harness.api import Answered, DataSource, Example, Generated, Message
+from harness.context import Context
 from harness.engines.answers import generate
 from harness.engines.pool import Engines
 from harness.errors import UserError
-from harness.jobs import Context, DataDeclaration, EngineSettings, Generate, MixtureItem, Operation
+from harness.jobs import DataDeclaration, EngineSettings, Generate, MixtureItem, Operation
 from harness.testing import tiny_model
 
 

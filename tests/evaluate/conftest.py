@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from harness.api import Arm, Evaluator, LmEvalTask
+from harness.context import Context
 from harness.engines.pool import Engines
 from harness.evaluate.declare import declare
 from harness.evaluate.job import evaluate
-from harness.jobs import Context, EngineSettings
+from harness.jobs import EngineSettings
 
 WORDS = ("apples", "books", "coins", "drums", "eggs", "flags")
 

@@ -5,10 +5,11 @@ import sys
 from pathlib import Path
 
 from harness.api import Arm
+from harness.context import Context
 from harness.engines.pool import Engines
 from harness.evaluate.declare import declare
 from harness.evaluate.job import evaluate
-from harness.jobs import Context, EngineSettings
+from harness.jobs import EngineSettings
 
 if __name__ == "__main__":
     parent, root, folder = map(Path, sys.argv[1:])

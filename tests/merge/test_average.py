@@ -6,8 +6,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from harness.context import Context
 from harness.errors import UserError
-from harness.jobs import Context, Merge
+from harness.jobs import Merge
 from harness.merge.average import merge
 
 

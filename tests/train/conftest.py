@@ -11,16 +11,8 @@ import pytest
 import torch
 
 from harness.api import DataSource, Example, Generated, Message, Part, token_loss
-from harness.jobs import (
-    Context,
-    DataDeclaration,
-    InitModel,
-    MixtureItem,
-    ModelSettings,
-    PrepareModel,
-    Train,
-    TrainSettings,
-)
+from harness.context import Context
+from harness.jobs import DataDeclaration, InitModel, MixtureItem, ModelSettings, PrepareModel, Train, TrainSettings
 
 WORDS = ["red", "green", "blue", "seven", "eight", "nine", "apple", "pear", "plum", "north", "south", "east", "west"]
 TINY = {

@@ -67,7 +67,7 @@ def stopped(make, base, tmp_path, monkeypatch):
         if progress.unit == "step" and progress.done >= 8:
             raise StoppedError
 
-    monkeypatch.setattr("harness.train.job._BETWEEN_REPORTS", 0.0)
+    monkeypatch.setattr("harness.train.report._BETWEEN_REPORTS", 0.0)
     folder = tmp_path / "stopped"
     context = make.context(folder, parents={"start": base}, progress=stop, checkpoint_steps=3, micro_tokens=64)
     with pytest.raises(StoppedError):

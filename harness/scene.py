@@ -1,0 +1,52 @@
+"""A job's code and data, found again from what travels with the job: in its worker, and in every rank of a launch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from harness.api import DataSource, Loss
+from harness.arms import ArmSpec, BoundArm, bind
+from harness.canonical import Json, canonical
+from harness.data.resolve import Dataset, Places, datasets
+from harness.jobs import Job
+from harness.recipe import Recipe
+
+
+@dataclass
+class Scene:
+    """A job's code and data, found again from its payload."""
+
+    job: Job
+    places: Places
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """The recipe that the plan was made from."""
+        return Recipe.model_validate(self.job.payload["recipe"])
+
+    @cached_property
+    def bound(self) -> BoundArm:
+        """The arm that the job belongs to (one of them, where several share it)."""
+        return bind(ArmSpec.from_json(self.job.payload["arm"]), self.recipe.plugin_names())
+
+    @cached_property
+    def datasets(self) -> dict[str, Dataset]:
+        """The recipe's datasets by name."""
+        return datasets(self.recipe, self.bound, self.places)
+
+    @property
+    def sources(self) -> dict[str, DataSource]:
+        """Where their rows come from."""
+        return {name: dataset.source for name, dataset in self.datasets.items()}
+
+    def loss(self) -> Loss:
+        """The loss of the job's stage: its own, or the arm's."""
+        infos = {name: dataset.info() for name, dataset in self.datasets.items()}
+        stage = next(stage for stage in self.bound.stages(infos) if stage.name == self.job.payload["stage"])
+        return stage.loss or self.bound.loss()
+
+    def plugins(self) -> list[Json]:
+        """Provenance of the plug-ins that take part in the job: those that its declaration names."""
+        text = canonical(self.job.declared)
+        return [p.provenance() for p in self.bound.plugins if f'"{p.plugin.name} {p.plugin.version}' in text]
