@@ -1,0 +1,95 @@
+"""DeepSpeed configurations: those that ship, one's own, and what is wrong with one, told without DeepSpeed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+
+from harness.canonical import Json
+from harness.errors import UserError
+
+SHIPPED = ("zero0", "zero1", "zero2", "zero3", "zero3_offload")
+"""Names of the configurations in `ds_configs/`."""
+
+GATHER = "stage3_gather_16bit_weights_on_model_save"
+_STAGES = range(4)
+_OURS = {
+    "optimizer": "the recipe's AdamW would be replaced by it",
+    "scheduler": "the recipe's schedule would be replaced by it",
+}
+
+
+@dataclass(frozen=True)
+class Sharding:
+    """What of a DeepSpeed configuration memory and correctness depend on."""
+
+    name: str
+    stage: int
+    offloads_optimizer: bool = False
+    offloads_parameters: bool = False
+    config: Mapping[str, Json] = field(default_factory=dict, repr=False)
+
+
+def read_sharding(name: str) -> Sharding:
+    """The configuration of a shipped name or of a JSON file.
+
+    Raises UserError where there is none, or it cannot be trained with as it stands; see `problems`.
+    """
+    config = _config(name)
+    found = problems(name, config)
+    if found:
+        raise found[0]
+    zero = config.get("zero_optimization", {})
+    return Sharding(
+        name,
+        int(zero.get("stage", 0)),
+        offloads_optimizer=_offloads(zero, "optimizer"),
+        offloads_parameters=_offloads(zero, "param"),
+        config=config,
+    )
+
+
+def problems(name: str, config: Mapping[str, Json]) -> list[UserError]:
+    """Everything in a configuration that would change results, or lose the trained model."""
+    found = [
+        UserError(f"{name} holds a section {section!r}: {why}", "take it out; train.* of the recipe says this")
+        for section, why in _OURS.items()
+        if section in config
+    ]
+    zero = config.get("zero_optimization", {})
+    if not isinstance(zero, Mapping):
+        return [*found, UserError(f"{name}: zero_optimization is not an object", 'write {"stage": 2}')]
+    stage = zero.get("stage", 0)
+    if stage not in _STAGES or isinstance(stage, bool):
+        found.append(UserError(f"{name}: there is no ZeRO stage {stage!r}", "use 0, 1, 2 or 3"))
+    elif stage == _STAGES[-1] and zero.get(GATHER) is not True:
+        # Without it the stage ends well and leaves no model.
+        found.append(UserError(f"{name}: ZeRO-3 without {GATHER} saves no weights", "set it to true"))
+    return found
+
+
+def _config(name: str) -> Mapping[str, Json]:
+    if name in SHIPPED:
+        return dict(json.loads(files("harness.ds_configs").joinpath(f"{name}.json").read_text(encoding="utf-8")))
+    try:
+        text = Path(name).read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(
+            f"there is no DeepSpeed configuration {name!r}: {error.strerror}",
+            f"use {', '.join(SHIPPED)} or the path of a JSON file",
+        ) from None
+    try:
+        config = json.loads(text)
+    except ValueError as error:
+        raise UserError(f"{name} is not JSON ({error})", "mend the file") from None
+    if not isinstance(config, dict):
+        raise UserError(f"{name} is not a DeepSpeed configuration", "it must be a JSON object")
+    return config
+
+
+def _offloads(zero: Mapping[str, Json], what: str) -> bool:
+    section = zero.get(f"offload_{what}") or {}
+    return bool(section.get("device", "none") != "none")

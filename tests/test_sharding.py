@@ -1,0 +1,46 @@
+import json
+
+import pytest
+
+from harness.errors import UserError
+from harness.sharding import GATHER, read_sharding
+
+
+@pytest.fixture
+def written(tmp_path):
+    """Writes a configuration; returns its path."""
+
+    def write(config):
+        path = tmp_path / "mine.json"
+        path.write_text(config if isinstance(config, str) else json.dumps(config))
+        return str(path)
+
+    return write
+
+
+def test_ones_own_file_is_read(written):
+    zero = {"stage": 3, GATHER: True, "offload_optimizer": {"device": "cpu"}, "offload_param": {"device": "none"}}
+    found = read_sharding(written({"zero_optimization": zero}))
+    assert (found.stage, found.offloads_optimizer, found.offloads_parameters) == (3, True, False)
+    assert read_sharding(written({})).stage == 0
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ("{", "is not JSON"),
+        ("[]", "is not a DeepSpeed configuration"),
+        ({"zero_optimization": {"stage": 4}}, "there is no ZeRO stage 4"),
+        ({"zero_optimization": 2}, "zero_optimization is not an object"),
+        ({"zero_optimization": {"stage": 3}}, f"ZeRO-3 without {GATHER} saves no weights (set it to true)"),
+        ({"optimizer": {"type": "AdamW"}}, "holds a section 'optimizer'"),
+        ({"scheduler": {}}, "holds a section 'scheduler'"),
+    ],
+)
+def test_what_would_lose_the_model_or_change_results_is_refused(written, refused, config, said):
+    assert said in refused(read_sharding, written(config))
+
+
+def test_a_file_that_is_not_there():
+    with pytest.raises(UserError, match=r"no DeepSpeed configuration 'none\.json'.*use zero0, zero1"):
+        read_sharding("none.json")
