@@ -119,10 +119,9 @@ def packed(model: torch.nn.Module, rows: Corpus, shape: Shape, micro_tokens: int
     def step(number: int) -> float:
         span = range(number * steps.accumulation, (number + 1) * steps.accumulation)
         batches = [data[i].to(device) for i in span]
-        denominator = sum(batch.denominator for batch in batches)
         total = 0.0
         for batch in batches:
-            loss = objective(model, batch, denominator)
+            loss = objective(model, batch, batch.denominator)
             loss.backward()
             total += float(loss.detach())
         return total

@@ -1,23 +1,28 @@
-"""Which examples make up each optimiser step, and how a step's examples are laid out in micro-batches.
+"""Which examples make up each optimiser step, and in which micro-batch of which rank each of them lies.
 
 What a step consists of is the method's business; the layout is the machine's, and changes rounding alone.
 """
 
 from __future__ import annotations
 
-import bisect
+import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from harness.execution import Layout
 from harness.train.corpus import Corpus
+from harness.train.divide import Groups, divide
 from harness.train.packed import PackedBatch
 
 Order = npt.NDArray[np.int64]
+
+_SUMMED_TOGETHER = 4096
+"""Examples whose weights are summed at a time."""
 
 
 def shuffled(n: int, seed: int) -> Iterator[Order]:
@@ -41,68 +46,107 @@ def by_tokens(lengths: npt.NDArray[np.int64], total: int, seed: int) -> Order:
     return order[:enough]
 
 
-def pack(lengths: Sequence[int], capacity: int) -> list[list[int]]:
-    """Best fit decreasing: positions grouped so that each group's lengths sum to at most `capacity`.
-
-    A length above the capacity gets a group of its own. Longest first within a group, which the attention likes.
-    """
-    groups: list[list[int]] = []
-    room: list[tuple[int, int]] = []  # (what is left, group), sorted
-    for item in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
-        found = bisect.bisect_left(room, (lengths[item], -1))
-        if found < len(room):
-            left, group = room.pop(found)
-            groups[group].append(item)
-        else:
-            left, group = capacity, len(groups)
-            groups.append([item])
-        bisect.insort(room, (left - lengths[item], group))
-    return groups
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Steps:
-    """A stage's optimiser steps, each divided into the same number of micro-batches."""
+    """A stage's optimiser steps, each divided into `accumulation * ranks` micro-batches; empty ones fill a step up."""
 
-    micro_batches: tuple[tuple[tuple[int, ...], ...], ...]
-    """Step by step, example indices of each micro-batch; empty ones fill a step up."""
+    order: Order
+    """Examples in the order in which they are trained on."""
+    placed: npt.NDArray[np.int64]
+    """Places in the order, micro-batch by micro-batch; a step's places are those of its examples."""
+    bounds: npt.NDArray[np.int64]
+    """Where each micro-batch begins among `placed`, by step, part and rank; and where the last one ends."""
     accumulation: int
+    ranks: int = 1
+    layout: Layout = "packed"
 
     @classmethod
-    def of(cls, order: Order, lengths: npt.NDArray[np.int64], batch_size: int, micro_tokens: int) -> Steps:
-        """Cut an order into steps of `batch_size` examples and pack each into rows of at most `micro_tokens`."""
-        steps = []
+    def of(
+        cls,
+        order: Order,
+        lengths: npt.NDArray[np.int64],
+        batch_size: int,
+        micro_tokens: int,
+        *,
+        ranks: int = 1,
+        layout: Layout = "packed",
+    ) -> Steps:
+        """Cut an order into steps of `batch_size` examples, and each into micro-batches of at most `micro_tokens`."""
+        ordered = lengths[order]
+        placed = np.empty(len(order), dtype=np.int64)
+        sizes: list[npt.NDArray[np.int64]] = []
         for start in range(0, len(order), batch_size):
-            chosen = order[start : start + batch_size]
-            groups = pack([int(lengths[i]) for i in chosen], micro_tokens)
-            steps.append(tuple(tuple(int(chosen[i]) for i in group) for group in groups))
-        accumulation = max(len(step) for step in steps)
-        return cls(tuple(step + ((),) * (accumulation - len(step)) for step in steps), accumulation)
+            groups = divide(ordered[start : start + batch_size].tolist(), micro_tokens, ranks, layout)
+            groups = _dealt(groups, ranks)
+            flat = np.fromiter(itertools.chain.from_iterable(groups), dtype=np.int64)
+            placed[start : start + len(flat)] = start + flat
+            sizes.append(np.fromiter(map(len, groups), dtype=np.int64))
+        accumulation = max(math.ceil(len(step) / ranks) for step in sizes)
+        counts = np.zeros((len(sizes), accumulation * ranks), dtype=np.int64)
+        for step, row in zip(sizes, counts, strict=True):
+            row[: len(step)] = step
+        return cls(order, placed, np.concatenate([[0], np.cumsum(counts)]), accumulation, ranks, layout)
 
     def __len__(self) -> int:
-        return len(self.micro_batches)
+        return (len(self.bounds) - 1) // (self.accumulation * self.ranks)
+
+    def places(self, step: int, part: int, rank: int = 0) -> npt.NDArray[np.int64]:
+        """Places in the order of the examples of one micro-batch."""
+        index = (step * self.accumulation + part) * self.ranks + rank
+        return self.placed[self.bounds[index] : self.bounds[index + 1]]
+
+    def examples(self, step: int) -> npt.NDArray[np.int64]:
+        """Indices of all examples of a step, over all ranks, in the order of the data."""
+        together = self.accumulation * self.ranks
+        return self.order[self.bounds[step * together] : self.bounds[(step + 1) * together]]
+
+
+def _dealt(groups: Groups, ranks: int) -> Groups:
+    """Every second round is dealt the other way about, so that no rank always gets the largest of a round."""
+    rounds = [groups[start : start + ranks] for start in range(0, len(groups), ranks)]
+    if len(rounds) == 1 or ranks == 1:
+        return groups
+    rounds[-1] += [[] for _ in range(ranks - len(rounds[-1]))]
+    return [group for i, dealt in enumerate(rounds) for group in (reversed(dealt) if i % 2 else dealt)]
+
+
+def denominators(corpus: Corpus, steps: Steps, reduction: str) -> npt.NDArray[np.float64]:
+    """What each whole step's weighted sum is divided by, over all its micro-batches and ranks; [steps]."""
+    if reduction == "example":
+        return np.array([len(steps.examples(step)) for step in range(len(steps))], dtype=np.float64)
+    masses = _masses(corpus)
+    return np.array([math.fsum(masses[steps.examples(step)]) for step in range(len(steps))])
+
+
+def _masses(corpus: Corpus) -> npt.NDArray[np.float64]:
+    """The sum of each example's weights, a few examples in memory at a time."""
+    masses = np.empty(len(corpus))
+    for start in range(0, len(corpus), _SUMMED_TOGETHER):
+        offsets = corpus.offsets[start : start + _SUMMED_TOGETHER + 1]
+        weights = corpus.weights[offsets[0] : offsets[-1]].astype(np.float64)
+        masses[start : start + len(offsets) - 1] = np.add.reduceat(weights, offsets[:-1] - offsets[0])
+    return masses
 
 
 class MicroBatches(torch.utils.data.Dataset[PackedBatch]):
-    """Every micro-batch of a stage, in the order in which training takes them."""
+    """Every micro-batch of one rank of a stage, in the order in which training takes them."""
 
-    def __init__(self, corpus: Corpus, steps: Steps, reduction: str) -> None:
-        self._corpus, self._steps, self._reduction = corpus, steps, reduction
+    def __init__(self, corpus: Corpus, steps: Steps, reduction: str, rank: int = 0) -> None:
+        self._corpus, self._steps, self._rank = corpus, steps, rank
+        self._denominators = denominators(corpus, steps, reduction)
 
     def __len__(self) -> int:
         return len(self._steps) * self._steps.accumulation
 
     def __getitem__(self, index: int) -> PackedBatch:
         step, part = divmod(index, self._steps.accumulation)
-        chosen = self._steps.micro_batches[step][part]
+        chosen = self._steps.order[self._steps.places(step, part, self._rank)]
         corpus = self._corpus
         spans = [slice(corpus.offsets[i], corpus.offsets[i + 1]) for i in chosen]
-        weights = [corpus.weights[span] for span in spans]
-        mass = math.fsum(float(row.sum(dtype=np.float64)) for row in weights)
         return PackedBatch.of(
             [corpus.ids[span] for span in spans],
             [corpus.parts[span] for span in spans],
-            weights,
-            denominator=float(len(chosen)) if self._reduction == "example" else mass,
+            [corpus.weights[span] for span in spans],
+            denominator=float(self._denominators[step]),
             first=part == 0,
         )

@@ -152,13 +152,10 @@ class StageTrainer(Trainer):  # type: ignore[misc]
             self.train_dataset, batch_size=1, collate_fn=_only, generator=torch.Generator().manual_seed(self.args.seed)
         )
 
-    def _get_num_items_in_batch(self, batch_samples: list[PackedBatch], device: torch.device) -> torch.Tensor:
-        """What a whole optimiser step's weighted sum is divided by: over its micro-batches and all ranks."""
+    def _get_num_items_in_batch(self, batch_samples: list[PackedBatch], device: torch.device) -> torch.Tensor:  # noqa: ARG002 -- the Trainer's signature
+        """What a whole optimiser step's weighted sum is divided by: every micro-batch of it knows, on every rank."""
         self._tokens_in_step = sum(batch.tokens for batch in batch_samples)
-        total = torch.tensor(math.fsum(batch.denominator for batch in batch_samples), dtype=torch.float64)
-        if self.args.world_size > 1:
-            total = self.accelerator.gather(total.to(device)).sum()
-        return total
+        return torch.tensor(batch_samples[0].denominator, dtype=torch.float64)
 
     def _prepare_inputs(self, inputs: PackedBatch) -> PackedBatch:
         return inputs.to(self.args.device)

@@ -29,7 +29,7 @@ class PackedBatch:
     kept: torch.Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.long))
     """Positions with a weight other than 0, [kept]."""
     denominator: float = 0.0
-    """This micro-batch's share of what the step's sum is divided by."""
+    """What the sum over the whole step is divided by: over all its micro-batches, on all ranks."""
     first: bool = False
     """Whether it opens an optimiser step: where a penalty is counted."""
 
@@ -46,7 +46,8 @@ class PackedBatch:
         """Examples packed in the given order; none at all makes one token of padding, which weighs nothing."""
         if not ids:
             pad = np.full(1, Part.PAD, dtype=np.uint8)
-            empty = cls.of([np.zeros(1, np.int32)], [pad], [np.zeros(1, np.float32)], first=first)
+            nothing = np.zeros(1, np.float32)
+            empty = cls.of([np.zeros(1, np.int32)], [pad], [nothing], denominator=denominator, first=first)
             return replace(empty, segments=torch.full((1, 1), -1))
         lengths = [len(row) for row in ids]
         flat = np.concatenate(weights) if weights is not None else np.zeros(sum(lengths), np.float32)

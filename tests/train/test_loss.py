@@ -67,7 +67,7 @@ def first_step(model, rows, steps, reduction, *, chunk=None, loss=None):
     """Loss of the first optimiser step, its gradients left in the model."""
     data = MicroBatches(rows, steps, reduction)
     batches = [data[i] for i in range(steps.accumulation)]
-    denominator = sum(batch.denominator for batch in batches)
+    denominator = batches[0].denominator
     objective = Objective(loss or Loss(weights=lambda batch: batch.is_part(Part.RESPONSE)), Head.of(model), chunk=chunk)
     total = 0.0
     for batch in batches:
