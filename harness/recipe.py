@@ -77,7 +77,10 @@ class Runtime(Declaration):
     """How the work is done on this machine; nothing here enters a key."""
 
     workers: int = pydantic.Field(1, ge=1)
-    """Jobs that run side by side."""
+    """Jobs that run side by side; on a machine with GPUs `gpus_per_job` may say more."""
+    gpus_per_job: int | None = pydantic.Field(None, ge=1)
+    """GPUs of each job; so many jobs run side by side as the machine has GPUs for. None: all GPUs for stages that are
+    launched, else one."""
     threads: int | None = pydantic.Field(None, ge=1)
     """CPU threads of each worker; None shares the cores out."""
     micro_tokens: int = pydantic.Field(8192, ge=8)

@@ -6,10 +6,8 @@ gone on with by the next one that takes the job.
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
-import signal
 import sys
 import time
 import traceback
@@ -25,6 +23,7 @@ from harness.data.resolve import Places, made_sources
 from harness.errors import Failure, HarnessError
 from harness.jobs import Evaluate, Generate, Job, Merge, PrepareModel, Train
 from harness.machine import failures_named
+from harness.processes import die_with_parent
 from harness.provenance import git_state, surroundings
 from harness.scene import Scene
 from harness.store import Store
@@ -32,7 +31,6 @@ from harness.store import Store
 if TYPE_CHECKING:
     from harness.engines.pool import Engines
 
-_PR_SET_PDEATHSIG = 1
 _PROGRESS_INTERVAL = 0.2
 
 
@@ -145,14 +143,6 @@ class Worker:
         return outcome
 
 
-def _die_with_parent(parent: int) -> None:
-    """Ask Linux for SIGKILL when the process `parent` goes, even by SIGKILL itself."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it went before the request was made
-            os._exit(1)
-
-
 def _own_stdout() -> TextIO:
     """Keep the protocol's channel to ourselves: whatever libraries print goes to the log."""
     channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
@@ -162,7 +152,7 @@ def _own_stdout() -> TextIO:
 
 def main() -> None:
     """Serve jobs until standard input ends. The first line says where things are, the argument who started this."""
-    _die_with_parent(int(sys.argv[1]))
+    die_with_parent(int(sys.argv[1]))
     git_state()
     out = _own_stdout()
     hello = json.loads(sys.stdin.readline())

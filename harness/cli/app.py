@@ -78,6 +78,9 @@ def run(
     store: StoreOption = DEFAULT_STORE,
     out: OutOption = None,
     data_root: DataRootOption = None,
+    gpus_per_job: Annotated[
+        int | None, typer.Option("--gpus-per-job", metavar="N", help="GPUs of each job; jobs run side by side.")
+    ] = None,
     accept_source: Annotated[
         bool, typer.Option("--accept-source", help="Use results whose plug-in changed since. Not publishable.")
     ] = False,
@@ -90,6 +93,8 @@ def run(
     from harness.store import Store
 
     places, kept = _places(store, data_root), Store(store)
+    if gpus_per_job is not None:
+        settings = [*(settings or []), f"runtime.gpus_per_job={gpus_per_job}"]
     plan = _plan(recipe, plugins, settings, factorial=factorial, baseline=baseline, seeds=seeds, places=places)
     folder = out or Path("runs") / f"{plan.recipe.name}-{plan.digest[:8]}"
     if not accept_source:

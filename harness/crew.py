@@ -1,0 +1,223 @@
+"""The worker processes of a run, which jobs they may take, and the GPUs that each of them sees."""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from harness.canonical import canonical
+from harness.data.resolve import Places
+from harness.devices import VISIBLE, shared_out, visible_gpus
+from harness.errors import Failure
+from harness.files import explained
+from harness.jobs import Job
+from harness.processes import end_group, how_it_ended
+from harness.recipe import Recipe
+from harness.store import Store
+
+
+def lane(job: Job) -> str:
+    """Jobs of one lane can share a process; vLLM keeps one to itself."""
+    return "vllm" if engine(job) == "vllm" else "torch"
+
+
+def engine(job: Job) -> str | None:
+    """The engine that the job asks, if any."""
+    name: str | None = job.declared.get("engine", {}).get("name")
+    return name
+
+
+@dataclass
+class Queue:
+    """Jobs that nobody has taken yet; those with the longest chain of work behind them come first."""
+
+    left: dict[str, Job]
+    unfinished: set[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.unfinished = set(self.left)
+        self._depth: dict[str, int] = {}
+        for key in reversed(self.left):  # children come after parents in a plan
+            behind = [
+                self._depth[k] for k, job in self.left.items() if k in self._depth and key in job.parents.values()
+            ]
+            self._depth[key] = 1 + max(behind, default=0)
+
+    def ready(self) -> Iterator[Job]:
+        """Jobs whose parents are all finished, most urgent first."""
+        free = [job for job in self.left.values() if not self.unfinished.intersection(job.parents.values())]
+        yield from sorted(free, key=lambda job: -self._depth[job.key])
+
+    def take(self, job: Job) -> Job:
+        """Hand the job out."""
+        return self.left.pop(job.key)
+
+    def finish(self, job: Job) -> None:
+        """Free the job's children."""
+        self.unfinished.discard(job.key)
+
+
+@dataclass
+class WorkerProcess:
+    """One worker, seen from here."""
+
+    process: subprocess.Popen[str]
+    lane: str
+    log: Path
+    gpus: str | None
+    """Its CUDA_VISIBLE_DEVICES; None where it has that of the command."""
+    job: Job | None = None
+
+    def give(self, job: Job) -> None:
+        """Have it do the job."""
+        self.job = job
+        self.tell(asdict(job))
+
+    def tell(self, value: Mapping[str, Any]) -> None:
+        """Send it one line."""
+        assert self.process.stdin is not None
+        try:
+            self.process.stdin.write(canonical(value) + "\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            raise self.died() from None
+
+    def doing(self) -> Job:
+        """The job that it was given."""
+        assert self.job is not None
+        return self.job
+
+    def died(self) -> Failure:
+        """What to say when it ended without a word."""
+        code = self.process.wait()
+        hint = (
+            "memory may have run out: lower runtime.workers or runtime.micro_tokens; "
+            if code == -signal.SIGKILL
+            else ""
+        )
+        what = self.job.label if self.job else "a worker"
+        return Failure(
+            f"{what}: its worker {how_it_ended(code)}",
+            f"{hint}its output is in {self.log}; the same command then goes on",
+        )
+
+    def end(self) -> None:
+        """Kill it with everything it started; a job half done is gone on with next time."""
+        end_group(self.process)
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe is not None:
+                with suppress(BrokenPipeError):
+                    pipe.close()
+
+
+def _environment(threads: int, gpus: str | None) -> dict[str, str]:
+    return {
+        "OMP_NUM_THREADS": str(threads),
+        # Waiting threads that spin take the cores from the workers beside them.
+        "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),
+        "TOKENIZERS_PARALLELISM": "false",
+        # What cuBLAS wants to be told before it computes the same again.
+        "CUBLAS_WORKSPACE_CONFIG": os.environ.get("CUBLAS_WORKSPACE_CONFIG", ":4096:8"),
+        **({} if gpus is None else {VISIBLE: gpus}),
+    }
+
+
+@dataclass
+class Crew:
+    """The worker processes of a run. Raises UserError where the GPUs cannot be shared out as the recipe wants."""
+
+    recipe: Recipe
+    store: Store
+    places: Places
+    logs: Path
+    workers: list[WorkerProcess] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.runtime = self.recipe.runtime
+        execution = self.recipe.train.execution()
+        self.slices = shared_out(visible_gpus(), self.runtime.workers, self.runtime.gpus_per_job, execution)
+
+    def __enter__(self) -> Self:
+        self._selector = selectors.DefaultSelector()
+        self._buffers: dict[int, bytes] = {}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self.workers:
+            worker.end()
+        self._selector.close()
+
+    def busy(self) -> bool:
+        """Whether a worker has a job."""
+        return any(worker.job is not None for worker in self.workers)
+
+    def assign(self, queue: Queue) -> Iterator[tuple[WorkerProcess, Job]]:
+        """Pair ready jobs with idle workers, starting workers up to the allowed number and letting idle ones go."""
+        for job in queue.ready():
+            worker = next((w for w in self.workers if w.job is None and w.lane == lane(job)), None)
+            if worker is None and len(self.workers) >= len(self.slices):
+                idle = next((w for w in self.workers if w.job is None), None)
+                if idle is None:
+                    return
+                self._dismiss(idle)
+            yield worker or self._hire(lane(job)), queue.take(job)
+
+    def events(self) -> Iterator[tuple[WorkerProcess, dict[str, Any]]]:
+        """Wait until a worker says something, and pass on what it said."""
+        for ready, _ in self._selector.select(timeout=1.0):
+            worker: WorkerProcess = ready.data
+            chunk = os.read(ready.fd, 1 << 16)
+            if not chunk:
+                raise worker.died()
+            *lines, rest = (self._buffers.get(ready.fd, b"") + chunk).split(b"\n")
+            self._buffers[ready.fd] = rest
+            for line in lines:
+                yield worker, json.loads(line)
+
+    def _hire(self, lane_name: str) -> WorkerProcess:
+        threads = self.runtime.threads or max(1, (os.cpu_count() or 1) // len(self.slices))
+        gpus = self._free_slice()
+        log = self.logs / f"worker-{len(list(self.logs.glob('worker-*.log')))}-{lane_name}.log"
+        with explained(self.logs, "--out"):
+            self.logs.mkdir(parents=True, exist_ok=True)
+            stderr = log.open("w", encoding="utf-8")
+        with stderr:
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "harness.worker", str(os.getpid())],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                text=True,
+                start_new_session=True,
+                env={**os.environ, **_environment(threads, gpus)},
+            )
+        worker = WorkerProcess(process, lane_name, log, gpus)
+        self.workers.append(worker)
+        assert process.stdout is not None
+        self._selector.register(process.stdout.fileno(), selectors.EVENT_READ, worker)
+        runtime = {**self.runtime.model_dump(mode="json"), "threads": threads}
+        places = {name: str(place) if place else None for name, place in asdict(self.places).items()}
+        worker.tell({"store": str(self.store.root), **places, "runtime": {**runtime, **places}})
+        return worker
+
+    def _free_slice(self) -> str | None:
+        """The first that no worker has; workers that share GPUs have the same one several times."""
+        free = Counter(self.slices) - Counter(worker.gpus for worker in self.workers)
+        return next(iter(free.elements()))
+
+    def _dismiss(self, worker: WorkerProcess) -> None:
+        assert worker.process.stdout is not None
+        self._selector.unregister(worker.process.stdout.fileno())
+        self._buffers.pop(worker.process.stdout.fileno(), None)
+        worker.end()
+        self.workers.remove(worker)

@@ -1,0 +1,32 @@
+"""Processes that end together, and how one ended put into words."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+
+_PR_SET_PDEATHSIG = 1
+
+
+def die_with_parent(parent: int) -> None:
+    """Ask Linux for SIGKILL when the process `parent` goes, even by SIGKILL itself."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it went before the request was made
+            os._exit(1)
+
+
+def end_group(process: subprocess.Popen[str]) -> None:
+    """Kill the leader of a process group with everything it started there, and wait for the leader."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def how_it_ended(code: int) -> str:
+    """`was killed by SIGKILL` of -9, `ended with exit code 3` of 3."""
+    return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
