@@ -16,7 +16,9 @@ GPUS = "GPU-aa,GPU-bb,GPU-cc"
 
 
 def seen(process):
-    return psutil.Process(process.pid).environ().get("CUDA_VISIBLE_DEVICES")
+    while not (environment := psutil.Process(process.pid).environ()):  # not there yet at its very start
+        time.sleep(0.01)
+    return environment.get("CUDA_VISIBLE_DEVICES")
 
 
 @pytest.fixture
