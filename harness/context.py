@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,12 @@ class Progress:
     total: float
     unit: str
     note: str = ""
+    seconds_left: float | None = None
+    """Where the job can tell better than from units and time."""
+
+
+def _to_log(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
 
 
 @dataclass(frozen=True)
@@ -33,6 +40,12 @@ class Context:
     progress: Callable[[Progress], None]
     execution: Execution = field(default_factory=Execution)
     """How a training stage is executed."""
+    notice: Callable[[str], None] = _to_log
+    """Say one line to the user that is no error: what was chosen, what is missing, what goes on without."""
+    label: str = ""
+    """What people call the job: `dmt+im: train general (seed 0)`."""
+    run: str = ""
+    """The recipe's name."""
 
     @property
     def data_root(self) -> Path | None:

@@ -60,7 +60,9 @@ def launch(job: Job, places: Places, context: Context) -> Mapping[str, Any]:
             ended = process.poll()
             for event in _events(ranks):
                 if event["event"] == "progress":
-                    context.progress(Progress(event["done"], event["total"], event["unit"], event["note"]))
+                    context.progress(Progress(**{name: value for name, value in event.items() if name != "event"}))
+                elif event["event"] == "notice":
+                    context.notice(event["text"])
                 elif event["event"] == "failed":
                     raise _failure(event)
                 elif event["event"] == "done":

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import traceback
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,9 +53,16 @@ def _train(given: Json, folder: Path, rank: int, world: int, out: TextIO) -> Jso
 
     def progress(now: Progress) -> None:
         if rank == 0:
-            _say(out, event="progress", done=now.done, total=now.total, unit=now.unit, note=now.note)
+            _say(out, event="progress", **asdict(now))
 
-    context = Context(folder, parents, given["runtime"], progress, scene.recipe.train.execution())
+    def notice(text: str) -> None:
+        if rank == 0:
+            _say(out, event="notice", text=text)
+
+    recipe = scene.recipe
+    context = Context(
+        folder, parents, given["runtime"], progress, recipe.train.execution(), notice, job.label, recipe.name
+    )
     sources = {**scene.sources, **made_sources(parents)}
     return train(Train.model_validate(job.declared), sources, scene.loss(), context)
 

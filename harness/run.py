@@ -30,6 +30,9 @@ class Reporter(Protocol):
     def progressed(self, job: Job, progress: Progress) -> None:
         """The job is so far."""
 
+    def noticed(self, job: Job, text: str) -> None:
+        """The job has something to say that is no error."""
+
     def finished(self, job: Job, seconds: float) -> None:
         """The job is in the store."""
 
@@ -77,7 +80,10 @@ def execute(plan: Plan, store: Store, places: Places, reporter: Reporter, *, log
             for worker, event in crew.events():
                 job = worker.doing()
                 if event["event"] == "progress":
-                    reporter.progressed(job, Progress(event["done"], event["total"], event["unit"], event["note"]))
+                    said = {name: value for name, value in event.items() if name != "event"}
+                    reporter.progressed(job, Progress(**said))
+                elif event["event"] == "notice":
+                    reporter.noticed(job, event["text"])
                 elif event["event"] == "done":
                     worker.job = None
                     queue.finish(job)

@@ -12,6 +12,7 @@ import sys
 import time
 import traceback
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -61,7 +62,11 @@ class Worker:
         now = time.monotonic()
         if now - self._last_progress >= _PROGRESS_INTERVAL or progress.done >= progress.total:
             self._last_progress = now
-            self.say(event="progress", done=progress.done, total=progress.total, unit=progress.unit, note=progress.note)
+            self.say(event="progress", **asdict(progress))
+
+    def notice(self, text: str) -> None:
+        """Pass a line on to the user."""
+        self.say(event="notice", text=text)
 
     def wait(self) -> None:
         """Say why nothing moves."""
@@ -76,7 +81,16 @@ class Worker:
                 return
             scene = Scene(job, self.places)
             parents = {role: self.store.folder(key) for role, key in job.parents.items()}
-            context = Context(folder, parents, self.runtime, self.progress, scene.recipe.train.execution())
+            context = Context(
+                folder,
+                parents,
+                self.runtime,
+                self.progress,
+                scene.recipe.train.execution(),
+                self.notice,
+                job.label,
+                scene.recipe.name,
+            )
             started, clock = datetime.now(UTC), time.monotonic()
             outcome = self.execute(job, scene, context)
             seconds = time.monotonic() - clock

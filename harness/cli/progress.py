@@ -42,7 +42,8 @@ class _Time(ProgressColumn):
         return Column(no_wrap=True)
 
     def render(self, task: Task) -> Text:
-        left = task.time_remaining if task.fields["left"] else None
+        told = task.fields.get("seconds_left")
+        left = told if told is not None else task.time_remaining if task.fields["left"] else None
         return Text(_clock(task.elapsed or 0) if left is None else f"{_clock(left)} left", style="cyan")
 
 
@@ -95,7 +96,16 @@ class _Bars:
 
     def progressed(self, job: Job, progress: Progress) -> None:
         note = f"{progress.unit}s  {progress.note}"
-        self.bars.update(self.tasks[job.key], completed=int(progress.done), total=int(progress.total), note=note)
+        self.bars.update(
+            self.tasks[job.key],
+            completed=int(progress.done),
+            total=int(progress.total),
+            note=note,
+            seconds_left=progress.seconds_left,
+        )
+
+    def noticed(self, job: Job, text: str) -> None:
+        self.bars.console.print(Text(f"{job.label}: {text}"))
 
     def finished(self, job: Job, seconds: float) -> None:
         self.bars.remove_task(self.tasks.pop(job.key))
@@ -120,7 +130,12 @@ class _Lines:
         if now - self.said[job.key] >= LINE_SECONDS:
             self.said[job.key] = now
             amount = f"{progress.done:.0f}/{progress.total:.0f} {progress.unit}s"
-            typer.echo(f"  {job.label}: {amount}  {progress.note}".rstrip(), err=True)
+            left = "" if progress.seconds_left is None else f"{_clock(progress.seconds_left)} left"
+            said = ", ".join(filter(None, [progress.note, left]))
+            typer.echo(f"  {job.label}: {amount}  {said}".rstrip(), err=True)
+
+    def noticed(self, job: Job, text: str) -> None:
+        typer.echo(f"  {job.label}: {text}", err=True)
 
     def finished(self, job: Job, seconds: float) -> None:
         self.done += 1

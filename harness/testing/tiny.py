@@ -55,6 +55,9 @@ class _Quiet:
     def progressed(self, job: Job, progress: Progress) -> None:
         pass
 
+    def noticed(self, job: Job, text: str) -> None:
+        pass
+
     def finished(self, job: Job, seconds: float) -> None:
         pass
 

@@ -5,7 +5,9 @@ import io
 import pytest
 from rich.console import Console
 
-from harness.cli.progress import FittingBars
+from harness.cli.progress import FittingBars, _Bars, _Lines
+from harness.context import Progress
+from harness.jobs import Job
 
 LABEL = "evaluate gsm8k of dmt+im, seed 0"
 
@@ -41,3 +43,32 @@ def test_the_bar_goes_first_and_then_the_note():
     assert "tok/s" in shown(80)
     assert "tok/s" not in shown(60)
     assert LABEL in shown(60)
+
+
+@pytest.mark.parametrize("width", [60, 120])
+def test_the_time_left_is_the_jobs_own_where_it_tells_one(width):
+    console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
+    job = Job("train", "sft: train all (seed 0)", {})
+    with FittingBars(console) as bars:
+        reporter = _Bars(bars, bars.add_task("all jobs", total=2, note="", left=False))
+        reporter.started(job, resumed=False)
+        reporter.progressed(job, Progress(3, 90, "step", "loss 1.234, 12.3k tok/s, 41 % MFU", seconds_left=200.0))
+        with console.capture() as capture:
+            console.print(bars.get_renderable())
+    text = capture.get()
+    assert "3/90" in text
+    assert "3:20 left" in text
+    assert ("41 % MFU" in text) == (width == 120)
+
+
+def test_a_plain_line_ends_with_the_time_left(capsys, monkeypatch):
+    monkeypatch.setattr("harness.cli.progress.LINE_SECONDS", 0.0)
+    job = Job("train", "sft: train all (seed 0)", {})
+    lines = _Lines(0, 2)
+    lines.started(job, resumed=False)
+    lines.progressed(job, Progress(3, 90, "step", "loss 1.234, 12.3k tok/s, 41 % MFU", seconds_left=200.0))
+    lines.noticed(job, "TensorBoard is not installed")
+    assert capsys.readouterr().err.splitlines()[1:] == [
+        "  sft: train all (seed 0): 3/90 steps  loss 1.234, 12.3k tok/s, 41 % MFU, 3:20 left",
+        "  sft: train all (seed 0): TensorBoard is not installed",
+    ]
