@@ -20,7 +20,7 @@ from harness.context import Context, Progress
 from harness.errors import UserError
 from harness.jobs import Train
 from harness.machine import failures_named
-from harness.train import network
+from harness.train import adapters, network
 from harness.train.attention import kernel
 from harness.train.batches import MicroBatches, Order, Steps
 from harness.train.corpus import Corpus
@@ -59,30 +59,33 @@ class _Stage:
 
     def run(self) -> Json:
         declared, settings, runtime = self.declared, self.declared.settings, self.context.runtime
+        adapters.check(settings, penalised=self.loss.penalty is not None)
         data = StageData(declared, self.data, self.loss, self.context, self.start)
         rows = data.corpus(declared.mixture, settings.max_length)
         order = data.order(rows)
         steps = Steps.of(order, rows.lengths, settings.batch_size, runtime.get("micro_tokens") or MICRO_TOKENS)
-        model = network.load(self.start)
         args = arguments(settings, steps, self.context.folder, declared.seed)
+        model = network.load(self.start, **adapters.storage(settings, args.device))
         model.to(args.device)
         self.check_fit(model, rows)
         head = network.check_packing(model)
         references: dict[str, Any] = {
             name: network.frozen(self.context.parents[name] / "model", args.device) for name in self.loss.references
         }
+        tuned = adapters.attach(model, settings.lora, declared.seed)
         trainer = StageTrainer(
-            model,
+            tuned,
             args,
             data=MicroBatches(rows, steps, settings.loss_reduction),
             objective=Objective(self.loss, head, references, runtime.get("chunk_tokens")),
             folder=self.context.folder,
-            watch=self.watch(model, len(steps)),
+            watch=self.watch(tuned, len(steps)),
         )
         trainer.run()
-        self.save(model, self.context.folder / "model")
+        self.save(tuned, self.context.folder)
         shutil.rmtree(self.context.folder / CHECKPOINTS, ignore_errors=True)
-        return {"result": self.result(data, rows, order, steps), "measured": self.measured(trainer)}
+        result = {**self.result(data, rows, order, steps), "trained_parameters": adapters.trainable(tuned)}
+        return {"result": result, "measured": self.measured(trainer)}
 
     def check_fit(self, model: Any, rows: Corpus) -> None:
         if int(rows.ids.max()) >= model.get_input_embeddings().weight.shape[0]:
@@ -94,7 +97,7 @@ class _Stage:
                 f"--set train.max_length={context}",
             )
 
-    def watch(self, model: Any, steps: int) -> Watch:
+    def watch(self, tuned: Any, steps: int) -> Watch:
         due = [(math.ceil(Fraction(str(share)) * steps), share) for share in self.declared.keep if share < 1]
         report = throttled(self.context.progress)
 
@@ -103,7 +106,7 @@ class _Stage:
 
         def keep(step: int) -> None:
             for share in (share for at, share in due if at == step):
-                self.save(model, self.context.folder / "kept" / f"{share:g}" / "model")
+                self.save(tuned, self.context.folder / "kept" / f"{share:g}")
 
         runtime = self.context.runtime
         return Watch(
@@ -113,8 +116,8 @@ class _Stage:
             keep=keep,
         )
 
-    def save(self, model: Any, target: Path) -> None:
-        network.save(model, self.start, target, getattr(torch, self.declared.settings.dtype))
+    def save(self, tuned: Any, folder: Path) -> None:
+        adapters.save(tuned, self.start, folder, getattr(torch, self.declared.settings.dtype))
 
     def result(self, data: StageData, rows: Corpus, order: Order, steps: Steps) -> Json:
         metrics = (self.context.folder / METRICS).read_text().splitlines()

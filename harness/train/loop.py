@@ -18,6 +18,7 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 from harness.errors import Failure
 from harness.jobs import TrainSettings
 from harness.train import checkpoints
+from harness.train.adapters import causal
 from harness.train.batches import MicroBatches, Steps
 from harness.train.loss import Objective
 from harness.train.packed import PackedBatch
@@ -132,7 +133,7 @@ class StageTrainer(Trainer):  # type: ignore[misc]
 
     def _forward(self, network: Any, batch: PackedBatch, denominator: float) -> torch.Tensor:
         # Everything that reads parameters happens inside the model's forward, where sharded ones are gathered.
-        return self._objective(network, batch, denominator, ranks=self.accelerator.num_processes)
+        return self._objective(causal(network), batch, denominator, ranks=self.accelerator.num_processes)
 
     def _restore_metrics(self, found: checkpoints.Checkpoint | None) -> None:
         """Take the metrics file back to where the checkpoint left it."""

@@ -20,9 +20,14 @@ from harness.train.packed import PackedBatch
 _TOLERANCE = 1e-3
 """Largest difference of probe logits, relative to the largest logit; what is wrong is wrong by far more."""
 
+_ROUNDINGS = 8
+"""As many roundings of weights held in bfloat16 are tolerated."""
 
-def load(folder: Path) -> Any:
-    """The causal language model of a prepared model's folder, in float32, with segment attention.
+
+def load(folder: Path, **storage: Any) -> Any:
+    """The causal language model of a prepared model's folder, with segment attention; in float32 unless told otherwise.
+
+    `storage` are arguments of `from_pretrained` that say how the weights are held.
 
     Raises UserError where weights are missing from the files, or the architecture has no causal language model.
     """
@@ -32,11 +37,11 @@ def load(folder: Path) -> Any:
     try:
         network, report = AutoModelForCausalLM.from_pretrained(
             folder,
-            dtype=torch.float32,
             attn_implementation=ATTENTION,
             trust_remote_code=trusts_code(folder),
             local_files_only=True,
             output_loading_info=True,
+            **{"dtype": torch.float32, **storage},
         )
     except KeyError as error:  # some architectures keep a list of their own attentions
         raise UserError(f"{folder} cannot be trained: it has no attention {error}", "choose another model") from error
@@ -75,10 +80,11 @@ def check_packing(network: Any) -> Head:
         ours = CausalModel(network, head).logits(packed)[0, 5:]
         # Under small random weights a convolution, say, mixes too faintly to be seen in the logits.
         (influence,) = torch.autograd.grad(ours.square().sum(), embedded)
-        with torch.no_grad():
-            own = network(
-                input_ids=alone.input_ids, position_ids=alone.position_ids, segments=alone.layout, use_cache=False
-            ).logits[0, :-1]
+        # With gradients too: on a CPU, bitsandbytes turns 4-bit weights for good into a form that has none where it
+        # sees that none are wanted.
+        own = network(
+            input_ids=alone.input_ids, position_ids=alone.position_ids, segments=alone.layout, use_cache=False
+        ).logits.detach()[0, :-1]
     except TypeError as error:
         raise UserError(f"{name} cannot be trained packed: {_first_line(error)}", "choose another model") from error
     finally:
@@ -86,7 +92,8 @@ def check_packing(network: Any) -> Head:
         network.train(training)
     if influence[0, :4].any():
         raise UserError(f"{name} lets packed examples influence each other", "choose another model")
-    if not torch.allclose(ours, own.float(), rtol=0.0, atol=_TOLERANCE * float(own.abs().max())):
+    tolerance = max(_TOLERANCE, _ROUNDINGS * torch.finfo(head.linear.weight.dtype).eps)
+    if not torch.allclose(ours, own.float(), rtol=0.0, atol=tolerance * float(own.abs().max())):
         raise UserError(f"{name} gives other logits packed than alone", "choose another model")
     return head
 
