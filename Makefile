@@ -32,8 +32,8 @@ $(VENV)/.demo: requirements/demo.txt $(VENV)/.torch pyproject.toml
 	$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
 
+# deepspeed comes as source and asks for the torch that is there while it is built.
 $(VENV)/.test: requirements/test.txt $(VENV)/.torch pyproject.toml
-
 	$(PIP) --no-deps --no-build-isolation --requirement requirements/test.txt
 	$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@ $(VENV)/.demo
