@@ -88,6 +88,7 @@ def run(
     """Train, evaluate and compare; run it again to go on, or to see the result again."""
     from harness.cli.progress import reporting
     from harness.cli.show import show_plan, show_result
+    from harness.estimate.plan import estimate
     from harness.run import check_sources, execute, missing
     from harness.runfolder import LEADERBOARD, open_run_folder, write_result
     from harness.store import Store
@@ -100,7 +101,7 @@ def run(
     if not accept_source:
         check_sources(plan, kept)
     todo = missing(plan, kept)
-    show_plan(plan, kept, brief=True)
+    show_plan(plan, kept, estimate(plan, kept, places), brief=True)
     open_run_folder(plan, kept, folder)
     if todo:
         with reporting(plan, len(todo)) as reporter:
@@ -124,10 +125,12 @@ def plan(
     data_root: DataRootOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole plan as JSON.")] = False,
 ) -> None:
-    """Show what a run would do: stages, keys, what is cached, how each arm differs from the baseline."""
+    """Show what a run would do and need: stages, keys, what is cached, tokens, memory, time, how the arms differ."""
     from harness.cli.show import show_plan
+    from harness.estimate.plan import estimate
     from harness.store import Store
 
+    places, kept = _places(store, data_root), Store(store)
     planned = _plan(
         recipe,
         plugins,
@@ -135,14 +138,15 @@ def plan(
         factorial=factorial,
         baseline=baseline,
         seeds=seeds,
-        places=_places(store, data_root),
+        places=places,
     )
+    needs = estimate(planned, kept, places)
     if as_json:
         import json
 
-        typer.echo(json.dumps(planned.to_json(), indent=1, ensure_ascii=False))
+        typer.echo(json.dumps({**planned.to_json(), "estimate": needs.to_json()}, indent=1, ensure_ascii=False))
     else:
-        show_plan(planned, Store(store), brief=False)
+        show_plan(planned, kept, needs, brief=False)
 
 
 @app.command()

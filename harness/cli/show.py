@@ -14,10 +14,12 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.canonical import Json
+from harness.cli import estimates
 from harness.cli.console import console
 from harness.data.mixtures import count
 from harness.discovery import LoadedPlugin, installed, load_plugin
 from harness.errors import UserError
+from harness.estimate.plan import Estimate
 from harness.jobs import MADE, MixtureItem
 from harness.plan import ArmPlan, Plan
 from harness.runfolder import PLAN_FILE
@@ -26,8 +28,8 @@ from harness.store import SHORT, Store
 # --- plan ----------------------------------------------------------------------------------------------------------
 
 
-def show_plan(plan: Plan, store: Store, *, brief: bool) -> None:
-    """The methods, what each arm does, and how much of it is done; `brief` leaves the stages' keys out."""
+def show_plan(plan: Plan, store: Store, estimate: Estimate, *, brief: bool) -> None:
+    """The methods, what each arm does and needs, and how much of it is done; `brief` leaves the arms out."""
     console = Console()
     methods = {p.plugin.name: p for arm in plan.arms for p in arm.bound.methods()}
     listed = ", ".join(f"{name} {p.plugin.version}" for name, p in sorted(methods.items()))
@@ -38,11 +40,14 @@ def show_plan(plan: Plan, store: Store, *, brief: bool) -> None:
         Text(f"recipe: {plan.recipe.name}, {_seeds_word(plan)} {seeds}, {len(plan.jobs)} jobs, {finished} in the store")
     )
     console.print(Text(f"answers: {_answers_words(plan)}"))
+    estimates.show_sum(console, estimate)
     if brief:
         return
-    for arm in plan.arms:
+    estimates.show_grounds(console, estimate)
+    for arm, needs in zip(plan.arms, estimate.arms, strict=True):
         console.print()
         _show_arm(console, plan, arm, store)
+        estimates.show_arm(console, needs)
 
 
 def _seeds_word(plan: Plan) -> str:

@@ -49,17 +49,18 @@ def inspect(path: Path, label: str, cache: Path | None) -> Facts:
         columns = tuple(parsed[0].values) if parsed else ()
         return asdict(Facts(hashlib.sha256(content).hexdigest(), len(parsed), columns))
 
-    value = _remembered("rows", path, cache, look)
+    value = remembered("rows", path, cache, look)
     return Facts(value["sha256"], value["rows"], tuple(value["columns"]))
 
 
 def file_digest_cached(path: Path, cache: Path | None) -> str:
     """SHA-256 of any file, remembered like `inspect`."""
-    digest_: str = _remembered("bytes", path, cache, lambda: {"sha256": file_digest(path)})["sha256"]
+    digest_: str = remembered("bytes", path, cache, lambda: {"sha256": file_digest(path)})["sha256"]
     return digest_
 
 
-def _remembered(what: str, path: Path, cache: Path | None, look: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
+def remembered(what: str, path: Path, cache: Path | None, look: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
+    """What `look` finds in a file, from the folder `cache` where the file is the one that was looked at before."""
     try:
         stat = path.stat()
     except OSError:

@@ -1,0 +1,312 @@
+"""What a plan will need: each stage's tokens, memory and time, each arm's and the run's, before anything starts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from statistics import mean
+
+from harness.canonical import Json
+from harness.data.resolve import Places
+from harness.estimate.fit import Case, Remedy, Room, fits, remedies, room
+from harness.estimate.history import History
+from harness.estimate.memory import Memory
+from harness.estimate.model import Model, known, planned
+from harness.estimate.speed import Speed, speed
+from harness.estimate.tokens import Tokeniser, Tokens, characters_per_token
+from harness.inventory import free_disk
+from harness.jobs import Evaluate, Job, Train
+from harness.plan import ArmPlan, Plan
+from harness.store import Store
+
+_CHECKPOINTS = 2
+"""That lie side by side while the newer one is written."""
+_HOUR = 3600.0
+
+
+@dataclass(frozen=True)
+class StageEstimate:
+    """One stage of one seed."""
+
+    name: str
+    key: str
+    cached: bool
+    tokens: Tokens | None
+    case: Case | None
+    memory: Memory | None
+    speed: Speed | None
+    devices: int
+
+    @property
+    def seconds(self) -> float | None:
+        """Training time; 0 where it is done."""
+        if self.cached:
+            return 0.0
+        if self.tokens is None or self.speed is None:
+            return None
+        return self.tokens.total / self.speed.tokens_per_second
+
+    def to_json(self) -> Json:
+        """For `harness plan --json`."""
+        return {
+            "key": self.key,
+            "cached": self.cached,
+            "tokens": self.tokens.total if self.tokens else None,
+            "tokens_counted": bool(self.tokens and self.tokens.counted),
+            "memory_bytes": asdict(self.memory) if self.memory else None,
+            "tokens_per_second": self.speed.tokens_per_second if self.speed else None,
+            "speed_from": self.speed.source if self.speed else None,
+            "seconds": self.seconds,
+            "devices": self.devices,
+        }
+
+
+@dataclass(frozen=True)
+class EvaluationEstimate:
+    """All benchmarks of one model."""
+
+    key: str
+    cached: bool
+    seconds: float | None
+
+
+@dataclass(frozen=True)
+class ArmEstimate:
+    """One arm: its stages and evaluations, seed by seed."""
+
+    id: str
+    stages: tuple[tuple[StageEstimate, ...], ...]
+    """Stage by stage, one for each seed."""
+    evaluations: tuple[tuple[EvaluationEstimate, ...], ...]
+    """Seed by seed."""
+
+    @property
+    def steps(self) -> Iterable[StageEstimate | EvaluationEstimate]:
+        """All of them."""
+        return (*(step for stage in self.stages for step in stage), *(e for seed in self.evaluations for e in seed))
+
+    @property
+    def seconds(self) -> float | None:
+        """Of what is left to do, one job after the other; None while that of a job is unknown."""
+        return added(step.seconds for step in self.steps)
+
+    @property
+    def device_hours(self) -> float | None:
+        """Of what is left to do."""
+        return _device_hours(self.steps)
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """A stage or a run that will not fit, and what would."""
+
+    problem: str
+    remedies: tuple[Remedy, ...] = ()
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A whole run's."""
+
+    arms: tuple[ArmEstimate, ...]
+    model: Model | None
+    place: Room
+    workers: int
+    disk: float | None
+    """Bytes that the run adds to the store at most."""
+    troubles: tuple[Trouble, ...]
+    characters_per_token: float
+
+    @property
+    def steps(self) -> list[StageEstimate | EvaluationEstimate]:
+        """Every job once, though several arms may share it."""
+        return list({step.key: step for arm in self.arms for step in arm.steps}.values())
+
+    @property
+    def device_hours(self) -> float | None:
+        """Of all that is left to do; None while that of a job is unknown."""
+        return _device_hours(self.steps)
+
+    @property
+    def seconds(self) -> float | None:
+        """As the workers share it evenly."""
+        total = added(step.seconds for step in self.steps)
+        return None if total is None else total / self.workers
+
+    @property
+    def sources(self) -> list[str]:
+        """Where the speeds come from."""
+        steps = [step for step in self.steps if isinstance(step, StageEstimate) and not step.cached]
+        return sorted({step.speed.source for step in steps if step.speed})
+
+    def to_json(self) -> Json:
+        """For `harness plan --json`."""
+        return {
+            "device": self.place.name,
+            "device_bytes": self.place.device,
+            "parameters": self.model.parameters if self.model else None,
+            "device_hours": self.device_hours,
+            "seconds": self.seconds,
+            "disk_bytes": self.disk,
+            "arms": {
+                arm.id: {
+                    "device_hours": arm.device_hours,
+                    "stages": {seeds[0].name: [seed.to_json() for seed in seeds] for seeds in arm.stages},
+                    "evaluation_seconds": [added(e.seconds for e in seed) for seed in arm.evaluations],
+                }
+                for arm in self.arms
+            },
+            "warnings": [
+                {"problem": t.problem, "remedies": [asdict(remedy) for remedy in t.remedies]} for t in self.troubles
+            ],
+        }
+
+
+def added(values: Iterable[float | None]) -> float | None:
+    """The sum; None where a part of it is unknown."""
+    listed = list(values)
+    return None if None in listed else sum(value for value in listed if value is not None)
+
+
+def _device_hours(steps: Iterable[StageEstimate | EvaluationEstimate]) -> float | None:
+    return added(None if step.seconds is None else step.seconds * getattr(step, "devices", 1) / _HOUR for step in steps)
+
+
+def estimate(plan: Plan, store: Store, places: Places) -> Estimate:
+    """Reckon a plan, from declarations, a few sampled rows and the manifests of the store."""
+    return _Reckoner(plan, store, places).run()
+
+
+class _Reckoner:
+    def __init__(self, plan: Plan, store: Store, places: Places) -> None:
+        self.plan, self.store = plan, store
+        self.history = History.of(store, plan.jobs)
+        self.model = self._model(places)
+        self.place = room(plan.recipe.train.execution(), plan.recipe.runtime.workers)
+        vocabulary = self.model.vocabulary if self.model else None
+        self.characters = characters_per_token(vocabulary)
+        sources = {name: dataset.source for name, dataset in plan.data.items()}
+        self.tokeniser = Tokeniser(self.history, sources, vocabulary, places.data_root, places.cache)
+
+    def run(self) -> Estimate:
+        """Everything."""
+        arms = tuple(self._arm(arm) for arm in self.plan.arms)
+        disk = self._disk(arms)
+        return Estimate(
+            arms,
+            self.model,
+            self.place,
+            self.plan.recipe.runtime.workers,
+            disk,
+            (*_too_large(arms, self.place, self.plan), *self._disk_trouble(disk)),
+            self.characters,
+        )
+
+    def _model(self, places: Places) -> Model | None:
+        """As an earlier run prepared it, else as the recipe describes it."""
+        for key, job in self.plan.jobs.items():
+            if job.kind == "prepare" and self.store.has(key) and (found := known(self.store.folder(key) / "model")):
+                return found
+        return planned(self.plan.recipe.model, places.data_root)
+
+    def _arm(self, arm: ArmPlan) -> ArmEstimate:
+        count = len(arm.seeds[0].stages)
+        stages = tuple(
+            tuple(self._stage(seed.stages[i].name, self.plan.jobs[seed.stages[i].key]) for seed in arm.seeds)
+            for i in range(count)
+        )
+        evaluations = tuple(
+            tuple(self._evaluation(self.plan.jobs[key]) for key in seed.evaluations.values()) for seed in arm.seeds
+        )
+        return ArmEstimate(arm.id, stages, evaluations)
+
+    def _stage(self, name: str, job: Job) -> StageEstimate:
+        declared = Train.model_validate(job.declared)
+        execution, cached = self.plan.recipe.train.execution(), self.store.has(job.key)
+        tokens = self.tokeniser.stage(job.key, declared, self.history.model(job.key))
+        case = self._case(declared, tokens, references=int("base" in job.parents))
+        pace = None
+        if self.model is not None and not cached:
+            length = tokens.mean if tokens else declared.settings.max_length / 2
+            pace = speed(self.history, self.model, declared.settings, execution, length=length, gpu=self.place.gpu)
+        need = case.memory(self.place) if case else None
+        return StageEstimate(name, job.key, cached, tokens, case, need, pace, execution.world_size)
+
+    def _case(self, declared: Train, tokens: Tokens | None, references: int) -> Case | None:
+        model, recipe = self.model, self.plan.recipe
+        if model is None or model.shape is None or model.parameters is None:
+            return None
+        return Case(
+            model.shape,
+            model.parameters,
+            declared.settings,
+            recipe.train.execution(),
+            recipe.runtime.micro_tokens,
+            tokens.mean * declared.settings.batch_size if tokens else None,
+            tokens.longest if tokens else 0,
+            references,
+        )
+
+    def _evaluation(self, job: Job) -> EvaluationEstimate:
+        cached = self.store.has(job.key)
+        declared = Evaluate.model_validate(job.declared).model_dump(mode="json")
+        return EvaluationEstimate(job.key, cached, 0.0 if cached else self.history.evaluation_seconds(declared))
+
+    def _disk(self, arms: Iterable[ArmEstimate]) -> float | None:
+        """Models of all stages to do, and the checkpoints of those that run at once."""
+        if self.model is None or self.model.parameters is None:
+            return None
+        todo = {s.key: s for arm in arms for stage in arm.stages for s in stage if not s.cached}
+        models = sum(_saved(self.plan.jobs[key], self.model.parameters) for key in todo)
+        at_once = min(len(todo), self.plan.recipe.runtime.workers)
+        return models + at_once * checkpoints_bytes(self.model.parameters)
+
+    def _disk_trouble(self, needed: float | None) -> Iterable[Trouble]:
+        free = free_disk(self.store.root)
+        if needed is not None and needed > free:
+            yield Trouble(
+                f"the run adds up to ~{needed / 2**30:.1f} GiB to {self.store.root}, where {free / 2**30:.1f} GiB are "
+                "free: give --store another place"
+            )
+
+
+def checkpoints_bytes(parameters: int) -> float:
+    """Of a stage's checkpoints while the newest is written: weights and both moments in float32."""
+    return 12.0 * parameters * _CHECKPOINTS
+
+
+def _saved(job: Job, parameters: int) -> float:
+    width = 2.0 if job.declared["settings"]["dtype"] == "bfloat16" else 4.0
+    return width * parameters * len(job.declared["keep"])
+
+
+def _too_large(arms: Iterable[ArmEstimate], place: Room, plan: Plan) -> Iterable[Trouble]:
+    """One warning for stages of one name and need, though many arms may have them."""
+    seen: set[tuple[str, int]] = set()
+    for arm in arms:
+        for stage, *_ in arm.stages:
+            if stage.cached or stage.memory is None or stage.case is None or fits(stage.memory, place):
+                continue
+            gib = round(max(stage.memory.device, stage.memory.host) / 2**30)
+            if (stage.name, gib) in seen:
+                continue
+            seen.add((stage.name, gib))
+            shared = plan.recipe.runtime.workers * stage.case.execution.processes
+            of = "" if place.gpu or shared == 1 else f" (a {shared}th of the machine's)"
+            yield Trouble(
+                f"{arm.id}: train {stage.name} needs {needs_words(stage.memory, place)}; "
+                f"there are {place.device / 2**30:.0f} GiB{of}",
+                remedies(stage.case, place),
+            )
+
+
+def needs_words(need: Memory, place: Room) -> str:
+    """`~31 GiB a device`."""
+    host = f" and ~{need.host / 2**30:.0f} GiB of the machine's memory" if need.host else ""
+    return f"~{need.device / 2**30:.0f} GiB {'a device' if place.gpu else 'a process'}{host}"
+
+
+def typical(values: Iterable[float | None]) -> float | None:
+    """The mean of several seeds; None where one is unknown."""
+    listed = list(values)
+    return None if not listed or None in listed else mean(value for value in listed if value is not None)
