@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from rich.console import Console
@@ -10,7 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from harness.estimate.plan import ArmEstimate, Estimate, StageEstimate, Trouble, added, typical
+from harness.estimate.plan import ArmEstimate, Estimate, StageEstimate, Sum, Trouble
 
 UNKNOWN = "unknown"
 _KILO, _MINUTE, _HOUR, _DAY = 1000.0, 60.0, 3600.0, 86400.0
@@ -26,11 +26,11 @@ def show_arm(console: Console, arm: ArmEstimate) -> None:
     for column in ("tokens", "memory", "time", "device-hours"):
         table.add_column(column, justify="right", no_wrap=True)
     rows = [*map(_stage_row, arm.stages), *_evaluation_row(arm)]
-    seeds = len(arm.evaluations)
     for row in rows:
-        table.add_row(*row.cells(seeds))
+        table.add_row(*row.cells())
     if len(rows) > 1:
-        table.add_row(*map(_strong, ("in all", "", "", _left(arm.seconds), hours(arm.device_hours))))
+        sums = _sum(arm.seconds, duration), _sum(arm.device_hours, hours)
+        table.add_row(*map(_strong, ("in all", "", "", *sums)))
     console.print(Padding(table, _INDENT, expand=False))
 
 
@@ -59,15 +59,16 @@ def show_trouble(console: Console, trouble: Trouble) -> None:
 def sum_words(estimate: Estimate) -> str:
     """`~0.31 device-hours, ~12 min on CPU; 1.2M parameters; up to ~80 MiB of disk`."""
     steps = estimate.steps
-    if all(step.seconds == 0 for step in steps):
+    if all(step.cached for step in steps):
         return "nothing is left to train or to evaluate"
     model = estimate.model
     parameters = f"{count(model.parameters)} parameters" if model and model.parameters else "the model is not known yet"
-    if estimate.seconds is None:
-        known = sum(step.seconds or 0.0 for step in steps)
-        time = f"time unknown{f', of which ~{duration(known)} known' if known else ''}"
+    if estimate.seconds.known:
+        spent, passes = _sum(estimate.device_hours, hours), _sum(estimate.seconds, duration)
+        rest = "" if estimate.seconds.whole else ", the rest unknown"
+        time = f"{spent} device-hours, {passes} on {estimate.place.name}{rest}"
     else:
-        time = f"{hours(estimate.device_hours)} device-hours, ~{duration(estimate.seconds)} on {estimate.place.name}"
+        time = "time unknown"
     disk = f", up to ~{size(estimate.disk)} of disk" if estimate.disk else ""
     return f"{time}, {parameters}{disk}"
 
@@ -75,7 +76,7 @@ def sum_words(estimate: Estimate) -> str:
 def _grounds(estimate: Estimate) -> Iterable[str]:
     stages = [step for step in estimate.steps if isinstance(step, StageEstimate) and not step.cached]
     if any(stage.tokens and not stage.tokens.counted for stage in stages):
-        yield f"tokens: a stage's with ~ by a sample of its rows, {estimate.characters_per_token:.1f} characters a token"
+        yield f"tokens: those with ~ by sampled rows and {estimate.characters_per_token:.1f} characters a token"
     if estimate.model is None:
         yield "memory and time: unknown until the model is fetched"
     elif any(stage.memory is None for stage in stages):
@@ -94,19 +95,21 @@ class _Row:
     name: str
     tokens: str
     memory: str
-    seconds: tuple[float | None, ...]
-    """Of each seed; 0 where it is done."""
+    todo: tuple[float | None, ...]
+    """Seconds of each seed that is not done."""
+    seeds: int
     devices: int = 1
 
-    def cells(self, seeds: int) -> tuple[Text, ...]:
-        todo = [value for value in self.seconds if value != 0]
-        if not todo:
+    def cells(self) -> tuple[Text, ...]:
+        if not self.todo:
             return tuple(map(_faint, (self.name, self.tokens, self.memory, "cached", "0")))
-        each = typical(todo)
-        times = f"{len(todo)} x " if seeds > 1 else ""
-        time = UNKNOWN if each is None else f"{times}~{duration(each)}"
-        total = added(todo)
-        spent = hours(None if total is None else total * self.devices / _HOUR)
+        total = Sum.of(self.todo)
+        if not total.whole:
+            time = spent = UNKNOWN
+        else:
+            times = f"{len(self.todo)} x " if self.seeds > 1 else ""
+            time = f"{times}~{duration(total.known / len(self.todo))}"
+            spent = f"~{hours(total.known * self.devices / _HOUR)}"
         return tuple(map(Text, (self.name, self.tokens, self.memory, time, spent)))
 
 
@@ -114,17 +117,23 @@ def _stage_row(seeds: tuple[StageEstimate, ...]) -> _Row:
     first = next((stage for stage in seeds if not stage.cached), seeds[0])
     tokens = UNKNOWN if first.tokens is None else f"{'' if first.tokens.counted else '~'}{count(first.tokens.total)}"
     need = UNKNOWN if first.memory is None else f"~{size(first.memory.device)}"
-    return _Row(f"train {first.name}", tokens, need, tuple(stage.seconds for stage in seeds), first.devices)
+    todo = tuple(stage.seconds for stage in seeds if not stage.cached)
+    return _Row(first.name, tokens, need, todo, len(seeds), first.devices)
 
 
 def _evaluation_row(arm: ArmEstimate) -> list[_Row]:
     if not any(arm.evaluations):
         return []
-    return [_Row("evaluate", "", "", tuple(added(e.seconds for e in seed) for seed in arm.evaluations))]
+    left = [[e.seconds for e in seed if not e.cached] for seed in arm.evaluations]
+    todo = tuple(Sum.of(seed).exact for seed in left if seed)
+    return [_Row("evaluation", "", "", todo, len(arm.evaluations))]
 
 
-def _left(seconds: float | None) -> str:
-    return UNKNOWN if seconds is None else f"~{duration(seconds)}" if seconds else "0"
+def _sum(total: Sum, words: Callable[[float], str]) -> str:
+    """`~12 min`; `>12 min` where a part is unknown."""
+    if not total.known:
+        return "0" if total.whole else UNKNOWN
+    return f"{'~' if total.whole else '>'}{words(total.known)}"
 
 
 def _strong(text: str) -> Text:
@@ -160,15 +169,11 @@ def duration(seconds: float) -> str:
     """`40 s`, `12 min`, `3.4 h`, `2.1 d`."""
     for limit, unit, width in ((2 * _MINUTE, "s", 1.0), (2 * _HOUR, "min", _MINUTE), (2 * _DAY, "h", _HOUR)):
         if seconds < limit:
-            n = seconds / width
+            n = max(1.0, seconds / width)
             return f"{n:.0f} {unit}" if n >= 10 or unit == "s" else f"{n:.1f} {unit}"  # noqa: PLR2004
     return f"{seconds / _DAY:.1f} d"
 
 
-def hours(n: float | None) -> str:
-    """`~0.031`, `~12.4`."""
-    if n is None:
-        return UNKNOWN
-    if n == 0:
-        return "0"
-    return f"~{n:.2g}" if n < 1 else f"~{n:,.1f}"
+def hours(n: float) -> str:
+    """`0.031`, `12.4`."""
+    return f"{n:.2g}" if n < 1 else f"{n:,.1f}"

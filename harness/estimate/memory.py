@@ -21,8 +21,10 @@ CHUNK_BYTES = 128 * 2**20
 PROCESS_BYTES = {"cpu": 700 * 2**20, "cuda": 2**30}
 """What a process holds before there is a model: libraries on a CPU, the context and kernels on a GPU."""
 
-_NF4_BYTES = 0.5 + 4 / 64
-"""Of a weight in 4 bits, with a float32 scale for each block of 64 (arXiv:2305.14314)."""
+_NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)
+"""Of a weight in 4 bits: scales of blocks of 64, themselves quantised in blocks of 256 (arXiv:2305.14314)."""
+_HEAP = 1.1
+"""What a CPU's heap takes over what is in use: tensors come and go, and leave gaps."""
 _PADDED = 4
 """Copies of queries, keys, values and outputs where segments of several lengths share one call of the attention."""
 _BUCKET = 500_000_000
@@ -50,8 +52,8 @@ class Setup:
 
     @property
     def mixed(self) -> bool:
-        """Whether float32 weights are computed with in bfloat16; DeepSpeed holds them in bfloat16 instead."""
-        return self.dtype == "bfloat16" and self.sharding is None
+        """Whether float32 weights are computed with in bfloat16; DeepSpeed and adapters have theirs in bfloat16."""
+        return self.dtype == "bfloat16" and self.sharding is None and self.lora is None
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,8 @@ class Memory:
 def memory(shape: Shape, parameters: int, setup: Setup) -> Memory:
     """What a process needs at its highest point: where the backward pass begins, or where it ends."""
     held = _held(shape, parameters, setup)
-    activations, logits = _activations(shape, setup), _logits(shape, setup)
+    heap = _HEAP if setup.device == "cpu" else 1.0
+    activations, logits = heap * _activations(shape, setup), heap * _logits(shape, setup)
     head = 4.0 * shape.vocabulary * shape.hidden * (0 if setup.lora else 1)
     passing = max(_backward(shape, setup), head)
     begins = (held.gradients if setup.accumulates else 0.0) + activations + logits
@@ -93,7 +96,7 @@ def _held(shape: Shape, parameters: int, setup: Setup) -> Memory:
     """What is there the whole time: weights, optimiser, and, once computed, gradients."""
     trained = adapter_parameters(shape, setup.lora.rank) if setup.lora else parameters
     base = _base_bytes(shape, parameters, setup)
-    copies = 2.0 * in_matrices(shape) if setup.mixed and not _quantized(setup) else 0.0
+    copies = 2.0 * in_matrices(shape) if setup.mixed else 0.0
     frozen = setup.references * 4.0 * parameters
     process = float(PROCESS_BYTES[setup.device])
     sharding, world = setup.sharding, setup.world
@@ -110,7 +113,7 @@ def _held(shape: Shape, parameters: int, setup: Setup) -> Memory:
         )
     width = 2.0 if setup.dtype == "bfloat16" else 4.0
     zero = sharding.config.get("zero_optimization", {})
-    weights = base * width / 4.0 if setup.dtype == "bfloat16" and not _quantized(setup) else base
+    weights = base if setup.lora else width * parameters
     weights += width * trained if setup.lora else 0.0
     gradients = width * trained
     # In float32, stage 0 steps on the weights themselves; every other way keeps a copy in float32 to step on.
@@ -134,14 +137,12 @@ def _held(shape: Shape, parameters: int, setup: Setup) -> Memory:
 
 
 def _base_bytes(shape: Shape, parameters: int, setup: Setup) -> float:
-    if not _quantized(setup):
-        return 4.0 * parameters
+    """Of the model's own weights; those that are frozen need no more than the precision that is computed in."""
+    width = 2.0 if setup.lora and setup.dtype == "bfloat16" else 4.0
+    if setup.lora is None or setup.lora.quantize == "none":
+        return width * parameters
     inside = in_matrices(shape)
-    return _NF4_BYTES * inside + 4.0 * (parameters - inside)
-
-
-def _quantized(setup: Setup) -> bool:
-    return setup.lora is not None and setup.lora.quantize != "none"
+    return _NF4_BYTES * inside + width * (parameters - inside)
 
 
 def _number(section: dict[str, object], name: str, default: int) -> float:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from statistics import mean
 
 from harness.canonical import Json
 from harness.data.resolve import Places
@@ -22,6 +21,26 @@ from harness.store import Store
 _CHECKPOINTS = 2
 """That lie side by side while the newer one is written."""
 _HOUR = 3600.0
+
+
+@dataclass(frozen=True)
+class Sum:
+    """Of numbers some of which may be unknown."""
+
+    known: float
+    whole: bool
+    """Whether none is unknown."""
+
+    @classmethod
+    def of(cls, values: Iterable[float | None]) -> Sum:
+        """The known ones, added."""
+        listed = list(values)
+        return cls(float(sum(value for value in listed if value is not None)), None not in listed)
+
+    @property
+    def exact(self) -> float | None:
+        """None while a part is unknown."""
+        return self.known if self.whole else None
 
 
 @dataclass(frozen=True)
@@ -86,14 +105,14 @@ class ArmEstimate:
         return (*(step for stage in self.stages for step in stage), *(e for seed in self.evaluations for e in seed))
 
     @property
-    def seconds(self) -> float | None:
-        """Of what is left to do, one job after the other; None while that of a job is unknown."""
-        return added(step.seconds for step in self.steps)
+    def seconds(self) -> Sum:
+        """Of what is left to do, one job after the other."""
+        return Sum.of(step.seconds for step in self.steps)
 
     @property
-    def device_hours(self) -> float | None:
+    def device_hours(self) -> Sum:
         """Of what is left to do."""
-        return _device_hours(self.steps)
+        return Sum.of(map(_device_hours, self.steps))
 
 
 @dataclass(frozen=True)
@@ -123,15 +142,15 @@ class Estimate:
         return list({step.key: step for arm in self.arms for step in arm.steps}.values())
 
     @property
-    def device_hours(self) -> float | None:
-        """Of all that is left to do; None while that of a job is unknown."""
-        return _device_hours(self.steps)
+    def device_hours(self) -> Sum:
+        """Of all that is left to do."""
+        return Sum.of(map(_device_hours, self.steps))
 
     @property
-    def seconds(self) -> float | None:
+    def seconds(self) -> Sum:
         """As the workers share it evenly."""
-        total = added(step.seconds for step in self.steps)
-        return None if total is None else total / self.workers
+        total = Sum.of(step.seconds for step in self.steps)
+        return Sum(total.known / self.workers, total.whole)
 
     @property
     def sources(self) -> list[str]:
@@ -145,14 +164,14 @@ class Estimate:
             "device": self.place.name,
             "device_bytes": self.place.device,
             "parameters": self.model.parameters if self.model else None,
-            "device_hours": self.device_hours,
-            "seconds": self.seconds,
+            "device_hours": self.device_hours.exact,
+            "seconds": self.seconds.exact,
             "disk_bytes": self.disk,
             "arms": {
                 arm.id: {
-                    "device_hours": arm.device_hours,
+                    "device_hours": arm.device_hours.exact,
                     "stages": {seeds[0].name: [seed.to_json() for seed in seeds] for seeds in arm.stages},
-                    "evaluation_seconds": [added(e.seconds for e in seed) for seed in arm.evaluations],
+                    "evaluation_seconds": [Sum.of(e.seconds for e in seed).exact for seed in arm.evaluations],
                 }
                 for arm in self.arms
             },
@@ -162,14 +181,9 @@ class Estimate:
         }
 
 
-def added(values: Iterable[float | None]) -> float | None:
-    """The sum; None where a part of it is unknown."""
-    listed = list(values)
-    return None if None in listed else sum(value for value in listed if value is not None)
-
-
-def _device_hours(steps: Iterable[StageEstimate | EvaluationEstimate]) -> float | None:
-    return added(None if step.seconds is None else step.seconds * getattr(step, "devices", 1) / _HOUR for step in steps)
+def _device_hours(step: StageEstimate | EvaluationEstimate) -> float | None:
+    devices = step.devices if isinstance(step, StageEstimate) else 1
+    return None if step.seconds is None else step.seconds * devices / _HOUR
 
 
 def estimate(plan: Plan, store: Store, places: Places) -> Estimate:
@@ -304,9 +318,3 @@ def needs_words(need: Memory, place: Room) -> str:
     """`~31 GiB a device`."""
     host = f" and ~{need.host / 2**30:.0f} GiB of the machine's memory" if need.host else ""
     return f"~{need.device / 2**30:.0f} GiB {'a device' if place.gpu else 'a process'}{host}"
-
-
-def typical(values: Iterable[float | None]) -> float | None:
-    """The mean of several seeds; None where one is unknown."""
-    listed = list(values)
-    return None if not listed or None in listed else mean(value for value in listed if value is not None)
