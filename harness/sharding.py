@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 
-from harness.canonical import Json
+from harness.canonical import Json, digest
 from harness.errors import UserError
 
 SHIPPED = ("zero0", "zero1", "zero2", "zero3", "zero3_offload")
@@ -19,7 +20,12 @@ _STAGES = range(4)
 _OURS = {
     "optimizer": "the recipe's AdamW would be replaced by it",
     "scheduler": "the recipe's schedule would be replaced by it",
+    "fp16": "the recipe's dtype would be replaced by it",
+    "amp": "the recipe's dtype would be replaced by it",
+    "tensor_parallel": "the processes of a stage share its data, not its layers",
 }
+_FILLED = ("train_batch_size", "train_micro_batch_size_per_gpu", "gradient_accumulation_steps", "gradient_clipping")
+"""Keys that the recipe decides."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +37,24 @@ class Sharding:
     offloads_optimizer: bool = False
     offloads_parameters: bool = False
     config: Mapping[str, Json] = field(default_factory=dict, repr=False)
+
+    @property
+    def shards_parameters(self) -> bool:
+        """Whether no process holds whole weights."""
+        return self.stage == _STAGES[-1]
+
+    @property
+    def digest(self) -> str:
+        """Of what the file says."""
+        return digest(self.config)
+
+    def filled(self) -> dict[str, Json]:
+        """A copy for DeepSpeed in which everything that the recipe decides is "auto", for transformers to fill in."""
+        config: dict[str, Json] = copy.deepcopy(dict(self.config))
+        config |= dict.fromkeys(_FILLED, "auto")
+        config["bf16"] = {**config.get("bf16", {}), "enabled": "auto"}
+        config.setdefault("zero_optimization", {"stage": 0})
+        return config
 
 
 def read_sharding(name: str) -> Sharding:
@@ -58,6 +82,13 @@ def problems(name: str, config: Mapping[str, Json]) -> list[UserError]:
         UserError(f"{name} holds a section {section!r}: {why}", "take it out; train.* of the recipe says this")
         for section, why in _OURS.items()
         if section in config
+    ]
+    fixed = {key: config[key] for key in _FILLED if key in config}
+    fixed |= {"bf16.enabled": (config.get("bf16") or {}).get("enabled", "auto")}
+    found += [
+        UserError(f"{name} sets {key} to {value!r}, which the recipe decides", 'write "auto", or leave it out')
+        for key, value in fixed.items()
+        if value != "auto"
     ]
     zero = config.get("zero_optimization", {})
     if not isinstance(zero, Mapping):

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from harness.errors import UserError
-from harness.sharding import GATHER, read_sharding
+from harness.sharding import GATHER, SHIPPED, read_sharding
 
 
 @pytest.fixture
@@ -25,6 +25,22 @@ def test_ones_own_file_is_read(written):
     assert read_sharding(written({})).stage == 0
 
 
+@pytest.mark.parametrize("name", SHIPPED)
+def test_what_ships_leaves_to_the_recipe_what_the_recipe_says(name):
+    sharding = read_sharding(name)
+    assert sharding.stage == int(name[4])
+    assert (sharding.offloads_optimizer, sharding.offloads_parameters) == (name.endswith("offload"),) * 2
+    assert sharding.shards_parameters == name.startswith("zero3")
+
+
+def test_what_the_recipe_decides_is_left_for_it_to_fill_in(written):
+    sharding = read_sharding(written({"bf16": {"immediate_grad_update": True}}))
+    filled = sharding.filled()
+    assert filled["bf16"] == {"immediate_grad_update": True, "enabled": "auto"}
+    assert (filled["train_batch_size"], filled["gradient_clipping"]) == ("auto", "auto")
+    assert "gradient_clipping" not in sharding.config
+
+
 @pytest.mark.parametrize(
     ("config", "said"),
     [
@@ -35,6 +51,11 @@ def test_ones_own_file_is_read(written):
         ({"zero_optimization": {"stage": 3}}, f"ZeRO-3 without {GATHER} saves no weights (set it to true)"),
         ({"optimizer": {"type": "AdamW"}}, "holds a section 'optimizer'"),
         ({"scheduler": {}}, "holds a section 'scheduler'"),
+        ({"fp16": {"enabled": True}}, "holds a section 'fp16'"),
+        ({"tensor_parallel": {"autotp_size": 2}}, "holds a section 'tensor_parallel'"),
+        ({"train_batch_size": 8}, "sets train_batch_size to 8, which the recipe decides"),
+        ({"gradient_clipping": 0.5}, "sets gradient_clipping to 0.5"),
+        ({"bf16": {"enabled": True}}, "sets bf16.enabled to True"),
     ],
 )
 def test_what_would_lose_the_model_or_change_results_is_refused(written, refused, config, said):

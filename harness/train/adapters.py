@@ -19,6 +19,7 @@ import torch
 from harness.errors import UserError
 from harness.jobs import LoraSettings, TrainSettings
 from harness.train import network as networks
+from harness.train.world import World
 
 ALL_LINEAR = "all-linear"
 ADAPTER = "adapter"
@@ -113,29 +114,35 @@ def trainable(tuned: Any) -> int:
     return sum(getattr(p, "ds_numel", p.numel()) for p in tuned.parameters() if p.requires_grad)
 
 
-def save(tuned: Any, start: Path, folder: Path, dtype: torch.dtype) -> None:
-    """Leave `folder/model`, complete, and `folder/adapter` where there are adapters."""
+def save(tuned: Any, start: Path, folder: Path, dtype: torch.dtype, world: World, *, sharded: bool = False) -> None:
+    """Leave `folder/model`, complete, and `folder/adapter` where there are adapters.
+
+    All processes call it, for weights may be `sharded`; the main one writes.
+    """
     if not _adapted(tuned):
-        networks.save(tuned, start, folder / "model", dtype)
+        networks.save(tuned, start, folder / "model", dtype, world, sharded=sharded)
         return
     from peft import PeftModel
 
-    _write(tuned, folder / ADAPTER)
-    with torch.random.fork_rng(devices=[]):  # peft draws adapters before it reads them
+    state = networks.gathered(tuned, world, frozen=False) if sharded else None
+    if not world.main:
+        return
+    _write(tuned, folder / ADAPTER, state)
+    with torch.random.fork_rng(devices=[]), networks.whole():  # peft draws adapters before it reads them
         merged = PeftModel.from_pretrained(networks.load(start), str(folder / ADAPTER)).merge_and_unload()
-    networks.save(merged, start, folder / "model", dtype)
+    networks.save(merged, start, folder / "model", dtype, world)
 
 
 def _adapted(tuned: Any) -> bool:
     return hasattr(tuned, "get_base_model")
 
 
-def _write(tuned: Any, target: Path) -> None:
+def _write(tuned: Any, target: Path, state: Mapping[str, torch.Tensor] | None) -> None:
     """The adapters in peft's format, equal for equal adapters: no path, no set in the order of its hashes."""
     written = target.with_name(f"{target.name}.writing")
     shutil.rmtree(written, ignore_errors=True)
     shutil.rmtree(target, ignore_errors=True)
-    tuned.save_pretrained(written)
+    tuned.save_pretrained(written, state_dict=state)
     (written / "README.md").unlink(missing_ok=True)
     config = json.loads((written / _CONFIG).read_text())
     config |= {"base_model_name_or_path": None, "target_modules": sorted(config["target_modules"])}

@@ -4,13 +4,42 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from harness.canonical import canonical, file_digest
+from harness.errors import UserError
 from harness.files import sync
 
 SEAL = "complete.json"
+RESTARTED = "restarted"
+"""Stands beside the checkpoints of a stage that was begun anew."""
+
+_KEPT = 2
+"""The newest, and the one before it in case the newest is damaged later."""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Over what the state of training is spread; only the same can go on from it."""
+
+    processes: int = 1
+    stage: int | None = None
+    """Of ZeRO; None without DeepSpeed."""
+    deepspeed: str | None = None
+    """Name of the DeepSpeed configuration."""
+    digest: str | None = None
+    """Of that configuration."""
+
+    def __str__(self) -> str:
+        processes = "1 process" if self.processes == 1 else f"{self.processes} processes"
+        return f"{processes} {f'with DeepSpeed {self.deepspeed}' if self.deepspeed else 'without DeepSpeed'}"
+
+    def fits(self, other: Spread) -> bool:
+        """Whether a checkpoint of one can be read by the other."""
+        return (self.processes, self.stage) == (other.processes, other.stage)
 
 
 @dataclass(frozen=True)
@@ -20,37 +49,76 @@ class Checkpoint:
     folder: Path
     step: int
     seconds: float
+    spread: Spread = field(default_factory=Spread)
+    layout: Mapping[str, Any] = field(default_factory=dict)
+    """How micro-batches were laid out; another layout changes rounding from here on, and nothing else."""
+
+    def check(self, spread: Spread) -> None:
+        """UserError where training spread like `spread` cannot go on from here."""
+        if self.spread.fits(spread):
+            return
+        was = self.spread
+        raise UserError(
+            f"the stage's checkpoint at step {self.step} was written by {was}, and this run has {spread}",
+            f"go on with --set train.processes={was.processes} --set train.deepspeed={was.deepspeed or 'null'}, "
+            "or begin the stage anew with --restart-stage",
+        )
 
 
-def seal(written: Path, home: Path, *, step: int, seconds: float) -> Checkpoint:
-    """Turn a freshly written folder into the newest checkpoint of `home`, and drop the older ones.
+def seal(
+    written: Path,
+    home: Path,
+    *,
+    step: int,
+    seconds: float,
+    spread: Spread | None = None,
+    layout: Mapping[str, Any] | None = None,
+) -> Checkpoint:
+    """Turn a freshly written folder into the newest checkpoint of `home`; the one before it stays, older ones go.
 
-    Everything reaches the disk before the rename; a crash at any moment leaves the previous checkpoint in place.
+    Everything reaches the disk before the rename; a crash at any moment leaves the previous checkpoints in place.
     """
+    spread, layout = spread or Spread(), layout or {}
     files = {str(path.relative_to(written)): path for path in sorted(written.rglob("*")) if path.is_file()}
     for path in files.values():
         sync(path)
     record = {
         "step": step,
         "seconds": seconds,
+        "spread": asdict(spread),
+        "layout": dict(layout),
         "files": {name: {"bytes": path.stat().st_size, "sha256": file_digest(path)} for name, path in files.items()},
     }
     (written / SEAL).write_text(canonical(record))
     sync(written / SEAL)
-    sync(written)
+    for folder in {path.parent for path in files.values()} | {written}:
+        sync(folder)
     folder = home / f"step-{step:09d}"
     shutil.rmtree(folder, ignore_errors=True)
     written.rename(folder)
     sync(home)
-    for older in _folders(home):
-        if older != folder:
-            shutil.rmtree(older)
-    return Checkpoint(folder, step, seconds)
+    older = [path for path in _folders(home) if path < folder]
+    for path in older[: -(_KEPT - 1)]:
+        shutil.rmtree(path)
+    return Checkpoint(folder, step, seconds, spread, layout)
 
 
 def newest(home: Path) -> Checkpoint | None:
-    """The newest complete checkpoint; torn ones are passed over."""
-    return next((found for folder in reversed(_folders(home)) if (found := _read(folder))), None)
+    """The newest complete checkpoint; damaged ones after it are dropped, for what follows them is trained again."""
+    for folder in reversed(_folders(home)):
+        if found := _read(folder):
+            return found
+        shutil.rmtree(folder)
+    return None
+
+
+def discard(home: Path) -> None:
+    """Begin anew: no checkpoint is left, and a mark says so if there was one."""
+    folders = _folders(home)
+    if folders:
+        (home / RESTARTED).touch()
+    for folder in folders:
+        shutil.rmtree(folder)
 
 
 def _folders(home: Path) -> list[Path]:
@@ -64,6 +132,7 @@ def _read(folder: Path) -> Checkpoint | None:
             path = folder / name
             if path.stat().st_size != wanted["bytes"] or file_digest(path) != wanted["sha256"]:
                 return None
-        return Checkpoint(folder, int(record["step"]), float(record["seconds"]))
+        spread, layout = Spread(**record.get("spread", {})), record.get("layout", {})
+        return Checkpoint(folder, int(record["step"]), float(record["seconds"]), spread, layout)
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -20,15 +20,18 @@ from harness.context import Context, Progress
 from harness.errors import UserError
 from harness.jobs import Train
 from harness.machine import failures_named
+from harness.sharding import Sharding, read_sharding
 from harness.train import adapters, network
 from harness.train.attention import kernel
 from harness.train.batches import MicroBatches, Order, Steps
+from harness.train.checkpoints import Spread
 from harness.train.corpus import Corpus
-from harness.train.loop import CHECKPOINTS, METRICS, StageTrainer, Watch, arguments
-from harness.train.loss import Objective
+from harness.train.loop import CHECKPOINTS, METRICS, Place, StageTrainer, Watch, arguments
+from harness.train.loss import Head, Objective
 from harness.train.process import isolated, peak_memory
 from harness.train.report import throttled
 from harness.train.stagedata import StageData
+from harness.train.world import World
 
 MICRO_TOKENS = 8192
 """Tokens of a micro-batch where the runtime names none."""
@@ -42,8 +45,12 @@ def train(declared: Train, data: Mapping[str, DataSource], loss: Loss, context: 
     """
     if declared.objective != "sft":
         raise UserError(f"the objective {declared.objective!r} is not known to the training loop", "use objective sft")
-    with isolated(context.runtime.get("threads")), failures_named("training", context.folder):
-        return _Stage(declared, data, loss, context).run()
+    execution, threads = context.execution, context.runtime.get("threads")
+    world = World.of(execution)
+    sharding = read_sharding(execution.deepspeed) if execution.deepspeed else None
+    share = max(1, threads // execution.processes) if threads else None
+    with world.joined(), isolated(share), failures_named("training", context.folder):
+        return _Stage(declared, data, loss, context, world, sharding).run()
 
 
 @dataclass(frozen=True)
@@ -52,23 +59,28 @@ class _Stage:
     data: Mapping[str, DataSource]
     loss: Loss
     context: Context
+    world: World
+    sharding: Sharding | None
 
     @cached_property
     def start(self) -> Path:
         return self.context.parents["start"] / "model"
 
     def run(self) -> Json:
-        declared, settings, runtime = self.declared, self.declared.settings, self.context.runtime
-        adapters.check(settings, penalised=self.loss.penalty is not None)
+        declared, settings, runtime, world = self.declared, self.declared.settings, self.context.runtime, self.world
+        adapters.check(settings, shards_parameters=self.sharded, penalised=self.loss.penalty is not None)
         data = StageData(declared, self.data, self.loss, self.context, self.start)
         rows = data.corpus(declared.mixture, settings.max_length)
         order = data.order(rows)
-        steps = Steps.of(order, rows.lengths, settings.batch_size, runtime.get("micro_tokens") or MICRO_TOKENS)
-        args = arguments(settings, steps, self.context.folder, declared.seed)
+        layout, micro_tokens = self.context.execution.layout, runtime.get("micro_tokens") or MICRO_TOKENS
+        steps = Steps.of(order, rows.lengths, settings.batch_size, micro_tokens, ranks=world.size, layout=layout)
+        if self.sharded and world.main:
+            network.check_architecture(self.start)
+        args = arguments(settings, steps, self.context.folder, declared.seed, self.sharding)
         model = network.load(self.start, **adapters.storage(settings, args.device))
         model.to(args.device)
         self.check_fit(model, rows)
-        head = network.check_packing(model)
+        head = Head.of(model) if self.sharded else network.check_packing(model)
         references: dict[str, Any] = {
             name: network.frozen(self.context.parents[name] / "model", args.device) for name in self.loss.references
         }
@@ -76,19 +88,35 @@ class _Stage:
         trainer = StageTrainer(
             tuned,
             args,
-            data=MicroBatches(rows, steps, settings.loss_reduction),
+            data=MicroBatches(rows, steps, settings.loss_reduction, rank=world.rank),
             objective=Objective(self.loss, head, references, runtime.get("chunk_tokens")),
             folder=self.context.folder,
             watch=self.watch(tuned, len(steps)),
+            place=Place(world, self.spread, {"layout": layout, "micro_tokens": micro_tokens}),
+            tokens=[int(rows.lengths[steps.examples(step)].sum()) for step in range(len(steps))],
         )
-        trainer.run()
+        restarted = trainer.run(restart=bool(runtime.get("restart_stage")))
         self.save(tuned, self.context.folder)
-        shutil.rmtree(self.context.folder / CHECKPOINTS, ignore_errors=True)
+        world.barrier()
+        if world.main:
+            shutil.rmtree(self.context.folder / CHECKPOINTS, ignore_errors=True)
+        measured = {**self.measured(trainer), **({"restarted": True} if restarted else {})}
         result = {**self.result(data, rows, order, steps), "trained_parameters": adapters.trainable(tuned)}
-        return {"result": result, "measured": self.measured(trainer)}
+        return {"result": result, "measured": measured}
+
+    @property
+    def sharded(self) -> bool:
+        """Whether no process holds whole weights."""
+        return self.sharding is not None and self.sharding.shards_parameters
+
+    @property
+    def spread(self) -> Spread:
+        """Over what a checkpoint's files are spread."""
+        sharding, size = self.sharding, self.world.size
+        return Spread(size, sharding.stage, sharding.name, sharding.digest) if sharding else Spread(size)
 
     def check_fit(self, model: Any, rows: Corpus) -> None:
-        if int(rows.ids.max()) >= model.get_input_embeddings().weight.shape[0]:
+        if int(rows.ids.max()) >= model.get_input_embeddings().num_embeddings:
             raise UserError(f"the tokenizer of {self.start} has more tokens than the model", "choose another model")
         longest, context = int(rows.lengths.max()), getattr(model.config, "max_position_embeddings", None)
         if context is not None and longest > context:
@@ -117,7 +145,8 @@ class _Stage:
         )
 
     def save(self, tuned: Any, folder: Path) -> None:
-        adapters.save(tuned, self.start, folder, getattr(torch, self.declared.settings.dtype))
+        dtype = getattr(torch, self.declared.settings.dtype)
+        adapters.save(tuned, self.start, folder, dtype, self.world, sharded=self.sharded)
 
     def result(self, data: StageData, rows: Corpus, order: Order, steps: Steps) -> Json:
         metrics = (self.context.folder / METRICS).read_text().splitlines()
@@ -140,6 +169,6 @@ class _Stage:
         return {
             "seconds": trainer.seconds,
             "tokens_per_second": trainer.rate,
-            "peak_memory_bytes": peak_memory(device),
+            "peak_memory_bytes": int(self.world.highest(peak_memory(device))),
             "attention": kernel(device, getattr(torch, settings.dtype)),
         }

@@ -7,21 +7,24 @@ import math
 import shutil
 import time
 import types
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
-from harness.errors import Failure
+from harness.errors import Failure, UserError
 from harness.jobs import TrainSettings
+from harness.sharding import Sharding
 from harness.train import checkpoints
 from harness.train.adapters import causal
 from harness.train.batches import MicroBatches, Steps
+from harness.train.checkpoints import Spread
 from harness.train.loss import Objective
 from harness.train.packed import PackedBatch
+from harness.train.world import World
 
 METRICS = "metrics.jsonl"
 CHECKPOINTS = "checkpoints"
@@ -44,7 +47,18 @@ class Watch:
     """Called after every step, to save models that are to be kept."""
 
 
-def arguments(settings: TrainSettings, steps: Steps, folder: Path, seed: int) -> TrainingArguments:
+@dataclass(frozen=True)
+class Place:
+    """Where this process stands, and what its checkpoints must say to be read again."""
+
+    world: World = field(default_factory=World)
+    spread: Spread = field(default_factory=Spread)
+    layout: Mapping[str, Any] = field(default_factory=dict)
+
+
+def arguments(
+    settings: TrainSettings, steps: Steps, folder: Path, seed: int, sharding: Sharding | None = None
+) -> TrainingArguments:
     """The settings in transformers' words."""
     warmup = min(math.ceil(settings.warmup * len(steps)), len(steps) - 1)
     args = TrainingArguments(
@@ -59,10 +73,14 @@ def arguments(settings: TrainSettings, steps: Steps, folder: Path, seed: int) ->
         adam_beta1=settings.betas[0],
         adam_beta2=settings.betas[1],
         adam_epsilon=settings.eps,
-        max_grad_norm=settings.clip,
+        # Without a limit the norm is still wanted, and not every stage of ZeRO computes one that nobody clips with.
+        max_grad_norm=settings.clip or math.inf,
         optim="adamw_torch_fused",
         bf16=settings.dtype == "bfloat16",
         use_cpu=not torch.cuda.is_available(),
+        deepspeed=sharding.filled() if sharding else None,
+        # Every parameter takes part in every micro-batch, also in an empty one; looking for others costs time.
+        ddp_find_unused_parameters=False,
         seed=seed,
         data_seed=seed,
         logging_steps=1,
@@ -77,6 +95,11 @@ def arguments(settings: TrainSettings, steps: Steps, folder: Path, seed: int) ->
     # On a machine of several GPUs transformers would wrap the model in DataParallel, which cannot split a packed row:
     # every GPU would compute the whole of it.
     args._n_gpu = min(args.n_gpu, 1)  # noqa: SLF001 -- transformers' own way to say so
+    if sharding is not None:
+        import deepspeed
+
+        # DeepSpeed takes over the process group that stands; on a CPU nothing else tells it to before weights load.
+        deepspeed.init_distributed("gloo" if args.use_cpu else None, auto_mpi_discovery=False)
     return args
 
 
@@ -92,17 +115,21 @@ class StageTrainer(Trainer):  # type: ignore[misc]
         objective: Objective,
         folder: Path,
         watch: Watch,
+        tokens: Sequence[int],
+        place: Place | None = None,
     ) -> None:
         super().__init__(model=network, args=args, train_dataset=data)
+        self._place = place or Place()
+        self._world = self._place.world
         self.remove_callback(PrinterCallback)
-        self.add_callback(_Watcher(watch))
+        self.add_callback(_Watcher(watch, self._world))
         # The loss arrives divided by what the whole step is worth; nothing is left to scale.
         self.loss_is_scaled_for_ga = True
         self._objective = objective
         self._folder = folder
         self._metrics = folder / METRICS
         self._watch = watch
-        self._tokens_in_step = 0
+        self._tokens_of_step = tokens
         self._started = time.monotonic()
         self._seconds_before = 0.0
         self.tokens = 0
@@ -117,33 +144,57 @@ class StageTrainer(Trainer):  # type: ignore[misc]
         """Tokens per second of training, padding not counted."""
         return self.tokens / max(self.seconds, 1e-9)
 
-    def run(self) -> None:
-        """Train to the end, from the newest complete checkpoint if there is one."""
+    def run(self, *, restart: bool = False) -> bool:
+        """Train to the end, from the newest complete checkpoint if there is one and `restart` does not forbid it.
+
+        Returns whether the stage was begun anew, in this attempt or an earlier one, leaving a checkpoint aside.
+        Raises UserError where the checkpoint was written by other processes or in other shards.
+        """
         home = self._folder / CHECKPOINTS
-        shutil.rmtree(home / "writing", ignore_errors=True)
-        found = checkpoints.newest(home)
-        self._restore_metrics(found)
+        looked = self._look(home, restart=restart) if self._world.main else (None, False)
+        found, restarted = self._world.agreed(looked)
+        if found is not None:
+            found.check(self._place.spread)
+        self._restore(found)
+        if self._world.rank:
+            torch.manual_seed(self.args.seed + (self._world.rank << 32))  # or all would draw the same noise
         self._started = time.monotonic()
         network = self.model
         network.forward = types.MethodType(self._forward, network)
         try:
             self.train(resume_from_checkpoint=str(found.folder) if found else None)
+        except RuntimeError as error:
+            if "Expected to have finished reduction" not in str(error):
+                raise
+            raise UserError(
+                f"some parameters of {type(network).__name__} take no part in the loss",
+                "--set train.deepspeed=zero2 allows that",
+            ) from error
         finally:
             del network.forward
+        return restarted
+
+    def _look(self, home: Path, *, restart: bool) -> tuple[checkpoints.Checkpoint | None, bool]:
+        shutil.rmtree(home / "writing", ignore_errors=True)
+        if restart:
+            checkpoints.discard(home)
+        return checkpoints.newest(home), (home / checkpoints.RESTARTED).exists()
 
     def _forward(self, network: Any, batch: PackedBatch, denominator: float) -> torch.Tensor:
         # Everything that reads parameters happens inside the model's forward, where sharded ones are gathered.
         return self._objective(causal(network), batch, denominator, ranks=self.accelerator.num_processes)
 
-    def _restore_metrics(self, found: checkpoints.Checkpoint | None) -> None:
-        """Take the metrics file back to where the checkpoint left it."""
+    def _restore(self, found: checkpoints.Checkpoint | None) -> None:
+        """Take clock, tokens and the metrics file back to where the checkpoint left them."""
+        if found is not None:
+            self._seconds_before = found.seconds
+            self.tokens = sum(self._tokens_of_step[: found.step])
+        if not self._world.main:
+            return
         if found is None:
             self._metrics.write_text("")
-            return
-        shutil.copyfile(found.folder / METRICS, self._metrics)
-        self._seconds_before = found.seconds
-        lines = self._metrics.read_text().splitlines()
-        self.tokens = json.loads(lines[-1])["tokens"] if lines else 0
+        else:
+            shutil.copyfile(found.folder / METRICS, self._metrics)
 
     # --- what is computed -----------------------------------------------------------------------------------------
 
@@ -155,7 +206,6 @@ class StageTrainer(Trainer):  # type: ignore[misc]
 
     def _get_num_items_in_batch(self, batch_samples: list[PackedBatch], device: torch.device) -> torch.Tensor:  # noqa: ARG002 -- the Trainer's signature
         """What a whole optimiser step's weighted sum is divided by: every micro-batch of it knows, on every rank."""
-        self._tokens_in_step = sum(batch.tokens for batch in batch_samples)
         return torch.tensor(batch_samples[0].denominator, dtype=torch.float64)
 
     def _prepare_inputs(self, inputs: PackedBatch) -> PackedBatch:
@@ -187,7 +237,9 @@ class StageTrainer(Trainer):  # type: ignore[misc]
         step, loss = self.state.global_step, logs["loss"]
         if not math.isfinite(loss):
             raise Failure(f"the loss is {loss} at step {step}", "lower train.lr, or look at the data of that step")
-        self.tokens += self._tokens_in_step
+        self.tokens += self._tokens_of_step[step - 1]
+        if not self._world.main:
+            return
         line = {
             "step": step,
             "loss": loss,
@@ -199,26 +251,44 @@ class StageTrainer(Trainer):  # type: ignore[misc]
             file.write(json.dumps(line) + "\n")
         self._watch.on_step(step, loss, self.rate)
 
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Whole weights of a checkpoint; DeepSpeed's own files hold them already."""
+        if not self.is_deepspeed_enabled:
+            super().save_model(output_dir, _internal_call)
+
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         super()._save_checkpoint(model, trial)
-        home = self._folder / CHECKPOINTS
-        written = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
-        shutil.copyfile(self._metrics, written / METRICS)
-        checkpoints.seal(written, home, step=self.state.global_step, seconds=self.seconds)
+        # Sealed once every process has written its part, and only then gone on from.
+        self._world.barrier()
+        if self._world.main:
+            step, place = self.state.global_step, self._place
+            written = Path(self.args.output_dir) / f"checkpoint-{step}"
+            shutil.copyfile(self._metrics, written / METRICS)
+            checkpoints.seal(
+                written,
+                self._folder / CHECKPOINTS,
+                step=step,
+                seconds=self.seconds,
+                spread=place.spread,
+                layout=place.layout,
+            )
+        self._world.barrier()
 
 
 class _Watcher(TrainerCallback):  # type: ignore[misc]
     """Asks for a checkpoint when one is due; the last step needs none, for the finished model follows it."""
 
-    def __init__(self, watch: Watch) -> None:
+    def __init__(self, watch: Watch, world: World) -> None:
         self._watch = watch
+        self._world = world
         self._wait = watch.seconds
         self._last = self._asked = time.monotonic()
 
     def on_step_end(self, _args: Any, state: Any, control: Any, **_: Any) -> Any:
         self._watch.keep(state.global_step)
         self._asked = time.monotonic()
-        due = self._asked - self._last >= self._wait
+        # Clocks differ, and a checkpoint is written by all or by none.
+        due = self._world.decided(self._asked - self._last >= self._wait)
         due = due or (self._watch.steps is not None and state.global_step % self._watch.steps == 0)
         control.should_save = due and state.global_step < state.max_steps
         return control

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +18,17 @@ from harness.modelfolder import CONFIG, copy_companions, trusts_code, weight_fil
 from harness.train.attention import ATTENTION
 from harness.train.loss import CausalModel, Head
 from harness.train.packed import PackedBatch
+from harness.train.world import World
 
 _TOLERANCE = 1e-3
 """Largest difference of probe logits, relative to the largest logit; what is wrong is wrong by far more."""
 
 _ROUNDINGS = 8
 """As many roundings of weights held in bfloat16 are tolerated."""
+
+_PROBED_LAYERS = 4
+_PROBED_VOCABULARY = 512
+"""Of the small model that stands for one whose weights lie in shards."""
 
 
 def load(folder: Path, **storage: Any) -> Any:
@@ -56,8 +63,45 @@ def load(folder: Path, **storage: Any) -> Any:
 
 
 def frozen(folder: Path, device: torch.device) -> Any:
-    """A reference model: never trained, never in training mode."""
-    return load(folder).requires_grad_(requires_grad=False).eval().to(device)
+    """A reference model: never trained, never in training mode, and whole on every rank."""
+    with whole():
+        return load(folder).requires_grad_(requires_grad=False).eval().to(device)
+
+
+@contextmanager
+def whole() -> Iterator[None]:
+    """Under ZeRO-3 transformers shards all that it loads: not so in here."""
+    from transformers.integrations import deepspeed as sharding
+
+    reference = sharding._hf_deepspeed_config_weak_ref  # noqa: SLF001 -- what is set can be set, but not read
+    sharding.unset_hf_deepspeed_config()
+    try:
+        yield
+    finally:
+        config = reference() if reference is not None else None
+        if config is not None:
+            sharding.set_hf_deepspeed_config(config)
+
+
+def check_architecture(folder: Path) -> None:
+    """`check_packing` of a small model made from a prepared model's config, for weights that will lie in shards."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=trusts_code(folder), local_files_only=True)
+    text = config.get_text_config()
+    kinds = getattr(text, "layer_types", None)
+    if kinds:
+        text.layer_types = list(dict.fromkeys(kinds))
+    text.num_hidden_layers = len(text.layer_types) if kinds else min(text.num_hidden_layers, _PROBED_LAYERS)
+    text.vocab_size = min(text.vocab_size, _PROBED_VOCABULARY)
+    for special in ("pad_token_id", "bos_token_id", "eos_token_id"):
+        setattr(text, special, None)
+    before = torch.get_rng_state()
+    network = AutoModelForCausalLM.from_config(
+        config, dtype=torch.float32, attn_implementation=ATTENTION, trust_remote_code=trusts_code(folder)
+    )
+    torch.set_rng_state(before)
+    check_packing(network)
 
 
 def check_packing(network: Any) -> Head:
@@ -98,16 +142,20 @@ def check_packing(network: Any) -> Head:
     return head
 
 
-def save(network: Any, start: Path, target: Path, dtype: torch.dtype) -> None:
+def save(network: Any, start: Path, target: Path, dtype: torch.dtype, world: World, *, sharded: bool = False) -> None:
     """Weights and config in `target`, with the tokenizer, template and settings that stand in `start`.
 
-    Written beside the target and renamed, so that the target is whole or absent.
+    Written by the main process, beside the target and renamed, so that the target is whole or absent. All processes
+    call it: where weights are sharded they are gathered, a module at a time.
     """
+    state = gathered(network, world) if sharded else network.state_dict()
+    if not world.main:
+        return
     written = target.with_name(f"{target.name}.writing")
     shutil.rmtree(written, ignore_errors=True)
     shutil.rmtree(target, ignore_errors=True)
     written.mkdir(parents=True)
-    state = {name: tensor.to(dtype) for name, tensor in network.state_dict().items()}
+    state = {name: tensor.to(dtype) for name, tensor in state.items()}
     # What is tied must stay one tensor, or it is written twice.
     state |= {copy: state[source] for copy, source in network.all_tied_weights_keys.items()}
     network.save_pretrained(written, state_dict=state)
@@ -116,6 +164,26 @@ def save(network: Any, start: Path, target: Path, dtype: torch.dtype) -> None:
     (written / CONFIG).write_text(json.dumps({**config, "dtype": str(dtype).removeprefix("torch.")}, indent=2) + "\n")
     copy_companions(start, written)
     written.rename(target)
+
+
+def gathered(network: Any, world: World, *, frozen: bool = True) -> dict[str, torch.Tensor]:
+    """The state dict of a network in shards, in the main process's own memory; empty in the others.
+
+    All processes call it. Without `frozen`, what is not trained is left out.
+    """
+    import deepspeed
+
+    state: dict[str, torch.Tensor] = {}
+    for prefix, module in network.named_modules():
+        named = module.named_parameters(prefix, recurse=False)
+        parameters = {name: parameter for name, parameter in named if frozen or parameter.requires_grad}
+        with deepspeed.zero.GatheredParameters(list(parameters.values())):
+            if world.main:
+                state |= {name: part.detach().to("cpu", copy=True) for name, part in parameters.items()}
+    if not (world.main and frozen):
+        return state
+    buffers = {name: tensor for name, tensor in network.state_dict().items() if name not in state}
+    return state | buffers
 
 
 def _first_line(error: Exception) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from harness.api import DataSource, Example, Generated, Message, Part, token_loss
 from harness.context import Context
@@ -76,6 +77,53 @@ def prepare(folder: Path, *, seed: int = 0, architecture: str = "llama", **confi
     return prepare_model(declared, SOURCES, context(folder))
 
 
+# --- stages with processes of their own ------------------------------------------------------------------------------
+
+PARTS = {"arithmetic": 60, "code": 50, "chat": 50}
+"""Conversations of the playground, of 20 to 90 tokens."""
+
+
+class LaunchedStage:
+    """A `train` job of a plan, trained as a worker does it: through its launcher, or in this process."""
+
+    def __init__(self, root: Path, *settings: str) -> None:
+        from harness.data.resolve import Places
+        from harness.planner import build, choose_arms
+        from harness.recipe import load
+        from harness.settings import Setting
+        from harness.testing.tiny import TINY_RECIPE
+
+        raw = {**TINY_RECIPE, "options": {"playground": PARTS}}
+        root.mkdir(parents=True, exist_ok=True)
+        (root / "recipe.yaml").write_text(yaml.safe_dump(raw))
+        recipe = load(str(root / "recipe.yaml"), [Setting.parse(text) for text in settings], ["im"])
+        self.places, self.execution = Places(None, root / "cache"), recipe.train.execution()
+        arms = choose_arms(recipe, ["im"], [], baseline=False, factorial=False)
+        jobs = {job.kind: job for job in build(recipe, arms, self.places).jobs.values()}
+        self.prepared, self.job = jobs["prepare"], jobs["train"]
+        self.base = root / f"base-{self.prepared.key[:8]}"
+
+    def train(self, folder: Path, *, progress: Any = None, **runtime: Any) -> dict[str, Any]:
+        from harness.launch import launch
+        from harness.scene import Scene
+        from harness.train.init import prepare_model
+        from harness.train.job import train
+
+        if not self.base.exists():
+            sources = Scene(self.prepared, self.places).sources
+            prepare_model(PrepareModel.model_validate(self.prepared.declared), sources, context(self.base))
+        parents = {"start": self.base, "base": self.base}
+        given = context(folder, parents=parents, progress=progress, **{"micro_tokens": 256, **runtime})
+        given = replace(given, execution=self.execution)
+        if self.execution.launcher != "none":
+            return dict(launch(self.job, self.places, given))
+        scene = Scene(self.job, self.places)
+        return train(Train.model_validate(self.job.declared), scene.sources, scene.loss(), given)
+
+
+RANKS_2 = ("train.launcher=torchrun", "train.processes=2")
+
+
 @pytest.fixture(scope="session")
 def make() -> SimpleNamespace:
     """How the tests of this folder make what they need."""
@@ -85,9 +133,11 @@ def make() -> SimpleNamespace:
         declare=declare,
         item=item,
         long=LONG,
+        launched=LaunchedStage,
         loss=RESPONSE,
         noisy=NOISY,
         prepare=prepare,
+        ranks_2=RANKS_2,
         sources=SOURCES,
         weights=weights,
     )

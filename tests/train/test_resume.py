@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from harness.train.loop import Watch, _Watcher
+from harness.train.world import World
 
 
 def start(make, base, folder):
@@ -75,9 +76,10 @@ def stopped(make, base, tmp_path, monkeypatch):
     return folder
 
 
-def test_a_torn_checkpoint_starts_the_stage_over_with_equal_results(make, stage, stopped):
-    checkpoint = stopped / "checkpoints" / "step-000000006"
-    (checkpoint / "optimizer.pt").write_bytes(b"torn")
+@pytest.mark.parametrize("damaged", [(6,), (6, 3)])
+def test_damaged_checkpoints_cost_steps_and_nothing_else(make, stage, stopped, damaged):
+    for step in damaged:
+        (stopped / "checkpoints" / f"step-{step:09d}" / "optimizer.pt").write_bytes(b"torn")
     outcome, folder = stage("whole", loss=make.noisy, runtime={"micro_tokens": 64}, **make.long)
     again, _ = stage("stopped", loss=make.noisy, runtime={"micro_tokens": 64}, **make.long)
     assert again["result"] == outcome["result"]
@@ -93,10 +95,32 @@ def test_a_resumed_stage_does_not_train_again_what_it_has(make, stage, stopped):
     assert min(steps) == 7
 
 
+def test_a_stage_begun_anew_is_flagged_however_often_it_was_killed_since(make, base, stage, stopped):
+    from harness.train.job import train
+
+    seen = []
+
+    def stop(progress):
+        seen.append(progress.done)
+        if progress.unit == "step" and progress.done >= 5:
+            raise StoppedError
+
+    how = {"checkpoint_steps": 3, "micro_tokens": 64}
+    anew = make.context(stopped, parents={"start": base}, progress=stop, restart_stage=True, **how)
+    with pytest.raises(StoppedError):
+        train(make.declare(**make.long), make.sources, make.noisy, anew)
+    assert 1 in seen
+    outcome, _ = stage("stopped", loss=make.noisy, runtime=how, **make.long)
+    assert outcome["measured"]["restarted"]
+    whole, _ = stage("whole", loss=make.noisy, runtime=how, **make.long)
+    assert "restarted" not in whole["measured"]
+    assert whole["result"] == outcome["result"]
+
+
 def test_a_checkpoint_that_takes_long_to_write_is_written_less_often(monkeypatch):
     now = 0.0
     monkeypatch.setattr("harness.train.loop.time.monotonic", lambda: now)
-    watcher = _Watcher(Watch(seconds=60))
+    watcher = _Watcher(Watch(seconds=60), World())
 
     def due_at(moment):
         nonlocal now
