@@ -343,6 +343,24 @@ class Batch(Protocol):
         """1.0 on the unbroken run of `part` with which each example begins, else 0.0; float32."""
         ...
 
+    @property
+    def example_lengths(self) -> torch.Tensor:
+        """Tokens of the example that the token belongs to, int64; 0 on padding."""
+        ...
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest example of the whole optimiser step, over all its micro-batches."""
+        ...
+
+    def uniform(self, width: int) -> torch.Tensor:
+        """Random numbers, uniform between -1 and 1, [rows, length, width], float32; 0 on padding.
+
+        Fixed by the run's seed, the stage's order and the example alone: they are the same however the step is laid
+        out and split, on any number of ranks, and after a resume. Every call returns the same.
+        """
+        ...
+
 
 class Model(Protocol):
     """The model as a token loss sees it: losses per token, computed in chunks, never the whole logits."""

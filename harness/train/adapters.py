@@ -129,7 +129,7 @@ def save(tuned: Any, start: Path, folder: Path, dtype: torch.dtype, world: World
         return
     _write(tuned, folder / ADAPTER, state)
     with torch.random.fork_rng(devices=[]), networks.whole():  # peft draws adapters before it reads them
-        merged = PeftModel.from_pretrained(networks.load(start), str(folder / ADAPTER)).merge_and_unload()
+        merged = PeftModel.from_pretrained(networks.load(start, None), str(folder / ADAPTER)).merge_and_unload()
     networks.save(merged, start, folder / "model", dtype, world)
 
 

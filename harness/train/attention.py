@@ -6,7 +6,7 @@ nothing else (`use_cache`, masks, position ids) can let one segment see another.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -19,6 +19,9 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from harness.errors import UserError
 
 ATTENTION = "harness_segments"
+
+FEATURES = ("softcap", "s_aux")
+"""What some layers ask of their attention, and torch's does not compute: soft-capped scores, and sinks."""
 
 _SHORT = 64
 """Segments up to this length share a bucket whatever their lengths: a kernel call costs more than the padding."""
@@ -103,7 +106,7 @@ def segment_attention(
 
     Raises UserError for models whose attention needs what is not here (soft capping, sinks, cross attention).
     """
-    _refuse(module, attention_mask, segments, {name: unused.get(name) for name in ("softcap", "s_aux")})
+    _refuse(module, attention_mask, segments, unused)
     assert segments is not None
     if torch.is_autocast_enabled(query.device.type):
         # Rotary embeddings leave queries and keys in float32, and no fast kernel takes those.
@@ -124,14 +127,14 @@ def _refuse(
     module: torch.nn.Module,
     mask: torch.Tensor | None,
     segments: Segments | None,
-    features: dict[str, Any],
+    asked: Mapping[str, Any],
 ) -> None:
-    name = type(module).__name__
-    for feature, given in features.items():
-        if given is not None:
-            raise UserError(f"{name} uses {feature}, which packed training does not compute", "choose another model")
+    name, remedy = type(module).__name__, "--set train.layout=grouped"
+    for feature in FEATURES:
+        if asked.get(feature) is not None:
+            raise UserError(f"{name} uses {feature}, which packed training does not compute", remedy)
     if segments is None or mask is not None:
-        raise UserError(f"{name} does not pass packed segments on to its attention", "choose another model")
+        raise UserError(f"{name} does not pass packed segments on to its attention", remedy)
 
 
 def _bucketed(

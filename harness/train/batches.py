@@ -17,7 +17,7 @@ import torch
 from harness.execution import Layout
 from harness.train.corpus import Corpus
 from harness.train.divide import Groups, divide
-from harness.train.packed import PackedBatch
+from harness.train.packed import Draws, PackedBatch
 
 Order = npt.NDArray[np.int64]
 
@@ -131,22 +131,27 @@ def _masses(corpus: Corpus) -> npt.NDArray[np.float64]:
 class MicroBatches(torch.utils.data.Dataset[PackedBatch]):
     """Every micro-batch of one rank of a stage, in the order in which training takes them."""
 
-    def __init__(self, corpus: Corpus, steps: Steps, reduction: str, rank: int = 0) -> None:
-        self._corpus, self._steps, self._rank = corpus, steps, rank
+    def __init__(self, corpus: Corpus, steps: Steps, reduction: str, rank: int = 0, seed: int = 0) -> None:
+        """`seed` is the stage's, for the random numbers of its examples."""
+        self._corpus, self._steps, self._rank, self._seed = corpus, steps, rank, seed
         self._denominators = denominators(corpus, steps, reduction)
+        self._lengths = corpus.lengths
 
     def __len__(self) -> int:
         return len(self._steps) * self._steps.accumulation
 
     def __getitem__(self, index: int) -> PackedBatch:
         step, part = divmod(index, self._steps.accumulation)
-        chosen = self._steps.order[self._steps.places(step, part, self._rank)]
-        corpus = self._corpus
-        spans = [slice(corpus.offsets[i], corpus.offsets[i + 1]) for i in chosen]
+        corpus, steps = self._corpus, self._steps
+        places = steps.places(step, part, self._rank)
+        spans = [slice(corpus.offsets[i], corpus.offsets[i + 1]) for i in steps.order[places]]
         return PackedBatch.of(
             [corpus.ids[span] for span in spans],
             [corpus.parts[span] for span in spans],
             [corpus.weights[span] for span in spans],
+            padded=steps.layout != "packed",
             denominator=float(self._denominators[step]),
             first=part == 0,
+            longest=int(self._lengths[steps.examples(step)].max()),
+            draws=Draws(self._seed, tuple(places.tolist())),
         )

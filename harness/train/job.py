@@ -21,8 +21,7 @@ from harness.errors import UserError
 from harness.jobs import Train
 from harness.machine import failures_named
 from harness.sharding import Sharding, read_sharding
-from harness.train import adapters, network
-from harness.train.attention import kernel
+from harness.train import adapters, layouts, network
 from harness.train.batches import MicroBatches, Order, Steps
 from harness.train.checkpoints import Spread
 from harness.train.corpus import Corpus
@@ -75,20 +74,23 @@ class _Stage:
         layout, micro_tokens = self.context.execution.layout, runtime.get("micro_tokens") or MICRO_TOKENS
         steps = Steps.of(order, rows.lengths, settings.batch_size, micro_tokens, ranks=world.size, layout=layout)
         if self.sharded and world.main:
-            network.check_architecture(self.start)
+            layouts.check_architecture(self.start, layout)
         args = arguments(settings, steps, self.context.folder, declared.seed, self.sharding)
-        model = network.load(self.start, **adapters.storage(settings, args.device))
+        dtype = getattr(torch, settings.dtype)
+        attention = layouts.attention_for(self.start, layout, args.device, dtype)
+        model = network.load(self.start, attention, **adapters.storage(settings, args.device))
         model.to(args.device)
         self.check_fit(model, rows)
-        head = Head.of(model) if self.sharded else network.check_packing(model)
+        head = Head.of(model) if self.sharded else layouts.check(model, layout)
         references: dict[str, Any] = {
-            name: network.frozen(self.context.parents[name] / "model", args.device) for name in self.loss.references
+            name: network.frozen(self.context.parents[name] / "model", args.device, attention)
+            for name in self.loss.references
         }
         tuned = adapters.attach(model, settings.lora, declared.seed)
         trainer = StageTrainer(
             tuned,
             args,
-            data=MicroBatches(rows, steps, settings.loss_reduction, rank=world.rank),
+            data=MicroBatches(rows, steps, settings.loss_reduction, rank=world.rank, seed=declared.seed),
             objective=Objective(self.loss, head, references, runtime.get("chunk_tokens")),
             folder=self.context.folder,
             watch=self.watch(tuned, len(steps)),
@@ -100,7 +102,8 @@ class _Stage:
         world.barrier()
         if world.main:
             shutil.rmtree(self.context.folder / CHECKPOINTS, ignore_errors=True)
-        measured = {**self.measured(trainer), **({"restarted": True} if restarted else {})}
+        attention = layouts.attention_name(model, layout, args.device, dtype)
+        measured = {**self.measured(trainer, attention), **({"restarted": True} if restarted else {})}
         result = {**self.result(data, rows, order, steps), "trained_parameters": adapters.trainable(tuned)}
         return {"result": result, "measured": measured}
 
@@ -164,11 +167,10 @@ class _Stage:
             "template_digest": data.renderer.template_digest,
         }
 
-    def measured(self, trainer: StageTrainer) -> Json:
-        settings, device = self.declared.settings, trainer.args.device
+    def measured(self, trainer: StageTrainer, attention: str) -> Json:
         return {
             "seconds": trainer.seconds,
             "tokens_per_second": trainer.rate,
-            "peak_memory_bytes": int(self.world.highest(peak_memory(device))),
-            "attention": kernel(device, getattr(torch, settings.dtype)),
+            "peak_memory_bytes": int(self.world.highest(peak_memory(trainer.args.device))),
+            "attention": attention,
         }

@@ -60,7 +60,7 @@ class CausalModel:
     """One network looking at one micro-batch; the network runs once however often it is asked."""
 
     network: Any
-    """A transformers causal language model loaded with `harness.train.attention.ATTENTION`."""
+    """A transformers causal language model; for packed batches, loaded with `harness.train.attention.ATTENTION`."""
     head: Head
     chunk: int | None = None
     """Positions whose logits are held at a time; None takes as many as fit in CHUNK_BYTES."""
@@ -90,10 +90,8 @@ class CausalModel:
     def _run(self, batch: PackedBatch) -> torch.Tensor:
         """Last hidden states, [tokens, width]."""
         if self._hidden is None:
-            output = self.network.base_model(
-                input_ids=batch.input_ids, position_ids=batch.position_ids, segments=batch.layout, use_cache=False
-            )
-            self._hidden = output.last_hidden_state[0]
+            output = self.network.base_model(**batch.inputs, use_cache=False)
+            self._hidden = output.last_hidden_state.flatten(0, 1)
         return self._hidden
 
     def _losses(self, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -158,7 +156,12 @@ class Objective:
         if embed is None or not network.training:
             yield
             return
-        hook = network.get_input_embeddings().register_forward_hook(lambda _module, _inputs, out: embed(out, batch))
+
+        def perturb(_module: torch.nn.Module, _inputs: Any, embeddings: torch.Tensor) -> torch.Tensor:
+            row = embeddings.reshape(*batch.input_ids.shape, -1)
+            return embed(row, batch).view_as(embeddings)
+
+        hook = network.get_input_embeddings().register_forward_hook(perturb)
         try:
             yield
         finally:

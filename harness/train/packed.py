@@ -1,10 +1,15 @@
-"""One micro-batch: a single row in which several examples stand one after the other."""
+"""One micro-batch: its examples as losses see them, and as the network is called with them.
+
+Losses see a single row in which the examples stand one after the other, whatever the layout. The network sees that row
+divided into segments, or (`padded`) a row of its own for each example, padded on the right to the longest.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +17,28 @@ import torch
 
 from harness.api import Part
 from harness.train.attention import Segments
+
+_LEVELS = 2**15
+"""Random numbers are its inverse apart: 16 bits each, four from every draw."""
+
+
+@dataclass(frozen=True)
+class Draws:
+    """What the random numbers of a micro-batch's examples depend on, and nothing else."""
+
+    seed: int = 0
+    """Of the stage."""
+    places: tuple[int, ...] = ()
+    """Where each example stands in the order of the stage: no two epochs draw alike."""
+
+    def levels(self, example: int, count: int) -> npt.NDArray[np.int16]:
+        """Equally likely integers for one example of the micro-batch; a longer draw continues a shorter one.
+
+        Philox (Salmon et al., 2011) is a function of its key: there is no state to restore or to share out over ranks.
+        """
+        key = np.array([self.seed % 2**64, self.places[example]], dtype=np.uint64)
+        drawn = np.random.Philox(key=key).random_raw(-(-count // 4))
+        return np.asarray(drawn, dtype="<u8").view("<i2")[:count]
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,14 +51,20 @@ class PackedBatch:
     position_ids: torch.Tensor
     """Restart at 0 with every example."""
     lengths: tuple[int, ...]
+    """Tokens of each example."""
     weights: torch.Tensor
     """The loss's weights, float32; 0 where nothing is scored."""
     kept: torch.Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.long))
     """Positions with a weight other than 0, [kept]."""
+    padded: bool = False
+    """Whether each example is a row of the network's, padded to the longest."""
     denominator: float = 0.0
     """What the sum over the whole step is divided by: over all its micro-batches, on all ranks."""
     first: bool = False
     """Whether it opens an optimiser step: where a penalty is counted."""
+    longest: int = 0
+    """Tokens of the longest example of the whole optimiser step."""
+    draws: Draws = field(default_factory=Draws)
 
     @classmethod
     def of(
@@ -40,28 +73,48 @@ class PackedBatch:
         parts: Sequence[npt.NDArray[np.uint8]],
         weights: Sequence[npt.NDArray[np.float32]] | None = None,
         *,
+        padded: bool = False,
         denominator: float = 0.0,
         first: bool = False,
+        longest: int | None = None,
+        draws: Draws | None = None,
     ) -> PackedBatch:
-        """Examples packed in the given order; none at all makes one token of padding, which weighs nothing."""
+        """Examples in the given order; none at all makes one token of padding, which weighs nothing.
+
+        Where nothing is said of the step and the stage, the examples are taken to be all there is.
+        """
         if not ids:
-            pad = np.full(1, Part.PAD, dtype=np.uint8)
-            nothing = np.zeros(1, np.float32)
+            pad, nothing = np.full(1, Part.PAD, dtype=np.uint8), np.zeros(1, np.float32)
             empty = cls.of([np.zeros(1, np.int32)], [pad], [nothing], denominator=denominator, first=first)
-            return replace(empty, segments=torch.full((1, 1), -1))
+            return replace(empty, segments=torch.full((1, 1), -1), padded=padded)
         lengths = [len(row) for row in ids]
-        flat = np.concatenate(weights) if weights is not None else np.zeros(sum(lengths), np.float32)
+        slots = [max(lengths)] * len(lengths) if padded else lengths
+        positions = np.concatenate([np.arange(n) for n in slots])
+        real = positions < np.repeat(lengths, slots)
+
+        def spread(rows: Sequence[npt.NDArray[Any]], padding: int, dtype: type) -> npt.NDArray[Any]:
+            flat: npt.NDArray[Any] = np.full(len(real), padding, dtype)
+            flat[real] = np.concatenate(rows)
+            return flat
+
+        scores = spread(weights, 0, np.float32) if weights is not None else np.zeros(len(real), np.float32)
+        segments = [np.full(length, segment) for segment, length in enumerate(lengths)]
         return cls(
-            input_ids=torch.from_numpy(np.concatenate(ids).astype(np.int64))[None],
-            parts=torch.from_numpy(np.concatenate(parts))[None],
-            segments=torch.from_numpy(np.repeat(np.arange(len(ids)), lengths))[None],
-            position_ids=torch.from_numpy(np.concatenate([np.arange(n) for n in lengths]))[None],
+            input_ids=torch.from_numpy(spread(ids, 0, np.int64))[None],
+            parts=torch.from_numpy(spread(parts, Part.PAD, np.uint8))[None],
+            segments=torch.from_numpy(spread(segments, -1, np.int64))[None],
+            position_ids=torch.from_numpy(positions)[None],
             lengths=tuple(lengths),
-            weights=torch.from_numpy(flat)[None],
-            kept=torch.from_numpy(np.flatnonzero(flat)),
+            weights=torch.from_numpy(scores)[None],
+            kept=torch.from_numpy(np.flatnonzero(scores)),
+            padded=padded,
             denominator=denominator,
             first=first,
+            longest=longest or max(lengths),
+            draws=draws or Draws(places=tuple(range(len(ids)))),
         )
+
+    # --- what losses ask ------------------------------------------------------------------------------------------
 
     def is_part(self, *parts: Part) -> torch.Tensor:
         """1.0 where the token is one of the parts, else 0.0; float32."""
@@ -77,14 +130,38 @@ class PackedBatch:
         return (since_start == 0).float()
 
     @property
+    def example_lengths(self) -> torch.Tensor:
+        """Tokens of the example that each token belongs to, int64; 0 on padding."""
+        # Padding is segment -1, and so finds the 0 at the end.
+        return torch.tensor([*self.lengths, 0], device=self.segments.device)[self.segments]
+
+    def uniform(self, width: int) -> torch.Tensor:
+        """Random numbers above -1 and below 1, [1, tokens, width], float32; 0 on padding."""
+        real = (self.segments[0] >= 0).nonzero()[:, 0]
+        drawn = torch.zeros(self.segments.shape[1], width, device=self.segments.device)
+        if len(real):
+            levels = [self.draws.levels(i, n * width).reshape(n, width) for i, n in enumerate(self.lengths)]
+            drawn[real] = torch.from_numpy(np.concatenate(levels)).to(drawn.device).float().add(0.5).div(_LEVELS)
+        return drawn.unsqueeze(0)
+
+    @property
     def tokens(self) -> int:
         """Tokens that are not padding."""
         return int((self.parts != Part.PAD).sum())
 
+    # --- what the network is given --------------------------------------------------------------------------------
+
     @cached_property
-    def layout(self) -> Segments:
-        """What the attention needs to know."""
-        return Segments.of(self.lengths, self.input_ids.device)
+    def inputs(self) -> Mapping[str, Any]:
+        """Arguments of the network's forward, besides `use_cache`."""
+        if not self.padded:
+            segments = Segments.of(self.lengths, self.input_ids.device)
+            return {"input_ids": self.input_ids, "position_ids": self.position_ids, "segments": segments}
+        rows = (len(self.lengths), -1)
+        lengths = torch.tensor(self.lengths, device=self.input_ids.device)
+        mask = self.position_ids.view(rows) < lengths[:, None]
+        # Positions are left to the network: padding stands on the right, so that they are what it counts itself.
+        return {"input_ids": self.input_ids.view(rows), "attention_mask": mask.long()}
 
     def to(self, device: torch.device) -> PackedBatch:
         """The same micro-batch on a device."""

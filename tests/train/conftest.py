@@ -13,6 +13,7 @@ import yaml
 
 from harness.api import DataSource, Example, Generated, Message, Part, token_loss
 from harness.context import Context
+from harness.execution import Execution, Layout
 from harness.jobs import DataDeclaration, InitModel, MixtureItem, ModelSettings, PrepareModel, Train, TrainSettings
 
 WORDS = ["red", "green", "blue", "seven", "eight", "nine", "apple", "pear", "plum", "north", "south", "east", "west"]
@@ -163,10 +164,12 @@ def stage(base: Path, tmp_path: Path) -> Callable[..., tuple[dict[str, Any], Pat
         start: Path = base,
         runtime: Any = None,
         progress: Any = None,
+        layout: Layout = "packed",
         **declared: Any,
     ):
         folder = tmp_path / name
         given = context(folder, parents={"start": start, "base": base}, progress=progress, **(runtime or {}))
+        given = replace(given, execution=Execution(layout=layout))
         return train(declare(**declared), SOURCES, loss, given), folder
 
     return run

@@ -50,11 +50,18 @@ def test_few_kernel_calls_serve_many_short_segments():
 
 
 @pytest.mark.parametrize("use_cache", [True, False])
-def test_a_neighbour_changes_nothing(use_cache):
+@pytest.mark.parametrize(
+    ("architecture", "more"),
+    [
+        ("llama", {}),
+        ("llama", {"num_key_value_heads": 1}),
+        ("mistral", {"num_key_value_heads": 1, "sliding_window": 3}),
+    ],
+)
+def test_a_neighbour_changes_nothing(use_cache, architecture, more):
     torch.manual_seed(0)
-    config = AutoConfig.for_model(
-        "llama", vocab_size=50, hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=2
-    )
+    sizes = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2}
+    config = AutoConfig.for_model(architecture, vocab_size=50, **sizes, **more)
     network = AutoModelForCausalLM.from_config(config, attn_implementation=ATTENTION).eval()
     lengths = [9, 6, 4]
     position_ids = torch.cat([torch.arange(n) for n in lengths])[None]

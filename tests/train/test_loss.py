@@ -11,8 +11,8 @@ from harness.errors import UserError
 from harness.train.attention import ATTENTION
 from harness.train.batches import MicroBatches, Steps
 from harness.train.corpus import Corpus
+from harness.train.layouts import check
 from harness.train.loss import CausalModel, Head, Objective
-from harness.train.network import check_packing
 from harness.train.packed import PackedBatch
 
 VOCABULARY = 60
@@ -115,37 +115,16 @@ def test_families_of_models_equal_the_definition(architecture, config):
     steps = Steps.of(np.arange(len(rows)), rows.lengths, len(rows), 64)
     packed, plain = network(architecture, **config), network(architecture, "eager", **config)
     packed.load_state_dict(plain.state_dict())
-    check_packing(packed)
+    check(packed, "packed")
     found = first_step(packed, rows, steps, "token")
     assert found == pytest.approx(float(by_hand(plain, rows, range(len(rows)), "token").detach()), abs=2e-6)
-
-
-@pytest.mark.parametrize(
-    ("architecture", "config", "named"),
-    [
-        ("gemma2", {"num_key_value_heads": 1, "head_dim": 8, "attn_logit_softcapping": 50.0}, "softcap"),
-        ("mamba", {"state_size": 4, "num_hidden_layers": 1}, "Mamba"),
-        ("bloom", {"n_layer": 1, "n_head": 2}, "Bloom"),
-        ("lfm2", {"layer_types": ["conv", "full_attention"], "num_key_value_heads": 1}, "Lfm2.* influence each other"),
-    ],
-)
-def test_what_cannot_be_packed_is_refused_by_name(architecture, config, named):
-    with pytest.raises(UserError, match=named):
-        check_packing(network(architecture, **config))
-
-
-def test_a_head_that_changes_its_logits_is_refused():
-    model = network()
-    model.lm_head.register_forward_hook(lambda _module, _inputs, out: out * 1.5)
-    with pytest.raises(UserError, match="LlamaForCausalLM gives other logits packed than alone"):
-        check_packing(model)
 
 
 def test_final_soft_capping_is_right():
     model = network(
         "gemma2", num_key_value_heads=1, head_dim=8, attn_logit_softcapping=None, final_logit_softcapping=0.5
     )
-    assert check_packing(model).softcap == 0.5
+    assert check(model, "packed").softcap == 0.5
 
 
 def test_logits_predict_the_token_they_stand_at():
