@@ -21,7 +21,7 @@ from harness.errors import UserError
 from harness.jobs import Train
 from harness.machine import failures_named
 from harness.sharding import Sharding, read_sharding
-from harness.train import adapters, layouts, network
+from harness.train import acceleration, adapters, layouts, network
 from harness.train.batches import MicroBatches, Order, Steps
 from harness.train.checkpoints import Spread
 from harness.train.corpus import Corpus
@@ -67,11 +67,13 @@ class _Stage:
 
     def run(self) -> Json:
         declared, settings, runtime, world = self.declared, self.declared.settings, self.context.runtime, self.world
+        execution = self.context.execution
         adapters.check(settings, shards_parameters=self.sharded, penalised=self.loss.penalty is not None)
+        acceleration.check(execution, shards_parameters=self.sharded)
         data = StageData(declared, self.data, self.loss, self.context, self.start)
         rows = data.corpus(declared.mixture, settings.max_length)
         order = data.order(rows)
-        layout, micro_tokens = self.context.execution.layout, runtime.get("micro_tokens") or MICRO_TOKENS
+        layout, micro_tokens = execution.layout, runtime.get("micro_tokens") or MICRO_TOKENS
         steps = Steps.of(order, rows.lengths, settings.batch_size, micro_tokens, ranks=world.size, layout=layout)
         if self.sharded and world.main:
             layouts.check_architecture(self.start, layout)
@@ -91,13 +93,14 @@ class _Stage:
             tuned,
             args,
             data=MicroBatches(rows, steps, settings.loss_reduction, rank=world.rank, seed=declared.seed),
-            objective=Objective(self.loss, head, references, runtime.get("chunk_tokens")),
+            objective=Objective(self.loss, head, references, runtime.get("chunk_tokens"), self.fused),
             folder=self.context.folder,
             watch=self.watch(tuned, len(steps)),
             place=Place(world, self.spread, {"layout": layout, "micro_tokens": micro_tokens}),
             tokens=[int(rows.lengths[steps.examples(step)].sum()) for step in range(len(steps))],
         )
-        restarted = trainer.run(restart=bool(runtime.get("restart_stage")))
+        with acceleration.accelerated(model, execution):
+            restarted = trainer.run(restart=bool(runtime.get("restart_stage")))
         self.save(tuned, self.context.folder)
         world.barrier()
         if world.main:
@@ -111,6 +114,11 @@ class _Stage:
     def sharded(self) -> bool:
         """Whether no process holds whole weights."""
         return self.sharding is not None and self.sharding.shards_parameters
+
+    @property
+    def fused(self) -> bool:
+        """Whether Liger computes the loss; its backward pass would find a sharded head's weight given back."""
+        return self.context.execution.liger and not self.sharded
 
     @property
     def spread(self) -> Spread:
@@ -173,4 +181,5 @@ class _Stage:
             "tokens_per_second": trainer.rate,
             "peak_memory_bytes": int(self.world.highest(peak_memory(trainer.args.device))),
             "attention": attention,
+            **acceleration.record(self.context.execution),
         }

@@ -16,6 +16,7 @@ from torch.utils.checkpoint import checkpoint
 
 from harness.api import Batch, Loss, Model
 from harness.errors import UserError
+from harness.train import liger
 from harness.train.packed import PackedBatch
 
 CHUNK_BYTES = 128 * 2**20
@@ -64,6 +65,8 @@ class CausalModel:
     head: Head
     chunk: int | None = None
     """Positions whose logits are held at a time; None takes as many as fit in CHUNK_BYTES."""
+    fused: bool = False
+    """Whether Liger's kernel computes the losses."""
     frozen: bool = False
     _hidden: torch.Tensor | None = field(default=None, repr=False)
 
@@ -98,6 +101,8 @@ class CausalModel:
         """Cross-entropy of each kept position, a chunk of logits at a time."""
         # Read once: under ZeRO-3 every look at the parameter gathers it.
         weight, bias = self.head.linear.weight, self.head.linear.bias
+        if self.fused and len(targets):
+            return liger.token_losses(self.head, hidden, targets, weight, bias)
         size = self.chunk or max(1, CHUNK_BYTES // (4 * self.head.vocabulary))
         if len(targets) <= size:
             return self._chunk(hidden, targets, weight, bias)
@@ -124,13 +129,15 @@ class Objective:
     references: Mapping[str, Any] = field(default_factory=dict)
     """Frozen transformers models by name."""
     chunk: int | None = None
+    fused: bool = False
+    """Whether Liger's kernel computes the losses."""
 
     def __call__(self, network: Any, batch: PackedBatch, denominator: float, ranks: int = 1) -> torch.Tensor:
         """`sum(weights * per_token) / denominator`, and the penalty in a step's first micro-batch; a scalar.
 
         Gradients are averaged over ranks, each of which sees its own part of the sum, hence the factor `ranks`.
         """
-        model = CausalModel(network, self.head, self.chunk)
+        model = CausalModel(network, self.head, self.chunk, self.fused)
         with self._perturbed(network, batch):
             losses = self.loss.per_token(model, batch, self._references())
         if losses.shape != batch.weights.shape:
@@ -145,7 +152,7 @@ class Objective:
 
     def _references(self) -> dict[str, Model]:
         return {
-            name: CausalModel(network, Head.of(network), self.chunk, frozen=True)
+            name: CausalModel(network, Head.of(network), self.chunk, self.fused, frozen=True)
             for name, network in self.references.items()
         }
 

@@ -64,10 +64,18 @@ def declare(*, mixture: tuple[str, ...] = ("first",), budget: Any = None, seed: 
     )
 
 
-def context(folder: Path, *, parents: dict[str, Path] | None = None, progress: Any = None, **runtime: Any) -> Context:
+def context(
+    folder: Path,
+    *,
+    parents: dict[str, Path] | None = None,
+    progress: Any = None,
+    execution: dict[str, Any] | None = None,
+    **runtime: Any,
+) -> Context:
     folder.mkdir(parents=True, exist_ok=True)
     told = progress or (lambda _: None)
-    return Context(folder, parents or {}, {"threads": 1, "micro_tokens": 128, **runtime}, told)
+    how = Execution(**(execution or {}))
+    return Context(folder, parents or {}, {"threads": 1, "micro_tokens": 128, **runtime}, told, how)
 
 
 def prepare(folder: Path, *, seed: int = 0, architecture: str = "llama", **config: Any) -> dict[str, Any]:
@@ -163,13 +171,14 @@ def stage(base: Path, tmp_path: Path) -> Callable[..., tuple[dict[str, Any], Pat
         loss: Any = RESPONSE,
         start: Path = base,
         runtime: Any = None,
+        execution: Any = None,
         progress: Any = None,
         layout: Layout = "packed",
         **declared: Any,
     ):
-        folder = tmp_path / name
-        given = context(folder, parents={"start": start, "base": base}, progress=progress, **(runtime or {}))
-        given = replace(given, execution=Execution(layout=layout))
+        folder, parents = tmp_path / name, {"start": start, "base": base}
+        how = {"layout": layout, **(execution or {})}
+        given = context(folder, parents=parents, progress=progress, execution=how, **(runtime or {}))
         return train(declare(**declared), SOURCES, loss, given), folder
 
     return run
