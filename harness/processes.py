@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -30,3 +31,15 @@ def end_group(process: subprocess.Popen[str]) -> None:
 def how_it_ended(code: int) -> str:
     """`was killed by SIGKILL` of -9, `ended with exit code 3` of 3."""
     return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+
+
+def main() -> None:
+    """`python -m harness.processes PARENT MODULE ARGUMENT...`: run a module that dies with the process PARENT."""
+    die_with_parent(int(sys.argv[1]))
+    module = sys.argv[2]
+    sys.argv = sys.argv[2:]
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main()

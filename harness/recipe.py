@@ -87,6 +87,10 @@ class Runtime(Declaration):
     """Tokens packed into one forward pass."""
     checkpoint_seconds: float = pydantic.Field(60.0, ge=0)
     """Time between two training checkpoints: what a crash can cost."""
+    start_timeout: float = pydantic.Field(300.0, gt=0)
+    """Seconds that the ranks of a launched stage have to start."""
+    collective_timeout: float = pydantic.Field(7200.0, gt=0)
+    """Seconds that a rank waits for the others: one of them may be reading data or sealing a large checkpoint."""
     gpu_memory_utilization: float = pydantic.Field(0.9, gt=0, le=1)
     cpu_cache_gib: float = pydantic.Field(1.0, gt=0)
     """vLLM's key-value cache on CPU."""

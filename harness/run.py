@@ -17,6 +17,7 @@ from harness.discovery import load_plugin
 from harness.engines.pool import require
 from harness.errors import Failure, HarnessError, UserError
 from harness.jobs import Job
+from harness.launch.launchers import check
 from harness.plan import Plan
 from harness.store import SHORT, Store
 
@@ -71,6 +72,8 @@ def execute(plan: Plan, store: Store, places: Places, reporter: Reporter, *, log
         return
     for name in sorted({name for job in todo.values() if (name := engine(job))}):
         require(name)  # before anything is trained whose answers could not be asked for
+    if any(job.kind == "train" for job in todo.values()):
+        check(plan.recipe.train.execution())
     with Crew(plan.recipe, store, places, logs) as crew:
         queue = Queue(todo)
         while queue.left or crew.busy():

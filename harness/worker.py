@@ -147,7 +147,7 @@ class Worker:
     def train(self, job: Job, scene: Scene, context: Context) -> Mapping[str, Any]:
         """Train in this process, or in those of a launcher."""
         if context.execution.launcher != "none":
-            from harness.launch import launch
+            from harness.launch.supervisor import launch
 
             return launch(job, self.places, context)
         from harness.train.job import train

@@ -113,6 +113,24 @@ def run(
 
 
 @app.command()
+def node(
+    rank: Annotated[int, typer.Argument(metavar="RANK", min=1, help="This node's number, from 1; 0 runs harness run.")],
+    store: StoreOption = DEFAULT_STORE,
+    *,
+    once: Annotated[bool, typer.Option("--once", help="End after one stage.")] = False,
+    idle: Annotated[
+        float | None, typer.Option("--idle", metavar="SECONDS", min=0, help="End after so long without a stage.")
+    ] = None,
+) -> None:
+    """Take part in the stages that harness run launches from the first node, over a shared store, until stopped."""
+    from harness.errors import Failure
+    from harness.launch.node import serve
+
+    if not serve(store, rank, lambda text: typer.echo(text, err=True), once=once, idle=idle):
+        raise Failure("the last stage failed", "the first node says why")
+
+
+@app.command()
 def plan(
     recipe: RecipeArgument = None,
     plugins: PluginsOption = None,

@@ -30,7 +30,7 @@ from harness.train.loss import Head, Objective
 from harness.train.process import isolated, peak_memory
 from harness.train.report import throttled
 from harness.train.stagedata import StageData
-from harness.train.world import World
+from harness.train.world import PATIENCE, World
 
 MICRO_TOKENS = 8192
 """Tokens of a micro-batch where the runtime names none."""
@@ -48,7 +48,11 @@ def train(declared: Train, data: Mapping[str, DataSource], loss: Loss, context: 
     world = World.of(execution)
     sharding = read_sharding(execution.deepspeed) if execution.deepspeed else None
     share = max(1, threads // execution.processes) if threads else None
-    with world.joined(), isolated(share), failures_named("training", context.folder):
+    with (
+        world.joined(context.runtime.get("collective_timeout") or PATIENCE),
+        isolated(share),
+        failures_named("training", context.folder),
+    ):
         return _Stage(declared, data, loss, context, world, sharding).run()
 
 

@@ -17,8 +17,8 @@ from harness.execution import Execution
 
 Agreed = TypeVar("Agreed")
 
-_PATIENCE = timedelta(hours=2)
-"""How long a process waits for the others: one of them may be reading data or sealing a large checkpoint."""
+PATIENCE = 7200.0
+"""Seconds that a process waits for the others: one of them may be reading data or sealing a large checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class World:
         return self.rank == 0
 
     @contextmanager
-    def joined(self) -> Iterator[None]:
+    def joined(self, patience: float = PATIENCE) -> Iterator[None]:
         """The process group, from the first use of it to the last.
 
         A process that fails leaves it standing: the others may wait for something that will not come, and the launcher
@@ -56,7 +56,7 @@ class World:
             return
         if torch.cuda.is_available():
             torch.cuda.set_device(self.local_rank)
-        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=_PATIENCE)
+        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=timedelta(seconds=patience))
         with warnings.catch_warnings():
             # DeepSpeed calls torch by names that newer versions give up, at every step.
             warnings.filterwarnings("ignore", r"`torch\.distributed\..*` is deprecated", FutureWarning)

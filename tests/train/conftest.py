@@ -113,7 +113,7 @@ class LaunchedStage:
         self.base = root / f"base-{self.prepared.key[:8]}"
 
     def train(self, folder: Path, *, progress: Any = None, **runtime: Any) -> dict[str, Any]:
-        from harness.launch import launch
+        from harness.launch.supervisor import launch
         from harness.scene import Scene
         from harness.train.init import prepare_model
         from harness.train.job import train

@@ -1,0 +1,94 @@
+"""Another node than the first: it waits for stages that are launched over the shared store, and takes part in them."""
+
+from __future__ import annotations
+
+import platform
+import selectors
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from harness.launch.launchers import start
+from harness.launch.link import call
+from harness.launch.order import FILE, LOGS, Order
+from harness.processes import end_group, how_it_ended
+
+_POLL_SECONDS = 0.5
+
+
+def join(path: Path, node: int) -> int:
+    """Start this node's ranks of a launch, and stay until it is over; returns the exit code of the launcher.
+
+    `path` is the launch's order, `node` this node's rank from 1 on. Everything started here is gone on the way out.
+    Raises OSError where the launch is over already, or its supervisor cannot be reached.
+    """
+    order = Order.read(path)
+    link = call(order.supervisor, launch=order.id, event="node", node=node, host=platform.node())
+    launcher = start(order, path, node)
+    try:
+        with selectors.DefaultSelector() as selector:
+            selector.register(link, selectors.EVENT_READ)
+            while launcher.poll() is None:
+                if selector.select(_POLL_SECONDS) and link.heard() is None:
+                    end_group(launcher)  # the supervisor is done with us, or dead
+        code = launcher.wait()
+        if code:
+            link.say(event="launcher", code=code, log=str(path.parent / LOGS / f"node-{node}.log"))
+        return code
+    finally:
+        end_group(launcher)
+        link.close()
+
+
+def serve(store: Path, node: int, say: Callable[[str], None], *, once: bool, idle: float | None) -> bool:
+    """Take part in one launch after another, as they appear in the store; returns whether the last one went well.
+
+    `once` ends after the first, `idle` after so many seconds without one.
+    """
+    say(f"node {node} on {platform.node()} waits for stages in {store}")
+    seen: set[tuple[Path, int]] = set()
+    well, last = True, time.monotonic()
+    while idle is None or time.monotonic() - last < idle:
+        for path in _new(store, seen):
+            joined = _take_part(path, node, say)
+            if joined is not None:
+                well, last = joined, time.monotonic()
+                if once:
+                    return well
+        time.sleep(_POLL_SECONDS)
+    return well
+
+
+def _new(store: Path, seen: set[tuple[Path, int]]) -> Iterator[Path]:
+    """Orders that were not there before; each launch writes its own anew."""
+    for path in sorted(store.glob(f"partial/*/{FILE}")):
+        try:
+            launch = (path, path.stat().st_mtime_ns)
+        except FileNotFoundError:  # over already
+            continue
+        if launch not in seen:
+            seen.add(launch)
+            yield path
+
+
+def _take_part(path: Path, node: int, say: Callable[[str], None]) -> bool | None:
+    """Whether the launch went well; None where there is nothing to take part in."""
+    try:
+        order = Order.read(path)
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        say(f"cannot join: {path} is of another version of the harness")
+        return None
+    label, nodes = order.job.label, order.execution.nodes
+    if node >= nodes:
+        say(f"not for this node: {label} is trained on {nodes} node{'' if nodes == 1 else 's'}")
+        return None
+    say(f"joins: {label}")
+    try:
+        code = join(path, node)
+    except OSError as error:
+        say(f"cannot join: {label}: its supervisor on {order.supervisor.host} does not answer ({error})")
+        return None
+    say(f"its launcher {how_it_ended(code)}: {label}" if code else f"done: {label}")
+    return code == 0
