@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,12 @@ def train(declared: Train, data: Mapping[str, DataSource], loss: Loss, context: 
     execution, threads = context.execution, context.runtime.get("threads")
     world = World.of(execution)
     sharding = read_sharding(execution.deepspeed) if execution.deepspeed else None
+    if sharding is not None and find_spec("deepspeed") is None:
+        raise UserError("train.deepspeed needs DeepSpeed", "pip install 'instruct-harness[deepspeed]'")
+    if sharding is not None and sharding.shards_parameters and loss.penalty is not None:
+        raise UserError(
+            "the loss's penalty looks at weights that ZeRO-3 holds in shards", "--set train.deepspeed=zero2"
+        )
     share = max(1, threads // execution.processes) if threads else None
     with (
         world.joined(context.runtime.get("collective_timeout") or PATIENCE),

@@ -95,7 +95,7 @@ PARTS = {"arithmetic": 60, "code": 50, "chat": 50}
 class LaunchedStage:
     """A `train` job of a plan, trained as a worker does it: through its launcher, or in this process."""
 
-    def __init__(self, root: Path, *settings: str) -> None:
+    def __init__(self, root: Path, *settings: str, arm: str = "im") -> None:
         from harness.data.resolve import Places
         from harness.planner import build, choose_arms
         from harness.recipe import load
@@ -105,29 +105,36 @@ class LaunchedStage:
         raw = {**TINY_RECIPE, "options": {"playground": PARTS}}
         root.mkdir(parents=True, exist_ok=True)
         (root / "recipe.yaml").write_text(yaml.safe_dump(raw))
-        recipe = load(str(root / "recipe.yaml"), [Setting.parse(text) for text in settings], ["im"])
+        recipe = load(str(root / "recipe.yaml"), [Setting.parse(text) for text in settings], [arm])
         self.places, self.execution = Places(None, root / "cache"), recipe.train.execution()
-        arms = choose_arms(recipe, ["im"], [], baseline=False, factorial=False)
+        arms = choose_arms(recipe, [arm], [], baseline=False, factorial=False)
         jobs = {job.kind: job for job in build(recipe, arms, self.places).jobs.values()}
         self.prepared, self.job = jobs["prepare"], jobs["train"]
         self.base = root / f"base-{self.prepared.key[:8]}"
 
-    def train(self, folder: Path, *, progress: Any = None, **runtime: Any) -> dict[str, Any]:
+    def train(self, folder: Path, **runtime: Any) -> dict[str, Any]:
         from harness.launch.supervisor import launch
+
+        if self.execution.launcher == "none":
+            return self.train_here(folder, **runtime)
+        return dict(launch(self.job, self.places, self._context(folder, runtime)))
+
+    def train_here(self, folder: Path, **runtime: Any) -> dict[str, Any]:
+        from harness.scene import Scene
+        from harness.train.job import train
+
+        scene, given = Scene(self.job, self.places), self._context(folder, runtime)
+        return train(Train.model_validate(self.job.declared), scene.sources, scene.loss(), given)
+
+    def _context(self, folder: Path, runtime: Any) -> Context:
         from harness.scene import Scene
         from harness.train.init import prepare_model
-        from harness.train.job import train
 
         if not self.base.exists():
             sources = Scene(self.prepared, self.places).sources
             prepare_model(PrepareModel.model_validate(self.prepared.declared), sources, context(self.base))
         parents = {"start": self.base, "base": self.base}
-        given = context(folder, parents=parents, progress=progress, **{"micro_tokens": 256, **runtime})
-        given = replace(given, execution=self.execution)
-        if self.execution.launcher != "none":
-            return dict(launch(self.job, self.places, given))
-        scene = Scene(self.job, self.places)
-        return train(Train.model_validate(self.job.declared), scene.sources, scene.loss(), given)
+        return replace(context(folder, parents=parents, **{"micro_tokens": 256, **runtime}), execution=self.execution)
 
 
 RANKS_2 = ("train.launcher=torchrun", "train.processes=2")

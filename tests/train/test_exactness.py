@@ -6,22 +6,52 @@ import itertools
 import json
 
 import pytest
+import torch
+
+from harness.errors import UserError
 
 EXACT = 1e-5
 """Largest difference of any loss and any weight, float32."""
 
 
+NEAR_BASE = """
+from harness.api import Loss, Part, Plugin, hookimpl
+
+PLUGIN = Plugin(name="near_base", version="1.0", summary="Stays near the base, in what it says and in its norms.")
+
+def near(model, batch, references):
+    return model.token_nll(batch) + 0.5 * (model.token_nll(batch) - references["base"].token_nll(batch)).abs()
+
+def shrink(network, references):
+    return 0.01 * sum(p.square().sum() for name, p in network.named_parameters() if "norm" in name)
+
+@hookimpl
+def loss_fn(arm):
+    scored = lambda batch: batch.is_part(Part.RESPONSE)
+    return Loss(weights=scored, per_token=near, PENALTY references=("base",))
+"""
+
+
+@pytest.fixture(scope="session")
+def near_base(tmp_path_factory):
+    """Files of a method that compares with the base, with and without a penalty on weights."""
+    folder = tmp_path_factory.mktemp("methods")
+    for name, penalty in (("penalised", "penalty=shrink,"), ("compared", "")):
+        (folder / f"{name}.py").write_text(NEAR_BASE.replace("PENALTY", penalty))
+    return folder
+
+
 @pytest.fixture(scope="session")
 def plain(make, tmp_path_factory):
-    """Plain torch in one process, by loss reduction: the folder of the job."""
+    """Plain torch in one process, by arm and settings: the folder of the job."""
     root = tmp_path_factory.mktemp("plain")
     done = {}
 
-    def trained(reduction):
-        if reduction not in done:
-            done[reduction] = root / reduction
-            make.launched(root, f"train.loss_reduction={reduction}").train(root / reduction)
-        return done[reduction]
+    def trained(arm, *settings):
+        if (arm, settings) not in done:
+            done[arm, settings] = folder = root / str(len(done))
+            make.launched(root, *settings, arm=arm).train(folder)
+        return done[arm, settings]
 
     return trained
 
@@ -38,9 +68,9 @@ def norms(folder):
 def differences(make, plain, tmp_path):
     """The largest differences of losses and weights between a stage and plain torch."""
 
-    def compare(*settings, reduction="token", **runtime):
-        stage = make.launched(tmp_path, f"train.loss_reduction={reduction}", *settings)
-        outcome, wanted = stage.train(tmp_path / "stage", **runtime), plain(reduction)
+    def compare(*execution, settings=(), arm="im", **runtime):
+        stage = make.launched(tmp_path, *settings, *execution, arm=arm)
+        outcome, wanted = stage.train(tmp_path / "stage", **runtime), plain(arm, *settings)
         assert outcome["result"]["steps"] == 20
         assert norms(tmp_path / "stage") == pytest.approx(norms(wanted), rel=1e-4)
         ours, theirs = make.weights(tmp_path / "stage"), make.weights(wanted)
@@ -54,6 +84,9 @@ def differences(make, plain, tmp_path):
     return compare
 
 
+BY_EXAMPLE = ("train.loss_reduction=example",)
+
+
 def sharded(name):
     return () if name == "none" else (f"train.deepspeed={name}",)
 
@@ -64,7 +97,7 @@ def sharded(name):
     [
         ("none", {"micro_tokens": 100}),
         ("zero2", {"chunk_tokens": 16}),
-        ("zero3", {"reduction": "example", "micro_tokens": 600}),
+        ("zero3", {"settings": BY_EXAMPLE, "micro_tokens": 600}),
     ],
 )
 def test_two_processes_train_as_one(make, differences, sharding, how):
@@ -77,16 +110,16 @@ def test_micro_batches_and_chunks_change_nothing(differences, how):
 
 
 LAYOUTS = [("packed", 100, None), ("grouped", 300, 16), ("padded", 600, None)]
-MATRIX = list(itertools.product(("none", "zero0", "zero1", "zero2", "zero3"), (1, 2), ("token", "example"), LAYOUTS))
+MATRIX = list(itertools.product(("none", "zero0", "zero1", "zero2", "zero3"), (1, 2), ((), BY_EXAMPLE), LAYOUTS))
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize(("sharding", "processes", "reduction", "layout"), MATRIX)
-def test_everything_trains_alike(differences, sharding, processes, reduction, layout):
+@pytest.mark.parametrize(("sharding", "processes", "settings", "layout"), MATRIX)
+def test_everything_trains_alike(differences, sharding, processes, settings, layout):
     launcher = ("train.launcher=torchrun", f"train.processes={processes}", f"train.layout={layout[0]}")
     how = {"micro_tokens": layout[1], "chunk_tokens": layout[2]}
-    assert max(differences(*launcher, *sharded(sharding), reduction=reduction, **how)) < EXACT
+    assert max(differences(*launcher, *sharded(sharding), settings=settings, **how)) < EXACT
 
 
 @pytest.mark.soak
@@ -94,3 +127,45 @@ def test_everything_trains_alike(differences, sharding, processes, reduction, la
 def test_offloading_trains_alike(make, differences):
     """DeepSpeed compiles its Adam for CPUs first."""
     assert max(differences(*make.ranks_2, "train.deepspeed=zero3_offload")) < EXACT
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("sharding", ["none", "zero2"])
+def test_references_and_a_penalty_count_once_whoever_trains(make, differences, near_base, sharding):
+    arm = str(near_base / "penalised.py")
+    assert max(differences(*make.ranks_2, *sharded(sharding), arm=arm, micro_tokens=100)) < EXACT
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(240)
+def test_references_stay_whole_where_weights_are_sharded(make, differences, near_base):
+    assert max(differences(*make.ranks_2, *sharded("zero3"), arm=str(near_base / "compared.py"))) < EXACT
+
+
+@pytest.mark.timeout(240)
+def test_a_penalty_on_weights_in_shards_is_refused(make, near_base, tmp_path, monkeypatch):
+    for name, value in {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"}.items():
+        monkeypatch.setenv(name, value)
+    stage = make.launched(tmp_path, "train.launcher=torchrun", *sharded("zero3"), arm=str(near_base / "penalised.py"))
+    with pytest.raises(
+        UserError, match=r"penalty looks at weights that ZeRO-3 holds in shards .*train\.deepspeed=zero2"
+    ):
+        stage.train_here(tmp_path / "stage")
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("sharding", ["none", "zero2", "zero3"])
+def test_adapters_train_alike(make, differences, sharding):
+    assert max(differences(*make.ranks_2, *sharded(sharding), settings=("train.lora.rank=4", "train.lr=1e-3"))) < EXACT
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("sharding", ["none", "zero0", "zero1", "zero2", "zero3"])
+def test_bfloat16_trains_to_the_same_loss(make, plain, tmp_path, sharding):
+    settings = ("train.dtype=bfloat16", "train.lr=1e-3")
+    make.launched(tmp_path, *settings, *make.ranks_2, *sharded(sharding)).train(tmp_path / "stage")
+    assert losses(tmp_path / "stage") == pytest.approx(losses(plain("im", *settings)), abs=0.05)
+    assert {tensor.dtype for tensor in make.weights(tmp_path / "stage").values()} == {torch.bfloat16}

@@ -85,3 +85,15 @@ def test_two_processes_killed_at_any_step_go_on_bit_for_bit(make, killed, tmp_pa
 def test_whatever_is_sharded_and_laid_out_goes_on_bit_for_bit(make, killed, tmp_path, sharding, layout):
     deepspeed = () if sharding == "none" else (f"train.deepspeed={sharding}",)
     check_resume(make, killed, tmp_path, *deepspeed, f"train.layout={layout}")
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("sharding", ["zero2", "zero3"])
+def test_a_stage_goes_on_in_other_micro_batches(make, killed, tmp_path, sharding):
+    settings = (*make.ranks_2, f"train.deepspeed={sharding}")
+    make.launched(tmp_path).train(tmp_path / "whole")
+    folder = killed(9, *settings)
+    make.launched(tmp_path, *settings, "train.layout=grouped").train(folder, micro_tokens=600)
+    ours, wanted = make.weights(folder), make.weights(tmp_path / "whole")
+    assert max(float((ours[name] - wanted[name]).abs().max()) for name in wanted) < 1e-5
