@@ -5,7 +5,7 @@ import torch
 from transformers import AutoConfig
 
 from harness.errors import UserError
-from harness.train import network
+from harness.train import layouts, network
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def described(tmp_path):
 def test_an_architecture_is_checked_without_its_weights_and_at_any_depth(described):
     before = torch.get_rng_state()
     folder = described("llama", num_hidden_layers=10**6, vocab_size=10**8, pad_token_id=10**8 - 1)
-    network.check_architecture(folder)
+    layouts.check_architecture(folder, "packed")
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -32,14 +32,13 @@ def test_a_kind_of_layer_that_comes_late_is_checked_too(described, depth):
     kinds = ["full_attention"] * depth + ["conv"]
     folder = described("lfm2", num_hidden_layers=len(kinds), layer_types=kinds, num_key_value_heads=1)
     with pytest.raises(UserError, match=r"Lfm2.* influence each other"):
-        network.check_architecture(folder)
+        layouts.check_architecture(folder, "packed")
 
 
 def test_layers_of_several_kinds_that_can_be_packed_pass(described):
     kinds = ["sliding_attention"] * 5 + ["full_attention"]
-    network.check_architecture(
-        described("gemma3_text", num_hidden_layers=6, layer_types=kinds, head_dim=8, num_key_value_heads=1)
-    )
+    config = {"num_hidden_layers": 6, "layer_types": kinds, "head_dim": 8, "num_key_value_heads": 1}
+    layouts.check_architecture(described("gemma3_text", **config), "packed")
 
 
 def test_what_is_loaded_whole_stays_so_only_in_there(base):
