@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import selectors
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, Self
@@ -61,8 +62,13 @@ class Link:
         except (TypeError, ValueError):  # a stranger
             return None
 
+    def hang_up(self) -> None:
+        """Say no more; the other side learns so at once, and can still be heard."""
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_WR)
+
     def close(self) -> None:
-        """End it; the other side learns so at once."""
+        """End it."""
         self._socket.close()
 
 
@@ -101,6 +107,17 @@ class Exchange:
         self._listener.close()
         for link in self._callers:
             link.close()
+
+    def dismiss(self, seconds: float, *, well: bool) -> None:
+        """Tell all callers that it is over, and whether it went well; wait until they are gone, or so long."""
+        for link in self._callers:
+            if well:
+                link.say(event="over")
+            link.hang_up()
+        end = time.monotonic() + seconds
+        while self._callers and time.monotonic() < end:
+            for _ in self.events(end - time.monotonic()):
+                pass
 
     def events(self, seconds: float) -> Iterator[tuple[Link, dict[str, Any] | None]]:
         """Wait so long for something; None is the end of a caller."""

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import platform
 import selectors
+import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from harness.launch.launchers import start
 from harness.launch.link import call
 from harness.launch.order import FILE, LOGS, Order
-from harness.processes import end_group, how_it_ended
+from harness.processes import end_group
 
 _POLL_SECONDS = 0.5
 
+_LEAVE_SECONDS = 10.0
 
-def join(path: Path, node: int) -> int:
-    """Start this node's ranks of a launch, and stay until it is over; returns the exit code of the launcher.
+
+def join(path: Path, node: int) -> bool:
+    """Start this node's ranks of a launch, and stay until it is over; returns whether it went well.
 
     `path` is the launch's order, `node` this node's rank from 1 on. Everything started here is gone on the way out.
     Raises OSError where the launch is over already, or its supervisor cannot be reached.
@@ -28,13 +32,17 @@ def join(path: Path, node: int) -> int:
     try:
         with selectors.DefaultSelector() as selector:
             selector.register(link, selectors.EVENT_READ)
-            while launcher.poll() is None:
-                if selector.select(_POLL_SECONDS) and link.heard() is None:
-                    end_group(launcher)  # the supervisor is done with us, or dead
-        code = launcher.wait()
-        if code:
-            link.say(event="launcher", code=code, log=str(path.parent / LOGS / f"node-{node}.log"))
-        return code
+            told = False
+            while True:
+                if selector.select(_POLL_SECONDS):
+                    well = bool(link.heard())  # the end of the line says that it failed, or that the supervisor is dead
+                    with suppress(subprocess.TimeoutExpired):
+                        launcher.wait(_LEAVE_SECONDS if well else 0)
+                    return well
+                if launcher.poll() and not told:
+                    log = str(path.parent / LOGS / f"node-{node}.log")
+                    link.say(event="launcher", code=launcher.returncode, log=log)
+                    told = True
     finally:
         end_group(launcher)
         link.close()
@@ -86,9 +94,9 @@ def _take_part(path: Path, node: int, say: Callable[[str], None]) -> bool | None
         return None
     say(f"joins: {label}")
     try:
-        code = join(path, node)
+        well = join(path, node)
     except OSError as error:
         say(f"cannot join: {label}: its supervisor on {order.supervisor.host} does not answer ({error})")
         return None
-    say(f"its launcher {how_it_ended(code)}: {label}" if code else f"done: {label}")
-    return code == 0
+    say(f"done: {label}" if well else f"failed: {label}; the first node says why")
+    return well

@@ -34,7 +34,7 @@ _SETTLE_SECONDS = 1.0
 """From the first bad news to the verdict: time enough for the one that caused it to be heard."""
 
 _LEAVE_SECONDS = 10.0
-"""What a launcher has to see for itself that its ranks are done."""
+"""What launchers have to see for themselves that their ranks are done, and the others to go when it is over."""
 
 
 def launch(job: Job, places: Places, context: Context) -> Mapping[str, Any]:
@@ -65,12 +65,16 @@ def launch(job: Job, places: Places, context: Context) -> Mapping[str, Any]:
         )
         path = order.write(folder)
         launcher = start(order, path, 0)
+        well = False
         try:
             with (folder / LOGS / EVENTS).open("w", buffering=1) as events:
-                return _Supervisor(order, folder / LOGS, context, exchange, launcher, events).supervise()
+                outcome = _Supervisor(order, folder / LOGS, context, exchange, launcher, events).supervise()
+            well = True
+            return outcome
         finally:
             path.unlink(missing_ok=True)
             end_group(launcher)
+            exchange.dismiss(_LEAVE_SECONDS, well=well)
 
 
 def _store() -> Any:

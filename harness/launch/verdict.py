@@ -36,10 +36,10 @@ class Rank:
         return self.code is not None or self.lost
 
     @property
-    def killed(self) -> bool:
-        """By a signal that no launcher sends to the neighbours of a failed rank."""
-        stopped = self.code is not None and self.code in {-signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP}
-        return self.failed is None and not stopped and (self.lost or (self.code or 0) < 0)
+    def died(self) -> bool:
+        """Without a word, and not by a signal that launchers send to the neighbours of a failed rank."""
+        fine = self.code in {None, 0, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP}
+        return self.failed is None and (self.lost or not fine)
 
     @property
     def because(self) -> str | None:
@@ -53,16 +53,16 @@ class Rank:
 def verdict(label: str, ranks: Iterable[Rank], logs: Path) -> HarnessError | None:
     """What to raise of ranks of which at least one is in trouble; None where none is.
 
-    A rank that was killed comes before one that raised, for others raise because it is gone; one that raised an error
-    of its own before one that waited in vain; and where all that raised have waited in vain, those that are still
-    there are what they waited for.
+    A rank that died comes before one that raised, for others raise because it is gone; one that raised an error of its
+    own before one that waited in vain; and where all that raised have waited in vain, those that are still there are
+    what they waited for.
     """
     ranks = sorted(ranks, key=lambda rank: rank.troubled_at or 0)
     troubled = [rank for rank in ranks if rank.troubled_at is not None]
     if not troubled:
         return None
-    for killed in (rank for rank in troubled if rank.killed):
-        return _killed(label, killed, logs)
+    for dead in (rank for rank in troubled if rank.died):
+        return _died(label, dead, logs)
     for own in (rank for rank in troubled if rank.failed and not rank.because):
         return _raised(label, own, logs)
     late = [rank for rank in troubled if rank.because == "late"]
@@ -74,7 +74,7 @@ def verdict(label: str, ranks: Iterable[Rank], logs: Path) -> HarnessError | Non
     return Failure(f"{label}: {troubled[0]} {how_it_ended(troubled[0].code or 0)}", _go_on(troubled[0], logs))
 
 
-def _killed(label: str, rank: Rank, logs: Path) -> HarnessError:
+def _died(label: str, rank: Rank, logs: Path) -> HarnessError:
     if rank.silent:
         return Failure(f"{label}: {rank} does not answer any more", "its machine or network is gone")
     # Whatever else can end a guard, it would have told.

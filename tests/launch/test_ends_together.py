@@ -41,7 +41,7 @@ def run(command, tmp_path, launches):
         ("torchrun", "run"),
         pytest.param("deepspeed", "run", marks=pytest.mark.soak),
         pytest.param("accelerate", "run", marks=pytest.mark.soak),
-        ("deepspeed", "worker"),
+        pytest.param("deepspeed", "worker", marks=pytest.mark.soak),
         pytest.param("torchrun", "worker", marks=pytest.mark.soak),
     ],
 )

@@ -49,7 +49,14 @@ def test_every_launcher_starts_what_it_is_asked_for(stage, launcher, processes):
 # --- launches that end badly ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("launcher", ["torchrun", "deepspeed", "accelerate"])
+@pytest.mark.parametrize(
+    "launcher",
+    [
+        "torchrun",
+        pytest.param("deepspeed", marks=pytest.mark.soak),
+        pytest.param("accelerate", marks=pytest.mark.soak),
+    ],
+)
 def test_a_launcher_that_starts_another_number_is_found_out(stage, launcher, monkeypatch):
     asked = launchers.command
 
@@ -153,7 +160,10 @@ def test_a_node_goes_on_after_a_stage_that_fails(stage, second_node, two_nodes):
     assert launched.end().startswith(f"{stage.label}: rank 1 on {HOST} was killed by SIGKILL (")
     _, err = node.communicate(timeout=60)
     assert node.returncode == 1
-    assert err.splitlines()[-1] == "harness: the last stage failed (the first node says why)"
+    assert err.splitlines()[-2:] == [
+        f"failed: {stage.label}; the first node says why",
+        "harness: the last stage failed (the first node says why)",
+    ]
     assert "Traceback" not in err
 
 

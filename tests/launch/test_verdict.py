@@ -56,6 +56,11 @@ def test_a_rank_that_crashes_is_named_with_its_signal(number):
     )
 
 
+def test_a_rank_that_left_without_a_word_comes_before_those_that_miss_it():
+    left = said(rank(0, at=1.0, because="gone", code=1), rank(1, at=2.0, code=3))
+    assert left.startswith(f"{LABEL}: rank 1 on node1 ended with exit code 3 (its log is /job/ranks/1.log; ")
+
+
 def test_an_error_of_ones_own_comes_before_waiting_in_vain():
     own = rank(1, at=2.0, problem="ValueError: odd", code=1)
     assert said(rank(0, at=1.0, because="gone", code=1), own) == (
