@@ -53,7 +53,8 @@ def serve(store: Path, node: int, say: Callable[[str], None], *, once: bool, idl
 
     `once` ends after the first, `idle` after so many seconds without one.
     """
-    say(f"node {node} on {platform.node()} waits for stages in {store}")
+    absent = "" if store.is_dir() else ", which is not there yet"
+    say(f"node {node} on {platform.node()} waits for stages in {store}{absent}")
     seen: set[tuple[Path, int]] = set()
     well, last = True, time.monotonic()
     while idle is None or time.monotonic() - last < idle:

@@ -108,7 +108,9 @@ class _Supervisor:
                 self.hear(link, event)
             if launched is not None and not self.finished():
                 self.lose(f"the launcher {how_it_ended(launched)}", self.logs / "node-0.log")
-            if self.troubled_at is not None and (time.monotonic() - self.troubled_at >= _SETTLE_SECONDS):
+            if self.troubled_at is not None and (
+                self.all_told() or time.monotonic() - self.troubled_at >= _SETTLE_SECONDS
+            ):
                 raise self.failure()
             if time.monotonic() >= give_up and len(self.ranks) < self.order.execution.world_size:
                 raise self.never_started(patience)
@@ -122,6 +124,10 @@ class _Supervisor:
         """Whether every rank has ended, and well."""
         ended = [rank for rank in self.ranks.values() if rank.code == 0]
         return len(ended) == self.order.execution.world_size
+
+    def all_told(self) -> bool:
+        """Whether every rank has ended, somehow."""
+        return sum(rank.ended for rank in self.ranks.values()) == self.order.execution.world_size
 
     # --- listening ------------------------------------------------------------------------------------------------
 

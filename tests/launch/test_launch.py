@@ -71,7 +71,7 @@ def test_a_launcher_that_starts_another_number_is_found_out(stage, launcher, mon
     assert said.endswith(f"; the log of rank 0 on {HOST} is {stage.ranks}/0.log)")
 
 
-@pytest.mark.parametrize("who", ["pid", "guard"])
+@pytest.mark.parametrize("who", ["pid", pytest.param("guard", marks=pytest.mark.soak)])
 def test_a_killed_rank_is_named(stage, who):
     launched = stage.begin(TWO)
     os.kill(stage.started(2)[1][who], signal.SIGKILL)
@@ -104,6 +104,7 @@ def test_a_rank_that_dies_amid_its_training_is_named_and_not_its_neighbours(stag
     assert stage.begin(TWO).end().startswith(f"odd: train all (seed 0): rank 1 on {HOST} {how} (")
 
 
+@pytest.mark.soak
 def test_a_rank_that_hangs_is_named(stage, odd):
     stage.plugin = odd("os.kill(os.getpid(), signal.SIGSTOP)")
     said = stage.begin(TWO, collective_timeout=5.0).end()
@@ -122,6 +123,7 @@ def test_a_launcher_that_dies_is_told(stage):
 
 
 def test_two_nodes_train_together(stage, second_node, two_nodes):
+    stage.folder.mkdir(parents=True)
     node = second_node("--once")
     check_finished(stage, stage.begin(two_nodes()))
     _, err = node.communicate(timeout=60)
