@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from harness.canonical import canonical
+from harness.canonical import Json, canonical
 from harness.data.resolve import Places
 from harness.devices import VISIBLE, shared_out, visible_gpus
 from harness.errors import Failure
@@ -120,7 +120,8 @@ class WorkerProcess:
                     pipe.close()
 
 
-def _environment(threads: int, gpus: str | None) -> dict[str, str]:
+def environment(threads: int, gpus: str | None = None) -> dict[str, str]:
+    """What a worker has besides what it inherits."""
     return {
         "OMP_NUM_THREADS": str(threads),
         # Waiting threads that spin take the cores from the workers beside them.
@@ -130,6 +131,12 @@ def _environment(threads: int, gpus: str | None) -> dict[str, str]:
         "CUBLAS_WORKSPACE_CONFIG": os.environ.get("CUBLAS_WORKSPACE_CONFIG", ":4096:8"),
         **({} if gpus is None else {VISIBLE: gpus}),
     }
+
+
+def hello(store: Store, places: Places, runtime: Mapping[str, Json]) -> dict[str, Json]:
+    """The first line that a worker is told: where things are, and how it is to work."""
+    named = {name: str(place.absolute()) if place else None for name, place in asdict(places).items()}
+    return {"store": str(store.root.absolute()), **named, "runtime": {**runtime, **named}}
 
 
 @dataclass
@@ -199,15 +206,14 @@ class Crew:
                 stderr=stderr,
                 text=True,
                 start_new_session=True,
-                env={**os.environ, **_environment(threads, gpus)},
+                env={**os.environ, **environment(threads, gpus)},
             )
         worker = WorkerProcess(process, lane_name, log, gpus)
         self.workers.append(worker)
         assert process.stdout is not None
         self._selector.register(process.stdout.fileno(), selectors.EVENT_READ, worker)
         runtime = {**self.runtime.model_dump(mode="json"), "threads": threads}
-        places = {name: str(place) if place else None for name, place in asdict(self.places).items()}
-        worker.tell({"store": str(self.store.root), **places, "runtime": {**runtime, **places}})
+        worker.tell(hello(self.store, self.places, runtime))
         return worker
 
     def _free_slice(self) -> str | None:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import pydantic
 import yaml
 
+from harness.allocation import Slurm
 from harness.api import AlpacaColumns, ChatColumns, Columns, PairColumns, Share
 from harness.arms import validated
 from harness.canonical import Json
@@ -128,6 +129,7 @@ class Recipe(Declaration):
     limit: int | None = pydantic.Field(None, ge=1)
     """Only the first so many items of each benchmark; such rows are not publishable."""
     runtime: Runtime = Runtime()
+    slurm: Slurm = Slurm()
 
     @pydantic.field_validator("model", mode="before")
     @classmethod
@@ -151,7 +153,9 @@ class Recipe(Declaration):
 
     def result_settings(self) -> dict[str, Json]:
         """The recipe without its runtime and execution: what results depend on."""
-        return self.model_dump(mode="json", exclude={"runtime": True, "train": set(Execution.model_fields)})
+        return self.model_dump(
+            mode="json", exclude={"runtime": True, "slurm": True, "train": set(Execution.model_fields)}
+        )
 
 
 def is_plugin(source: str) -> bool:

@@ -123,7 +123,7 @@ def run_info(plan: Plan, store: Store, command: str, *, accepted_source: bool) -
 
 def _shared(plan: Plan, prepared: str) -> dict[str, Json]:
     """The recipe with its model and data as they were found: what they hold, and not where they lay."""
-    shared = plan.recipe.model_dump(mode="json", exclude={"runtime", "seeds", "limit", "match", "data"})
+    shared = plan.recipe.model_dump(mode="json", exclude={"runtime", "slurm", "seeds", "limit", "match", "data"})
     declared = plan.jobs[prepared].declared
     data: dict[str, list[Json]] = {}
     for dataset in plan.data.values():

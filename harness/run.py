@@ -37,6 +37,9 @@ class Reporter(Protocol):
     def finished(self, job: Job, seconds: float) -> None:
         """The job is in the store."""
 
+    def note(self, text: str) -> None:
+        """Something about the run as a whole."""
+
 
 def missing(plan: Plan, store: Store) -> dict[str, Job]:
     """The plan's jobs that the store does not hold, parents before children."""
@@ -70,8 +73,7 @@ def execute(plan: Plan, store: Store, places: Places, reporter: Reporter, *, log
     todo = missing(plan, store)
     if not todo:
         return
-    for name in sorted({name for job in todo.values() if (name := engine(job))}):
-        require(name)  # before anything is trained whose answers could not be asked for
+    check_engines(todo)
     if any(job.kind == "train" for job in todo.values()):
         check(plan.recipe.train.execution())
     with Crew(plan.recipe, store, places, logs) as crew:
@@ -92,11 +94,18 @@ def execute(plan: Plan, store: Store, places: Places, reporter: Reporter, *, log
                     queue.finish(job)
                     reporter.finished(job, event["seconds"])
                 else:
-                    raise _failure(event)
+                    raise failure(event)
 
 
-def _failure(event: Mapping[str, Any]) -> HarnessError:
+def check_engines(todo: Mapping[str, Job]) -> None:
+    """Refuse jobs whose engine is not installed, before anything is trained whose answers could not be asked for."""
+    for name in sorted({name for job in todo.values() if (name := engine(job))}):
+        require(name)
+
+
+def failure(event: Mapping[str, Any]) -> HarnessError:
+    """The error that a worker told of."""
     kind = UserError if event["exit_code"] == UserError.exit_code else Failure
     error = kind(event["problem"], event["remedy"])
-    error.add_note(event["traceback"])
+    error.add_note(event.get("traceback", ""))
     return error

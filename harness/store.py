@@ -3,6 +3,7 @@
 jobs/<key>/       finished jobs; manifest.json inside, written before the rename
 partial/<key>/    work in progress, resumed by whoever comes next
 locks/<key>.lock  held by the worker of that job; the system frees it when the worker dies
+slurm/<key>/      submissions of the job to a cluster: batch scripts, their output, the latest news
 runs/<name>.json  which keys a run folder stands on, so that `gc` knows what is still wanted
 """
 
@@ -68,7 +69,15 @@ class Store:
 
     def started(self, key: str) -> bool:
         """Whether an unfinished job has left something to go on from."""
-        return (self.root / "partial" / key).is_dir()
+        return self.partial(key).is_dir()
+
+    def partial(self, key: str) -> Path:
+        """Where an unfinished job lies."""
+        return self.root / "partial" / key
+
+    def submission(self, key: str) -> Path:
+        """Where what belongs to the job's submissions to a cluster lies."""
+        return self.root / "slurm" / key
 
     @contextmanager
     def working_on(self, key: str, waiting: Callable[[], None] = lambda: None) -> Iterator[Path]:
@@ -77,7 +86,7 @@ class Store:
         `waiting` is called every few seconds of that.
         """
         with explained(self.root):
-            partial = self.root / "partial" / key
+            partial = self.partial(key)
             (self.root / "locks").mkdir(parents=True, exist_ok=True)
             lock = filelock.FileLock(self.root / "locks" / f"{key}.lock", timeout=_BETWEEN_WORDS)
             while True:
@@ -94,7 +103,7 @@ class Store:
 
     def commit(self, job: Job, manifest: Mapping[str, Json]) -> None:
         """Make a job's partial folder its finished one: manifest first, then everything synced, then the rename."""
-        partial, final = self.root / "partial" / job.key, self.folder(job.key)
+        partial, final = self.partial(job.key), self.folder(job.key)
         with explained(self.root):
             write_whole(partial / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
             _sync_tree(partial)
@@ -149,15 +158,15 @@ class Store:
                 write_whole(path, text)
 
     def garbage(self) -> tuple[list[str], list[Path]]:
-        """Finished jobs that no existing run folder stands on, and partial ones that nobody works on."""
+        """Finished jobs that no existing run folder stands on; what is left of unfinished ones that nobody works on."""
         wanted: set[str] = set()
         for path in (self.root / "runs").glob("*.json"):
             record = json.loads(path.read_text(encoding="utf-8"))
             if Path(record["folder"]).is_dir():
                 wanted.update(record["keys"])
         jobs = sorted(folder.name for folder in (self.root / "jobs").glob("*") if folder.name not in wanted)
-        partials = [p for p in (self.root / "partial").glob("*") if p.name not in wanted and self._is_free(p.name)]
-        return jobs, partials
+        rests = [*(self.root / "partial").glob("*"), *(self.root / "slurm").glob("*")]
+        return jobs, [rest for rest in rests if rest.name not in wanted and self._is_free(rest.name)]
 
     def collect(self) -> int:
         """Remove the garbage, and what an interrupted removal left; returns the bytes freed."""

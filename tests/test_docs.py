@@ -130,6 +130,7 @@ def test_recipes_of_the_page_are_recipes(here):
 
 def fields():
     """Key as written in a recipe, and its default as the page words it."""
+    from harness.allocation import Slurm
     from harness.execution import Execution
     from harness.jobs import Declaration, EngineSettings, InitModel, LoraSettings, ModelSettings, TrainSettings
     from harness.recipe import Recipe, Runtime, SourceUse
@@ -142,6 +143,7 @@ def fields():
         "train.lora.": (LoraSettings,),
         "engine.": (EngineSettings,),
         "runtime.": (Runtime,),
+        "slurm.": (Slurm,),
     }
     for prefix, kinds in prefixes.items():
         for kind in kinds:

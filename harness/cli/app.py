@@ -15,6 +15,8 @@ from harness.cli.options import (
     DEFAULT_STORE,
     BaselineOption,
     DataRootOption,
+    Executor,
+    ExecutorOption,
     FactorialOption,
     OutOption,
     PluginsOption,
@@ -84,15 +86,22 @@ def run(
     accept_source: Annotated[
         bool, typer.Option("--accept-source", help="Use results whose plug-in changed since. Not publishable.")
     ] = False,
+    executor: ExecutorOption = Executor.local,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="With --executor slurm: submit the jobs, and do not wait for them.")
+    ] = False,
 ) -> None:
     """Train, evaluate and compare; run it again to go on, or to see the result again."""
     from harness.cli.progress import reporting
     from harness.cli.show import show_plan, show_result
+    from harness.errors import UserError
     from harness.estimate.plan import estimate
     from harness.run import check_sources, execute, missing
     from harness.runfolder import LEADERBOARD, open_run_folder, write_result
     from harness.store import Store
 
+    if detach and executor is Executor.local:
+        raise UserError("--detach leaves the jobs to a cluster", "add --executor slurm")
     places, kept = _places(store, data_root), Store(store)
     if gpus_per_job is not None:
         settings = [*(settings or []), f"runtime.gpus_per_job={gpus_per_job}"]
@@ -105,7 +114,15 @@ def run(
     open_run_folder(plan, kept, folder)
     if todo:
         with reporting(plan, len(todo)) as reporter:
-            execute(plan, kept, places, reporter, logs=folder / "logs")
+            if executor is Executor.slurm:
+                from harness.slurm.follow import execute as submit_and_follow
+                from harness.slurm.submit import SlurmCluster
+
+                submit_and_follow(plan, kept, places, reporter, cluster=SlurmCluster(), detach=detach)
+            else:
+                execute(plan, kept, places, reporter, logs=folder / "logs")
+    if detach and missing(plan, kept):
+        return
     if todo or accept_source or not (folder / LEADERBOARD).is_file():
         command = shlex.join(["harness", *sys.argv[1:]])
         write_result(plan, kept, folder, command=command, accepted_source=accept_source)

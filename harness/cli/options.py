@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -33,6 +34,18 @@ OutOption = Annotated[
 DataRootOption = Annotated[
     Path | None,
     typer.Option("--data-root", envvar="HARNESS_DATA_ROOT", metavar="DIR", help="Local mirror of hub datasets."),
+]
+
+
+class Executor(StrEnum):
+    """Who does the jobs."""
+
+    local = "local"
+    slurm = "slurm"
+
+
+ExecutorOption = Annotated[
+    Executor, typer.Option("--executor", help="Who does the jobs: workers on this machine, or a SLURM cluster.")
 ]
 
 DEFAULT_STORE = Path(".harness")

@@ -112,6 +112,9 @@ class _Bars:
         self.bars.advance(self.overall)
         self.bars.console.print(Text(f"done  {job.label}  {seconds:.1f} s"))
 
+    def note(self, text: str) -> None:
+        self.bars.console.print(Text(text))
+
 
 @dataclass
 class _Lines:
@@ -140,3 +143,6 @@ class _Lines:
     def finished(self, job: Job, seconds: float) -> None:
         self.done += 1
         typer.echo(f"done {self.done}/{self.total}: {job.label} ({seconds:.1f} s)", err=True)
+
+    def note(self, text: str) -> None:
+        typer.echo(text, err=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from harness.estimate.plan import Estimate
 from harness.jobs import MADE, MixtureItem
 from harness.plan import ArmPlan, Plan
 from harness.runfolder import PLAN_FILE
+from harness.slurm.queue import cluster_states
 from harness.store import SHORT, Store
 
 # --- plan ----------------------------------------------------------------------------------------------------------
@@ -161,8 +163,11 @@ def show_status(folder: Path, store: Store) -> None:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for column in ("run", "arms", "seeds"):
         table.add_column(column, overflow="fold")
+    states = cluster_states(store)
     for column in ("finished", "unfinished", "not begun"):
         table.add_column(column, min_width=min(map(len, column.split())), justify="right")
+    if states:
+        table.add_column("in SLURM", justify="right")
     for file in files:
         plan: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         keys = list(plan["jobs"])
@@ -171,7 +176,11 @@ def show_status(folder: Path, store: Store) -> None:
         arms = ", ".join(arm["id"] for arm in plan["arms"])
         seeds = ", ".join(str(seed["seed"]) for seed in plan["arms"][0]["seeds"])
         counts = (done, begun, len(keys) - done - begun)
-        table.add_row(Text(file.parent.name), Text(arms), seeds, *map(str, counts))
+        of_run = Counter(states[key] for key in keys if key in states)
+        with_slurm = ", ".join(f"{n} {state}" for state, n in sorted(of_run.items(), reverse=True))
+        table.add_row(
+            Text(file.parent.name), Text(arms), seeds, *map(str, counts), *([with_slurm or "-"] if states else [])
+        )
     console().print(table)
 
 

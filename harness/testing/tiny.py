@@ -61,6 +61,9 @@ class _Quiet:
     def finished(self, job: Job, seconds: float) -> None:
         pass
 
+    def note(self, text: str) -> None:
+        pass
+
 
 def tiny_recipe(folder: Path) -> Path:
     """Write the tiny recipe into `folder`; returns the file."""

@@ -1,0 +1,50 @@
+"""Attempts on submitit's local executor: the part of a SLURM run that needs no SLURM."""
+
+import os
+import signal
+
+import psutil
+import pytest
+
+from harness.errors import Failure
+from harness.slurm.attempt import news
+
+PREPARE = "make the llama model (seed 0)"
+SFT = "sft: train all (seed 0)"
+ASKED = "sft: evaluate playground_arithmetic (seed 0)"
+
+pytestmark = pytest.mark.timeout(240)
+
+
+def preempt(folder):
+    """Send submitit's signal to the process that it started for this folder."""
+    for process in psutil.process_iter():
+        words = process.cmdline()
+        if "submitit.core._submit" in words and str(folder) in words:
+            os.kill(process.pid, signal.SIGUSR2)
+            return
+    raise AssertionError("no attempt runs")
+
+
+@pytest.mark.usefixtures("prepared")
+def test_a_plan_is_done_in_order_through_a_preemption(on_submitit, expected, wait_for):
+    plan = on_submitit.plan(only={SFT, ASKED})
+    stage, _ = plan.jobs.values()
+    on_submitit.follow(plan, detach=True)
+    wait_for(lambda: on_submitit.checkpoints(stage))
+    preempt(on_submitit.store.submission(stage.key))
+    on_submitit.follow(plan)
+    assert on_submitit.told.of("done") == [SFT, ASKED]
+    first, second = on_submitit.reached(stage)
+    assert (first, second != []) == ([], True)
+    assert on_submitit.results() == {label: expected[label] for label in (PREPARE, SFT, ASKED)}
+
+
+def test_attempts_that_get_no_further_end(on_submitit, wait_for):
+    plan = on_submitit.plan("slurm.attempts=1", only={PREPARE})
+    [job] = plan.jobs.values()
+    on_submitit.follow(plan, detach=True)
+    wait_for(lambda: news(on_submitit.store.submission(job.key)))
+    preempt(on_submitit.store.submission(job.key))
+    with pytest.raises(Failure, match=r"make the llama model \(seed 0\) got no further in 1 attempt \("):
+        on_submitit.follow(plan)
