@@ -19,8 +19,10 @@ from harness.canonical import Json, canonical
 from harness.data.resolve import Places
 from harness.devices import VISIBLE, shared_out, visible_gpus
 from harness.errors import Failure
+from harness.estimate.relief import relief
 from harness.files import explained
-from harness.jobs import Job
+from harness.jobs import Job, Train
+from harness.machine import Relief, killed_for_memory
 from harness.processes import end_group, how_it_ended
 from harness.recipe import Recipe
 from harness.store import Store
@@ -77,10 +79,13 @@ class WorkerProcess:
     gpus: str | None
     """Its CUDA_VISIBLE_DEVICES; None where it has that of the command."""
     job: Job | None = None
+    store: Store | None = None
+    kills: int = 0
+    """Processes that the kernel had killed for memory when the job was given."""
 
     def give(self, job: Job) -> None:
         """Have it do the job."""
-        self.job = job
+        self.job, self.kills = job, killed_for_memory()
         self.tell(asdict(job))
 
     def tell(self, value: Mapping[str, Any]) -> None:
@@ -100,16 +105,32 @@ class WorkerProcess:
     def died(self) -> Failure:
         """What to say when it ended without a word."""
         code = self.process.wait()
+        what = self.job.label if self.job else "a worker"
+        if code == -signal.SIGKILL and killed_for_memory() > self.kills:
+            found = self._relief()
+            return Failure(
+                f"{what}: the kernel killed its worker for want of memory{f': {found.wanted}' if found else ''}",
+                found.remedy if found else "lower --set runtime.workers or runtime.micro_tokens; results stay the same",
+            )
         hint = (
             "memory may have run out: lower runtime.workers or runtime.micro_tokens; "
             if code == -signal.SIGKILL
             else ""
         )
-        what = self.job.label if self.job else "a worker"
         return Failure(
             f"{what}: its worker {how_it_ended(code)}",
             f"{hint}its output is in {self.log}; the same command then goes on",
         )
+
+    def _relief(self) -> Relief | None:
+        """What a training stage would have needed, and what takes less."""
+        if self.job is None or self.store is None or self.job.kind != "train":
+            return None
+        recipe = Recipe.model_validate(self.job.payload["recipe"])
+        declared, start = Train.model_validate(self.job.declared), self.store.folder(self.job.parents["start"])
+        runtime = recipe.runtime.model_dump(mode="json")
+        references = int("base" in self.job.parents)
+        return relief(declared, start / "model", recipe.train.execution(), runtime, references)
 
     def end(self) -> None:
         """Kill it with everything it started; a job half done is gone on with next time."""
@@ -208,7 +229,7 @@ class Crew:
                 start_new_session=True,
                 env={**os.environ, **environment(threads, gpus)},
             )
-        worker = WorkerProcess(process, lane_name, log, gpus)
+        worker = WorkerProcess(process, lane_name, log, gpus, store=self.store)
         self.workers.append(worker)
         assert process.stdout is not None
         self._selector.register(process.stdout.fileno(), selectors.EVENT_READ, worker)

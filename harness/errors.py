@@ -6,6 +6,8 @@ without a traceback unless `--debug` is given.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class HarnessError(Exception):
     """Anything the harness reports in words: `problem` names the thing, `remedy` what to do about it."""
@@ -17,11 +19,29 @@ class HarnessError(Exception):
         self.problem = problem
         self.remedy = remedy
 
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """What is told, one thing a line."""
+        return (str(self),)
+
 
 class UserError(HarnessError):
     """What was asked for cannot be done as written: a name, an option, a recipe, a data file. Exit code 2."""
 
     exit_code = 2
+
+
+class Refused(UserError):  # noqa: N818 (as below: what it is to the user)
+    """Several things at once that were asked for and cannot be done; all of them are told, a line each."""
+
+    def __init__(self, errors: Sequence[HarnessError]) -> None:
+        super().__init__("; ".join(map(str, errors)))
+        self.errors = tuple(errors)
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """One of each."""
+        return tuple(map(str, self.errors))
 
 
 class Failure(HarnessError):  # noqa: N818 (what it is to the user: nothing was wrong with the request)

@@ -62,3 +62,12 @@ def sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def size_words(n: float) -> str:
+    """`820 MiB`, `31 GiB`."""
+    mib = n / 2**20
+    if mib < 1000:  # noqa: PLR2004 -- three digits at most
+        return f"{mib:.0f} MiB"
+    gib = mib / 2**10
+    return f"{gib:.1f} GiB" if gib < 10 else f"{gib:.0f} GiB"  # noqa: PLR2004 -- two digits either way

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -54,8 +55,12 @@ def gpus() -> tuple[Gpu, ...]:
 
 
 def memory_bytes() -> int:
-    """The machine's memory, or what a container leaves of it."""
+    """The machine's memory, or what a container or a limit of this process leaves of it."""
     limits = [psutil.virtual_memory().total]
+    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if soft != resource.RLIM_INFINITY:  # of addresses, most of which libraries reserve and never use
+        taken = psutil.Process().memory_info()
+        limits.append(soft - taken.vms + taken.rss)
     for name in _CGROUP_LIMITS:
         try:
             text = Path(name).read_text(encoding="ascii").strip()
@@ -85,6 +90,11 @@ def installed(package: str) -> str | None:
 def program(name: str) -> str | None:
     """The program's path, that of this interpreter's environment first."""
     return shutil.which(name, path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
+
+
+def ninja() -> str | None:
+    """What builds torch's extensions."""
+    return program("ninja")
 
 
 def compiler() -> str | None:

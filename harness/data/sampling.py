@@ -51,6 +51,21 @@ def lengths(source: DataSource, *, data_root: Path | None, cache: Path | None) -
     return tuple(Length(*pair) for value in found for pair in value["lengths"])
 
 
+def first(source: DataSource, *, data_root: Path | None) -> Example | None:
+    """The source's first conversation; None where it is not on this machine, or cannot be read."""
+    if isinstance(source.location, Generated):
+        return next(iter(source.location.make()), None)
+    try:
+        files = locate(source.location, data_root)
+        sampled = list(islice(_sample(files[0].path), 1)) if files else []
+        if not sampled:
+            return None
+        columns = source.columns or forms.recognise(tuple(sampled[0].values), sampled[0].where)
+        return forms.examples(sampled, columns)[0]
+    except (UserError, OSError):
+        return None
+
+
 def _look(path: Path, columns: Columns | None) -> Mapping[str, Any]:
     sampled = list(_sample(path))
     if not sampled:

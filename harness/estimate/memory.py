@@ -115,7 +115,8 @@ def _held(shape: Shape, parameters: int, setup: Setup) -> Memory:
     zero = sharding.config.get("zero_optimization", {})
     weights = base if setup.lora else width * parameters
     weights += width * trained if setup.lora else 0.0
-    gradients = width * trained
+    summed_in = sharding.config.get("data_types", {}).get("grad_accum_dtype")
+    gradients = (4.0 if summed_in == "fp32" else width) * trained
     # In float32, stage 0 steps on the weights themselves; every other way keeps a copy in float32 to step on.
     optimizer = 8.0 * trained if sharding.stage == 0 and width == 4.0 else 12.0 * trained  # noqa: PLR2004
     if sharding.stage == 0 and setup.dtype == "bfloat16":

@@ -16,6 +16,7 @@ from harness.estimate.tokens import Tokeniser, Tokens, characters_per_token
 from harness.inventory import free_disk
 from harness.jobs import Evaluate, Job, Train
 from harness.plan import ArmPlan, Plan
+from harness.sharding import faults
 from harness.store import Store
 
 _CHECKPOINTS = 2
@@ -249,6 +250,9 @@ class _Reckoner:
     def _case(self, declared: Train, tokens: Tokens | None, references: int) -> Case | None:
         model, recipe = self.model, self.plan.recipe
         if model is None or model.shape is None or model.parameters is None:
+            return None
+        sharding = recipe.train.deepspeed
+        if sharding is not None and faults(sharding):  # preflight says what is wrong with it
             return None
         return Case(
             model.shape,

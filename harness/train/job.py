@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,11 @@ from harness.api import DataSource, Loss
 from harness.canonical import Json
 from harness.context import Context, Progress
 from harness.errors import UserError
+from harness.estimate.relief import relief
 from harness.jobs import Train
 from harness.machine import failures_named
 from harness.sharding import Sharding, read_sharding
-from harness.train import acceleration, adapters, layouts, network
+from harness.train import acceleration, adapters, layouts, network, preflight
 from harness.train.batches import MicroBatches, Order, Steps
 from harness.train.checkpoints import Spread
 from harness.train.corpus import Corpus
@@ -55,10 +56,12 @@ def train(declared: Train, data: Mapping[str, DataSource], loss: Loss, context: 
             "the loss's penalty looks at weights that ZeRO-3 holds in shards", "--set train.deepspeed=zero2"
         )
     share = max(1, threads // execution.processes) if threads else None
+    start = context.parents["start"] / "model"
+    less = partial(relief, declared, start, execution, context.runtime, references=len(loss.references))
     with (
         world.joined(context.runtime.get("collective_timeout") or PATIENCE),
         isolated(share),
-        failures_named("training", context.folder),
+        failures_named("training", context.folder, relief=less),
     ):
         return _Stage(declared, data, loss, context, world, sharding).run()
 
@@ -82,6 +85,7 @@ class _Stage:
         adapters.check(settings, shards_parameters=self.sharded, penalised=self.loss.penalty is not None)
         acceleration.check(execution, shards_parameters=self.sharded)
         data = StageData(declared, self.data, self.loss, self.context, self.start)
+        preflight.check(data, world)
         rows = data.corpus(declared.mixture, settings.max_length)
         order = data.order(rows)
         layout, micro_tokens = execution.layout, runtime.get("micro_tokens") or MICRO_TOKENS

@@ -1,0 +1,167 @@
+"""What must be right before anything is trained, and can be told without torch: every fault at once, in seconds.
+
+What needs torch, tokenizer or data is looked at by `harness.train.preflight`, first thing in each training job.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from harness.errors import UserError
+from harness.estimate.plan import Estimate, StageEstimate, checkpoints_bytes
+from harness.execution import Execution
+from harness.files import size_words
+from harness.inventory import compiler, free_disk, gpus, ninja
+from harness.jobs import TrainSettings
+from harness.plan import Plan
+from harness.sharding import faults
+from harness.store import Store
+
+EXTRAS = {
+    "deepspeed": ("deepspeed", "pip install 'instruct-harness[deepspeed]'"),
+    "peft": ("peft", "pip install 'instruct-harness[lora]'"),
+    "bitsandbytes": ("bitsandbytes", "pip install 'instruct-harness[lora]'"),
+    "liger": ("liger_kernel", "pip install 'instruct-harness[liger]'"),
+    "wandb": ("wandb", "pip install 'instruct-harness[tracking]'"),
+    "trackio": ("trackio", "pip install 'instruct-harness[tracking]'"),
+}
+"""What a recipe can ask for besides what is always there: the module, and how to get it."""
+
+NINJA = "pip install ninja"
+
+LAUNCHERS = {"torchrun": "torch", "deepspeed": "deepspeed", "accelerate": "accelerate"}
+"""The module that each launcher is part of."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The attention that a stage will be computed with, and why."""
+
+    name: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.why})" if self.why else self.name
+
+
+def attention(execution: Execution, settings: TrainSettings) -> Choice:
+    """As `harness.train.attention` chooses it; a test holds the two together."""
+    if execution.layout != "packed":
+        return Choice("the model's own attention", "")
+    if not gpus():
+        return Choice("segment-sdpa", "no GPU")
+    if settings.dtype != "bfloat16":
+        return Choice("segment-sdpa", f"{settings.dtype} has no faster kernel")
+    if find_spec("flash_attn"):
+        return Choice("flash-attn", "")
+    return Choice("torch-varlen", "flash-attn is not installed")
+
+
+def chosen(plan: Plan) -> str:
+    """`training: torchrun x 2, zero2, float32, segment-sdpa (no GPU), packed`."""
+    execution, settings = plan.recipe.train.execution(), plan.recipe.train.settings()
+    nodes = f" on {execution.nodes} nodes" if execution.nodes > 1 else ""
+    parts = [
+        "one process" if execution.launcher == "none" else f"{execution.launcher} x {execution.world_size}{nodes}",
+        Path(execution.deepspeed).stem if execution.deepspeed else "",
+        "" if settings.lora is None else ("QLoRA" if settings.lora.quantize != "none" else "LoRA"),
+        settings.dtype,
+        str(attention(execution, settings)),
+        execution.layout,
+        "checkpointing" if execution.gradient_checkpointing else "",
+        "compiled" if execution.compile else "",
+        "Liger" if execution.liger else "",
+    ]
+    return f"training: {', '.join(filter(None, parts))}"
+
+
+def problems(plan: Plan, store: Store, estimate: Estimate, *, here: bool = True) -> list[UserError]:
+    """Everything that stands in the way of the plan's training; nothing where no stage is left to train.
+
+    Not `here` but on machines of a cluster, whose devices and compilers cannot be seen from where the command runs.
+    """
+    todo = [step for step in estimate.steps if isinstance(step, StageEstimate) and not step.cached]
+    if not todo:
+        return []
+    execution = plan.recipe.train.execution()
+    lora = [settings for settings in (plan.jobs[stage.key].declared["settings"]["lora"] for stage in todo) if settings]
+    return [
+        *(_devices(execution) if here else ()),
+        *_launching(execution),
+        *_sharded(execution),
+        *_packages(execution, quantized=any(of["quantize"] != "none" for of in lora), adapters=bool(lora)),
+        *(_compiling(execution) if here else ()),
+        *_disk(plan, store, estimate, todo),
+    ]
+
+
+def _devices(execution: Execution) -> Iterator[UserError]:
+    if gpus() and execution.processes > len(gpus()):
+        yield UserError(
+            f"train.processes={execution.processes} are one a GPU, and this machine shows {len(gpus())}",
+            f"--set train.processes={len(gpus())}",
+        )
+
+
+def _launching(execution: Execution) -> Iterator[UserError]:
+    module = LAUNCHERS.get(execution.launcher)
+    if module and find_spec(module) is None:
+        remedy = EXTRAS[module][1] if module in EXTRAS else f"pip install {module}"
+        yield UserError(f"the launcher {execution.launcher} is not installed", remedy)
+    if execution.hostfile and not Path(execution.hostfile).is_file():
+        yield UserError(f"there is no hostfile {execution.hostfile}", "correct train.hostfile")
+
+
+def _sharded(execution: Execution) -> Iterator[UserError]:
+    if execution.deepspeed is None:
+        return
+    if execution.launcher != "deepspeed" and find_spec("deepspeed") is None:
+        yield UserError(f"train.deepspeed={execution.deepspeed} needs deepspeed", EXTRAS["deepspeed"][1])
+    yield from faults(execution.deepspeed)
+
+
+def _packages(execution: Execution, *, adapters: bool, quantized: bool) -> Iterator[UserError]:
+    wanted = {
+        "peft": ("train.lora", adapters),
+        "bitsandbytes": ("train.lora.quantize", quantized),
+        "liger": ("train.liger", execution.liger),
+        "wandb": ("train.tracking=wandb", execution.tracking == "wandb"),
+        "trackio": ("train.tracking=trackio", execution.tracking == "trackio"),
+    }
+    for name, (setting, asked) in wanted.items():
+        module, remedy = EXTRAS[name]
+        if asked and find_spec(module) is None:
+            yield UserError(f"{setting} needs {module}", remedy)
+
+
+def _compiling(execution: Execution) -> Iterator[UserError]:
+    """DeepSpeed builds its operators where it is used: those of a CPU's processes, and Adam for what is offloaded."""
+    shared = execution.deepspeed is not None and not gpus() and execution.world_size > 1
+    wanted = [
+        *(["DeepSpeed on CPU"] if shared else []),
+        *(["offloading"] if execution.deepspeed and "offload" in execution.deepspeed else []),
+    ]
+    for what in [*wanted, *(["train.compile"] if execution.compile else [])]:
+        if compiler() is None:
+            yield UserError(f"{what} needs a C++ compiler, and there is no g++", "apt-get install g++")
+            break
+    if wanted and ninja() is None:
+        yield UserError(f"{wanted[0]} needs ninja", NINJA)
+
+
+def _disk(plan: Plan, store: Store, estimate: Estimate, todo: Iterable[StageEstimate]) -> Iterator[UserError]:
+    """Room for the models, and for two checkpoints of every stage that runs at once."""
+    free = free_disk(store.root)
+    if estimate.disk is None or estimate.disk <= free or estimate.model is None:
+        return
+    stages = list(todo)
+    at_once = min(len(stages), plan.recipe.runtime.workers)
+    checkpoints = at_once * checkpoints_bytes(estimate.model.parameters or 0)
+    yield UserError(
+        f"{len(stages)} stages leave models of ~{size_words(estimate.disk - checkpoints)} in {store.root} and need "
+        f"~{size_words(checkpoints)} for checkpoints; {size_words(free)} are free",
+        "free some space, or give --store another place",
+    )

@@ -1,0 +1,158 @@
+"""Everything that is wrong is told at once, before anything starts, and without torch."""
+
+import json
+import sys
+
+import pytest
+
+from harness import inventory, preflight
+from harness.data.resolve import Places
+from harness.estimate.plan import estimate
+from harness.inventory import Gpu
+from harness.planner import build, choose_arms
+from harness.recipe import load
+from harness.settings import Setting
+from harness.store import Store
+
+H100 = Gpu("NVIDIA H100 80GB HBM3", 80 * 2**30)
+
+
+@pytest.fixture
+def found(tmp_path):
+    """The problems of a playground run, by what is set: `found("train.liger=true")`."""
+
+    def look(*settings):
+        parsed = [Setting.parse(text) for text in ("seeds=[0]", *settings)]
+        recipe, places = load("playground", parsed, []), Places(None, tmp_path / "cache")
+        plan = build(recipe, choose_arms(recipe, [], parsed, baseline=True, factorial=False), places)
+        store = Store(tmp_path / "store")
+        return [str(problem) for problem in preflight.problems(plan, store, estimate(plan, store, places))]
+
+    return look
+
+
+@pytest.fixture
+def absent(monkeypatch):
+    """Lets modules be found no more: `absent("deepspeed")`."""
+    real = preflight.find_spec
+
+    def hide(*names):
+        monkeypatch.setattr(preflight, "find_spec", lambda name: None if name in names else real(name))
+
+    return hide
+
+
+LAUNCHED = ("train.launcher=torchrun", "train.processes=2")
+
+
+def test_nothing_is_said_where_all_is_well(found):
+    assert found() == []
+    assert found(*LAUNCHED, "train.deepspeed=zero2") == []
+
+
+def test_all_that_is_missing_is_told_at_once(found, absent, monkeypatch, tmp_path):
+    absent("deepspeed", "peft", "bitsandbytes", "liger_kernel", "wandb")
+    monkeypatch.setattr(preflight, "compiler", lambda: None)
+    monkeypatch.setattr(preflight, "ninja", lambda: None)
+    config = tmp_path / "mine.json"
+    config.write_text(json.dumps({"optimizer": {}, "zero_optimization": {"stage": 3}}))
+    settings = ("train.lora.quantize=nf4", "train.liger=true", "train.tracking=wandb", "train.compile=true")
+    said = found(*LAUNCHED, f"train.deepspeed={config}", *settings)
+    replaced = "the recipe's AdamW would be replaced by it (take it out; train.* of the recipe says this)"
+    assert said == [
+        f"train.deepspeed={config} needs deepspeed (pip install 'instruct-harness[deepspeed]')",
+        f"{config} holds a section 'optimizer': {replaced}",
+        f"{config}: ZeRO-3 without stage3_gather_16bit_weights_on_model_save saves no weights (set it to true)",
+        "train.lora needs peft (pip install 'instruct-harness[lora]')",
+        "train.lora.quantize needs bitsandbytes (pip install 'instruct-harness[lora]')",
+        "train.liger needs liger_kernel (pip install 'instruct-harness[liger]')",
+        "train.tracking=wandb needs wandb (pip install 'instruct-harness[tracking]')",
+        "DeepSpeed on CPU needs a C++ compiler, and there is no g++ (apt-get install g++)",
+        "DeepSpeed on CPU needs ninja (pip install ninja)",
+    ]
+
+
+@pytest.mark.parametrize("launcher", ["deepspeed", "accelerate"])
+def test_a_launcher_that_is_not_installed(found, absent, launcher):
+    absent(launcher)
+    (said,) = found(f"train.launcher={launcher}")
+    assert said.startswith(f"the launcher {launcher} is not installed (pip install ")
+
+
+def test_more_processes_than_gpus(found, monkeypatch):
+    monkeypatch.setattr(preflight, "gpus", lambda: (H100, H100))
+    (said,) = found("train.launcher=torchrun", "train.processes=4")
+    assert said == "train.processes=4 are one a GPU, and this machine shows 2 (--set train.processes=2)"
+
+
+def test_a_hostfile_that_is_not_there(found):
+    (said,) = found("train.launcher=deepspeed", "train.hostfile=none.txt")
+    assert said == "there is no hostfile none.txt (correct train.hostfile)"
+
+
+def test_too_little_disk(mounted):
+    place = mounted("size=1m")
+    parsed = [Setting.parse("seeds=[0]")]
+    recipe, places = load("playground", parsed, []), Places(None, None)
+    plan = build(recipe, choose_arms(recipe, [], parsed, baseline=True, factorial=False), places)
+    store = Store(place)
+    (said,) = preflight.problems(plan, store, estimate(plan, store, places))
+    assert "1 stages leave models of ~3 MiB" in str(said)
+    assert "~20 MiB for checkpoints" in str(said)
+
+
+def test_what_was_chosen_is_one_line(monkeypatch):
+    def line(*settings):
+        parsed = [Setting.parse(text) for text in settings]
+        recipe = load("playground", parsed, [])
+        return preflight.chosen(build(recipe, choose_arms(recipe, [], [], baseline=True, factorial=False), nowhere))
+
+    nowhere = Places(None, None)
+    assert line() == "training: one process, float32, segment-sdpa (no GPU), packed"
+    assert line(*LAUNCHED, "train.deepspeed=zero2") == (
+        "training: torchrun x 2, zero2, float32, segment-sdpa (no GPU), packed"
+    )
+    monkeypatch.setattr(preflight, "gpus", lambda: (H100,))
+    assert line("train.dtype=bfloat16", "train.lora.rank=8") == (
+        "training: one process, LoRA, bfloat16, torch-varlen (flash-attn is not installed), packed"
+    )
+
+
+def test_the_attention_foretold_is_the_one_that_is_used():
+    import torch
+
+    from harness.execution import Execution
+    from harness.jobs import TrainSettings
+    from harness.train.attention import kernel
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    for dtype in ("float32", "bfloat16"):
+        foretold = preflight.attention(Execution(), TrainSettings(dtype=dtype))
+        assert foretold.name == kernel(device, getattr(torch, dtype))
+
+
+def test_the_command_tells_all_and_starts_nothing(command, tmp_path):
+    config = tmp_path / "mine.json"
+    config.write_text(json.dumps({"scheduler": {}, "zero_optimization": {"stage": 3}}))
+    arguments = ("run", "--seeds", "1", "--set", "train.launcher=torchrun", "--set", f"train.deepspeed={config}")
+    process = command(*arguments, cwd=tmp_path)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 2, err
+    assert [line.partition(": ")[0] for line in err.splitlines()] == ["harness", "harness"]
+    assert "training: torchrun x 1, mine, float32" in out
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("visible", "seen"), [(None, "ab"), ("1", "b"), ("GPU-1,GPU-0", "ba"), ("0,7,1", "a"), ("", ""), ("-1", "")]
+)
+def test_gpus_are_those_that_cuda_would_show(tmp_path, monkeypatch, visible, seen):
+    program = tmp_path / "nvidia-smi"
+    program.write_text(f"#!{sys.executable}\nprint('GPU-0, a, 81559\\nGPU-1, b, 81559')\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    if visible is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert "".join(gpu.name for gpu in inventory.gpus.__wrapped__()) == seen
