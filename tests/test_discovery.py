@@ -23,6 +23,7 @@ BUILT_IN = (
     "mixed_sequential",
     "muinstruct",
     "multi_task",
+    "neftune",
     "playground",
     "sequential",
     "sft",

@@ -9,7 +9,7 @@ from itertools import islice
 from types import MappingProxyType
 from typing import Any
 
-from harness.api import DataInfo, DataSource, Files, Generated, Loss, Part
+from harness.api import Batch, DataInfo, DataSource, Files, Generated, Loss, Part
 from harness.arms import ArmSpec, BoundArm, bind
 from harness.canonical import canonical
 from harness.discovery import HOOKS, LoadedPlugin, load_plugin
@@ -107,7 +107,7 @@ def _call(bound: BoundArm, hook: str, data: Mapping[str, DataInfo]) -> Any:
 def _shown(value: Any) -> Any:
     """The value with everything that only compares by identity replaced by what it does."""
     if isinstance(value, Loss):
-        return _weights(value), value.references
+        return _weights(value), value.references, _embedded(value)
     if isinstance(value, DataSource) and isinstance(value.location, Generated):
         made, rest = value.location, replace(value, location=Files(()))
         return rest, made.n, canonical(made.recipe), [*islice(made.make(), _FIRST_EXAMPLES)]
@@ -120,16 +120,42 @@ def _shown(value: Any) -> Any:
     return value
 
 
-def _weights(loss: Loss) -> list[list[float]]:
-    """The loss's weights on short packed conversations. Raises UserError for what cannot be weights."""
+def _conversations() -> Batch:
+    """Short packed ones."""
     import numpy as np
-    import torch
 
     from harness.train.packed import PackedBatch
 
     turns = [Part.TEMPLATE, Part.PROMPT, Part.PROMPT, Part.TEMPLATE, Part.RESPONSE, Part.RESPONSE, Part.RESPONSE]
     rows = [np.array(row, np.uint8) for row in (turns, [*turns, *turns], [*turns, Part.PAD])]
-    batch = PackedBatch.of([np.arange(len(row), dtype=np.int32) for row in rows], rows)
+    return PackedBatch.of([np.arange(len(row), dtype=np.int32) for row in rows], rows)
+
+
+def _embedded(loss: Loss) -> list[float] | None:
+    """What becomes of embeddings that are all 1. Raises UserError for what a network could not go on with."""
+    import torch
+
+    if loss.embed is None:
+        return None
+    batch = _conversations()
+    ones = torch.ones(*batch.input_ids.shape, 4)
+    found = loss.embed(ones.clone(), batch)
+    if not isinstance(found, torch.Tensor) or found.shape != ones.shape:
+        raise UserError("the loss's embed changes the shape of the embeddings", "return one vector for each token")
+    if not torch.equal(found, loss.embed(ones.clone(), batch)):
+        raise UserError(
+            "the loss's embed draws random numbers of its own, which no other layout or resumed run would draw",
+            "use batch.uniform(width)",
+        )
+    values: list[float] = found.flatten().tolist()
+    return values
+
+
+def _weights(loss: Loss) -> list[list[float]]:
+    """The loss's weights on short packed conversations. Raises UserError for what cannot be weights."""
+    import torch
+
+    batch = _conversations()
     before = batch.input_ids.clone(), batch.parts.clone()
     weights = loss.weights(batch)
     if not isinstance(weights, torch.Tensor) or weights.shape != batch.input_ids.shape:

@@ -25,6 +25,11 @@ def loss(weights):
     return GOOD.replace("batch.is_part(Part.RESPONSE)", weights)
 
 
+def embed(perturbed):
+    perturbing = f"replace(token_loss(lambda batch: batch.is_part(Part.RESPONSE)), embed=lambda found, _: {perturbed})"
+    return "from dataclasses import replace\n" + GOOD.partition("    return")[0] + f"    return {perturbing}\n"
+
+
 @pytest.fixture
 def own(tmp_path):
     def write(text):
@@ -112,6 +117,17 @@ def test_slips_that_only_show_later(own, refused, text, expected):
 )
 def test_weights_that_are_none(own, refused, weights, expected):
     assert refused(check_plugin, own(HEAD + PLUGIN + loss(weights))).startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("perturbed", "expected"),
+    [
+        ("found[0]", "the loss's embed changes the shape of the embeddings (return one vector for each token)"),
+        ("found * found.new_empty(found.shape).uniform_()", "the loss's embed draws random numbers of its own"),
+    ],
+)
+def test_embeddings_that_cannot_be_trained_on(own, refused, perturbed, expected):
+    assert refused(check_plugin, own(HEAD + PLUGIN + embed(perturbed))).startswith(expected)
 
 
 def test_what_a_run_refuses_is_told_in_its_words(own, refused):
