@@ -52,7 +52,7 @@ def test_a_stopped_stage_goes_on_bit_for_bit(make, stage, neftune, monkeypatch):
         assert torch.equal(tensor, make.weights(whole)[name])
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize(
     "settings",
     [
