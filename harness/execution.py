@@ -13,7 +13,7 @@ from harness.jobs import Declaration
 
 Launcher = Literal["none", "torchrun", "deepspeed", "accelerate"]
 Layout = Literal["packed", "grouped", "padded"]
-Tracker = Literal["tensorboard", "wandb", "trackio", "none"]
+Tracker = Literal["auto", "tensorboard", "wandb", "trackio", "none"]
 
 
 class Execution(Declaration):
@@ -39,8 +39,8 @@ class Execution(Declaration):
     """Compile the layers with torch.compile."""
     liger: bool = False
     """Use Liger's fused kernels (GPU)."""
-    tracking: Tracker = "tensorboard"
-    """Where the training curves go besides `metrics.jsonl`."""
+    tracking: Tracker = "auto"
+    """Where the training curves go besides `metrics.jsonl`; `auto` is TensorBoard, where it is installed."""
     peak_tflops: float | None = pydantic.Field(None, gt=0)
     """Peak of one device, for the MFU; None takes the datasheet's of a GPU that is known."""
 

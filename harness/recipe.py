@@ -92,6 +92,10 @@ class Runtime(Declaration):
     """Seconds that the ranks of a launched stage have to start."""
     collective_timeout: float = pydantic.Field(7200.0, gt=0)
     """Seconds that a rank waits for the others: one of them may be reading data or sealing a large checkpoint."""
+    stop_on_divergence: bool = True
+    """Stop a stage whose loss diverges; one that is not finite always stops it."""
+    restart_stage: bool = False
+    """Begin interrupted stages anew instead of going on from their checkpoints; their rows say so."""
     gpu_memory_utilization: float = pydantic.Field(0.9, gt=0, le=1)
     cpu_cache_gib: float = pydantic.Field(1.0, gt=0)
     """vLLM's key-value cache on CPU."""

@@ -19,7 +19,7 @@ from harness.board.compare import (
     marked_comparisons,
 )
 from harness.board.files import model_json, write_atomically
-from harness.board.rows import Row, TaskResult, row_path
+from harness.board.rows import Row, TaskResult, device_hours, row_path
 from harness.board.statistics import Interval, Scores, benjamini_hochberg, holm, macro_interval
 
 
@@ -58,6 +58,10 @@ class Line(_Part):
     seeds: tuple[int, ...]
     examples: float
     tokens: float
+    device_hours: float | None = None
+    """What all seeds' jobs took of their devices together."""
+    restarted: tuple[str, ...] = ()
+    """Stages that were begun anew: `specialist (seed 0)`."""
     composite: Cell
     cells: dict[str, Cell]
 
@@ -72,7 +76,8 @@ class Column(_Part):
 class Board(_Part):
     """Rows that share a recipe, ranked."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[1, 2] = 2
+    """2 knows `device_hours` and `restarted`."""
     suite: str
     suite_sha256: str
     recipe_sha256: str
@@ -153,6 +158,8 @@ def _line(
         seeds=tuple(result.composite.seeds),
         examples=result.examples_seen(),
         tokens=result.tokens_seen(),
+        device_hours=device_hours(row.measured.jobs),
+        restarted=row.measured.restarted,
         composite=_composite_cell(row, comparisons.get((row.id, "")), scores_of),
         cells={
             name: Cell(

@@ -26,6 +26,7 @@ from harness.board.rows import (
     Suite,
     TaskResult,
     composite_scores,
+    device_hours,
     mean_or_none,
     result_digest,
 )
@@ -218,7 +219,14 @@ def _measured(arm: ArmRun, run: RunInfo) -> Measured:
         plugin_distributions={plugin.name: plugin.distribution for plugin in arm.plugins},
         accepted_source=run.accepted_source,
         seconds=None if None in seconds else sum(seconds),
+        device_hours=device_hours(jobs),
         peak_bytes=max(peaks, default=None),
+        restarted=tuple(
+            f"{train.stage} (seed {seed.seed})"
+            for seed in arm.seeds
+            for train in seed.train
+            if train.measured.get("restarted")
+        ),
         jobs=jobs,
     )
 

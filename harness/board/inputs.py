@@ -51,7 +51,8 @@ class TrainRun:
     """The manifest's `result`. Needed: `steps`, `examples`, `tokens`, `scored_tokens` (whole numbers, over all epochs).
     Kept as they are: `truncated`, `dropped`, `counts` per dataset, `final_loss`, `template_digest` and any other."""
     measured: Mapping[str, Json] = field(default_factory=dict)
-    """The manifest's `measured`. Summed or maximised where present: `seconds`, `peak_memory_bytes`."""
+    """The manifest's `measured`. Summed or maximised where present: `seconds`, `device_hours`, `peak_memory_bytes`.
+    Noted where true: `restarted`."""
 
 
 @dataclass(frozen=True)

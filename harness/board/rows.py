@@ -215,14 +215,19 @@ class Measured(_Part):
     accepted_source: bool
     seconds: float | None
     """Sum over the jobs; None where a job did not say."""
+    device_hours: float | None = None
+    """Sum over the jobs of their time on each of their devices; None where a job did not say, and before version 2."""
     peak_bytes: int | None
+    restarted: tuple[str, ...] = ()
+    """Stages that were begun anew after they had left a checkpoint: `specialist (seed 0)`."""
     jobs: tuple[JobMeasure, ...]
 
 
 class Row(_Part):
     """One arm of one run, published or in the run's own folder."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[1, 2] = 2
+    """2 knows `device_hours` and `restarted`."""
     id: Sha256
     """Digest of `result`."""
     result: Result
@@ -233,6 +238,20 @@ class Row(_Part):
         if self.id != result_digest(self.result):
             raise ValueError("the id of a row is the digest of its result")
         return self
+
+
+def device_hours(jobs: Sequence[JobMeasure]) -> float | None:
+    """What the jobs took of all their devices, each job once; None where one did not say."""
+    once = {job.key: job.measured for job in jobs}  # seeds may share a job
+    hours = [_device_hours(measured) for measured in once.values()]
+    return None if None in hours else sum(hour for hour in hours if hour is not None)
+
+
+def _device_hours(measured: Mapping[str, Any]) -> float | None:
+    if "device_hours" in measured:
+        return float(measured["device_hours"])
+    seconds = measured.get("seconds")
+    return None if seconds is None else float(seconds) * int(measured.get("world_size", 1)) / 3600
 
 
 def result_digest(result: Result) -> str:

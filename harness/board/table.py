@@ -50,7 +50,7 @@ def _arm(line: Line, *, ids: bool) -> Text:
 
 
 def _facts(line: Line, *, ids: bool) -> list[str]:
-    facts = [text.seeds(line), *(fact for fact in text.training(line) if fact)]
+    facts = [text.seeds(line), *text.training(line)]
     return [*facts, f"id {line.row[:12]}"] if ids else facts
 
 

@@ -9,6 +9,8 @@ from harness.board.statistics import Interval
 COMPOSITE = "composite"
 NONE = "none"
 
+_MANY_HOURS = 100
+
 NOTES = {
     "stopped_by_length": "answers cut by length",
     "prompts_cut": "prompts cut to fit the context",
@@ -60,11 +62,17 @@ def amount(number: float) -> str:
     return f"{number:.0f}"
 
 
-def training(line: Line) -> tuple[str, str]:
-    """What one seed was trained on: examples and tokens, over all stages and epochs."""
-    if not line.tokens:
-        return "not trained", ""
-    return f"{amount(line.examples)} examples", f"{amount(line.tokens)} tokens"
+def training(line: Line) -> list[str]:
+    """What one seed was trained on, over all stages and epochs, and what of it was begun anew."""
+    trained = [f"{amount(line.examples)} examples", f"{amount(line.tokens)} tokens"] if line.tokens else ["not trained"]
+    return [*trained, *(f"restarted: {stage}" for stage in line.restarted)]
+
+
+def spent(device_hours: float) -> str:
+    """`1,250 device-hours`, `3.4 device-hours`, `2.5 device-minutes`."""
+    if device_hours < 1:
+        return f"{60 * device_hours:.1f} device-minutes"
+    return f"{device_hours:,.0f} device-hours" if device_hours >= _MANY_HOURS else f"{device_hours:.1f} device-hours"
 
 
 def items(cell: Cell) -> str:
@@ -106,6 +114,11 @@ def legend(board: Board) -> list[str]:
         said.append("Where all seeds show the same difference, its interval is over the first seed's items.")
     said += [f"! no claim: {why}." for why in sorted({one.blocked for one in comparisons if one.blocked})]
     said += [f"{line.arm}: matched, {line.match}." for line in board.lines if line.match]
+    if any(line.restarted for line in board.lines):
+        said.append("restarted: the stage was begun anew with --restart-stage after it had left a checkpoint.")
+    took = [f"{line.arm} {spent(line.device_hours)}" for line in board.lines if line.device_hours is not None]
+    if took:
+        said.append(f"Took, with all seeds: {', '.join(took)}.")
     if board.limit is not None:
         said.append(f"limit {board.limit}: only so many items of each benchmark were asked; not publishable.")
     return said + _notes(board)

@@ -21,6 +21,7 @@ from harness.cli.options import (
     OutOption,
     PluginsOption,
     RecipeArgument,
+    RestartStageOption,
     SeedsOption,
     SetOption,
     StoreOption,
@@ -83,6 +84,7 @@ def run(
     gpus_per_job: Annotated[
         int | None, typer.Option("--gpus-per-job", metavar="N", help="GPUs of each job; jobs run side by side.")
     ] = None,
+    restart_stage: RestartStageOption = False,
     accept_source: Annotated[
         bool, typer.Option("--accept-source", help="Use results whose plug-in changed since. Not publishable.")
     ] = False,
@@ -98,7 +100,7 @@ def run(
     from harness.estimate.plan import estimate
     from harness.preflight import problems
     from harness.run import check_sources, execute, missing
-    from harness.runfolder import LEADERBOARD, open_run_folder, write_result
+    from harness.runfolder import LEADERBOARD, Linked, open_run_folder, write_result
     from harness.store import Store
 
     if detach and executor is Executor.local:
@@ -106,6 +108,8 @@ def run(
     places, kept = _places(store, data_root), Store(store)
     if gpus_per_job is not None:
         settings = [*(settings or []), f"runtime.gpus_per_job={gpus_per_job}"]
+    if restart_stage:
+        settings = [*(settings or []), "runtime.restart_stage=true"]
     plan = _plan(recipe, plugins, settings, factorial=factorial, baseline=baseline, seeds=seeds, places=places)
     folder = out or Path("runs") / f"{plan.recipe.name}-{plan.digest[:8]}"
     if not accept_source:
@@ -117,7 +121,8 @@ def run(
         raise Refused(found)
     open_run_folder(plan, kept, folder)
     if todo:
-        with reporting(plan, len(todo)) as reporter:
+        with reporting(plan, len(todo)) as shown:
+            reporter = Linked(shown, plan, kept, folder)
             if executor is Executor.slurm:
                 from harness.slurm.follow import execute as submit_and_follow
                 from harness.slurm.submit import SlurmCluster

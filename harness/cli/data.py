@@ -58,6 +58,29 @@ def show(
         console.print(coloured(rendered, tokenizer, marks=marks), soft_wrap=True)
 
 
+@app.command("batch")
+def show_batch(
+    folder: Annotated[
+        Path, typer.Argument(help="The folder that the error of the training names.", show_default=False)
+    ],
+    number: Annotated[int, typer.Option("--number", "-n", min=0, help="Examples to print.")] = 10,
+) -> None:
+    """Print the batch that ended a training: what happened, and its examples with each token's part in colour."""
+    from rich.console import Console
+
+    from harness.cli.badbatch import explained, told
+    from harness.train.badbatch import read
+
+    console = Console()
+    why, examples = read(folder)
+    marks = console.no_color or not console.is_terminal
+    console.print(explained(why, examples, marks=marks))
+    # What is no number comes first.
+    for example in sorted(examples, key=lambda one: not one["not_finite"])[:number]:
+        console.print()
+        console.print(told(example, marks=marks), soft_wrap=True)
+
+
 def _data_root() -> Path | None:
     root = os.environ.get("HARNESS_DATA_ROOT")
     return Path(root) if root else None

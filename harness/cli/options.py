@@ -35,6 +35,10 @@ DataRootOption = Annotated[
     Path | None,
     typer.Option("--data-root", envvar="HARNESS_DATA_ROOT", metavar="DIR", help="Local mirror of hub datasets."),
 ]
+RestartStageOption = Annotated[
+    bool,
+    typer.Option("--restart-stage", help="Begin interrupted training stages anew; their rows say so."),
+]
 
 
 class Executor(StrEnum):

@@ -89,6 +89,7 @@ class _Bars:
     bars: Bars
     overall: TaskID
     tasks: dict[str, TaskID] = field(default_factory=dict)
+    noted: set[str] = field(default_factory=set)
 
     def started(self, job: Job, *, resumed: bool) -> None:
         note = "going on" if resumed else "starting"
@@ -105,7 +106,9 @@ class _Bars:
         )
 
     def noticed(self, job: Job, text: str) -> None:
-        self.bars.console.print(Text(f"{job.label}: {text}"))
+        if text not in self.noted:  # what is so for one job is so for others too
+            self.noted.add(text)
+            self.bars.console.print(Text(f"{job.label}: {text}"))
 
     def finished(self, job: Job, seconds: float) -> None:
         self.bars.remove_task(self.tasks.pop(job.key))
@@ -123,6 +126,7 @@ class _Lines:
     done: int
     total: int
     said: dict[str, float] = field(default_factory=dict)
+    noted: set[str] = field(default_factory=set)
 
     def started(self, job: Job, *, resumed: bool) -> None:
         self.said[job.key] = time.monotonic()
@@ -138,7 +142,9 @@ class _Lines:
             typer.echo(f"  {job.label}: {amount}  {said}".rstrip(), err=True)
 
     def noticed(self, job: Job, text: str) -> None:
-        typer.echo(f"  {job.label}: {text}", err=True)
+        if text not in self.noted:
+            self.noted.add(text)
+            typer.echo(f"  {job.label}: {text}", err=True)
 
     def finished(self, job: Job, seconds: float) -> None:
         self.done += 1

@@ -14,23 +14,10 @@ from harness.estimate.shape import flops_per_token
 from harness.execution import Execution
 from harness.inventory import Gpu
 from harness.jobs import TrainSettings
+from harness.peaks import datasheet_peak
 
 ASSUMED_MFU = 0.35
 """Share of the peak that packed training of a model of a billion parameters or more reaches on one GPU."""
-
-PEAK_TFLOPS: Mapping[str, float] = {
-    "B200": 2250,
-    "H200": 989,
-    "H100": 989,
-    "A100": 312,
-    "L40S": 362,
-    "A10": 125,
-    "L4": 121,
-    "RTX 4090": 165,
-    "RTX 3090": 71,
-    "V100": 125,
-}
-"""Dense peak in bfloat16 (V100: float16) as the datasheets give it, in 10^12 operations a second."""
 
 _FAR = 4.0
 """A model that many times as large or small says nothing of another's speed."""
@@ -103,7 +90,7 @@ def peak_tflops(execution: Execution, gpu: Gpu | None) -> float | None:
     """What the recipe names, or the datasheet of a known GPU; None for a CPU."""
     if execution.peak_tflops is not None or gpu is None:
         return execution.peak_tflops
-    return next((peak for name, peak in PEAK_TFLOPS.items() if name in gpu.name), None)
+    return datasheet_peak(gpu.name)
 
 
 def _manner(execution: Mapping[str, Json]) -> Json:

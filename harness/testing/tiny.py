@@ -15,7 +15,7 @@ from harness.jobs import InitModel, Job, MixtureItem, ModelSettings, PrepareMode
 from harness.planner import build, choose_arms
 from harness.recipe import load
 from harness.run import execute
-from harness.runfolder import LEADERBOARD, open_run_folder, write_result
+from harness.runfolder import LEADERBOARD, Linked, open_run_folder, write_result
 from harness.settings import Setting
 from harness.store import Store
 
@@ -85,7 +85,7 @@ def run_tiny(
     places, store, run = Places(None, folder / "store" / "cache"), Store(folder / "store"), folder / "run"
     plan = build(recipe, choose_arms(recipe, plugins, parsed, baseline=True, factorial=factorial), places)
     open_run_folder(plan, store, run)
-    execute(plan, store, places, _Quiet(), logs=run / "logs")
+    execute(plan, store, places, Linked(_Quiet(), plan, store, run), logs=run / "logs")
     write_result(plan, store, run, command="run_tiny", accepted_source=False)
     board: dict[str, Any] = json.loads((run / LEADERBOARD).read_text(encoding="utf-8"))
     return board

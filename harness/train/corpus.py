@@ -31,12 +31,18 @@ class Corpus:
     dataset: npt.NDArray[np.int32]
     """Which of `names` each example comes from."""
     names: tuple[str, ...]
+    example_ids: Sequence[str] = ()
+    """What each example is called in its dataset."""
     truncated: int = 0
     dropped: int = 0
     special_in_text: int = 0
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
+
+    def origin(self, example: int) -> tuple[str, str]:
+        """The name of an example's dataset, and its id there."""
+        return self.names[self.dataset[example]], self.example_ids[example]
 
     @property
     def lengths(self) -> npt.NDArray[np.int64]:
@@ -104,6 +110,7 @@ def build(
         offsets=np.cumsum([0, *(len(ids[i]) for i in keep)], dtype=np.int64),
         dataset=np.asarray([names.index(examples[i][0]) for i in keep], dtype=np.int32),
         names=names,
+        example_ids=[examples[i][1].id for i in keep],
         truncated=truncated,
         dropped=len(ids) - len(keep),
         special_in_text=special,

@@ -17,7 +17,7 @@ import torch
 
 from harness.api import DataSource, Loss
 from harness.canonical import Json
-from harness.context import Context, Progress
+from harness.context import Context
 from harness.errors import UserError
 from harness.estimate.relief import relief
 from harness.jobs import Train
@@ -29,9 +29,10 @@ from harness.train.checkpoints import Spread
 from harness.train.corpus import Corpus
 from harness.train.loop import CHECKPOINTS, METRICS, Place, StageTrainer, Watch, arguments
 from harness.train.loss import Head, Objective
+from harness.train.observer import StageObserver, telemetry
 from harness.train.process import isolated, peak_memory
-from harness.train.report import throttled
 from harness.train.stagedata import StageData
+from harness.train.throughput import Meter, peak_tflops
 from harness.train.world import PATIENCE, World
 
 MICRO_TOKENS = 8192
@@ -81,7 +82,7 @@ class _Stage:
 
     def run(self) -> Json:
         declared, settings, runtime, world = self.declared, self.declared.settings, self.context.runtime, self.world
-        execution = self.context.execution
+        execution, tracker = self.context.execution, telemetry(self.context, world)
         adapters.check(settings, shards_parameters=self.sharded, penalised=self.loss.penalty is not None)
         acceleration.check(execution, shards_parameters=self.sharded)
         data = StageData(declared, self.data, self.loss, self.context, self.start)
@@ -104,13 +105,26 @@ class _Stage:
             for name in self.loss.references
         }
         tuned = adapters.attach(model, settings.lora, declared.seed)
+        observer = StageObserver.of(
+            self.context,
+            world,
+            network=tuned,
+            data=data,
+            rows=rows,
+            steps=steps,
+            telemetry=tracker,
+            device=args.device,
+        )
         trainer = StageTrainer(
             tuned,
             args,
             data=MicroBatches(rows, steps, settings.loss_reduction, rank=world.rank, seed=declared.seed),
-            objective=Objective(self.loss, head, references, runtime.get("chunk_tokens"), self.fused),
+            objective=Objective(
+                self.loss, head, references, runtime.get("chunk_tokens"), fused=self.fused, seen=observer.guard.tokens
+            ),
             folder=self.context.folder,
             watch=self.watch(tuned, len(steps)),
+            observer=observer,
             place=Place(world, self.spread, {"layout": layout, "micro_tokens": micro_tokens}),
             tokens=[int(rows.lengths[steps.examples(step)].sum()) for step in range(len(steps))],
         )
@@ -121,7 +135,8 @@ class _Stage:
         if world.main:
             shutil.rmtree(self.context.folder / CHECKPOINTS, ignore_errors=True)
         attention = layouts.attention_name(model, layout, args.device, dtype)
-        measured = {**self.measured(trainer, attention), **({"restarted": True} if restarted else {})}
+        measured = {**self.measured(trainer, observer.meter), "attention": attention}
+        measured |= {"restarted": True} if restarted else {}
         result = {**self.result(data, rows, order, steps), "trained_parameters": adapters.trainable(tuned)}
         return {"result": result, "measured": measured}
 
@@ -153,10 +168,6 @@ class _Stage:
 
     def watch(self, tuned: Any, steps: int) -> Watch:
         due = [(math.ceil(Fraction(str(share)) * steps), share) for share in self.declared.keep if share < 1]
-        report = throttled(self.context.progress)
-
-        def on_step(step: int, loss: float, rate: float) -> None:
-            report(Progress(step, steps, "step", f"loss {loss:.3f}, {rate / 1000:.1f}k tok/s"))
 
         def keep(step: int) -> None:
             for share in (share for at, share in due if at == step):
@@ -166,7 +177,6 @@ class _Stage:
         return Watch(
             seconds=float(runtime.get("checkpoint_seconds", 60)),
             steps=runtime.get("checkpoint_steps"),
-            on_step=on_step,
             keep=keep,
         )
 
@@ -190,11 +200,19 @@ class _Stage:
             "template_digest": data.renderer.template_digest,
         }
 
-    def measured(self, trainer: StageTrainer, attention: str) -> Json:
+    def measured(self, trainer: StageTrainer, meter: Meter) -> Json:
+        execution, size, device, seconds = self.context.execution, self.world.size, trainer.args.device, trainer.seconds
         return {
-            "seconds": trainer.seconds,
+            "seconds": seconds,
+            "device_hours": seconds * size / 3600,
             "tokens_per_second": trainer.rate,
-            "peak_memory_bytes": int(self.world.highest(peak_memory(trainer.args.device))),
-            "attention": attention,
-            **acceleration.record(self.context.execution),
+            "mfu": meter.mfu(seconds),
+            "peak_tflops": peak_tflops(device, execution.peak_tflops),
+            "peak_memory_bytes": int(self.world.highest(peak_memory(device))),
+            "world_size": size,
+            "launcher": execution.launcher,
+            "deepspeed": self.sharding.name if self.sharding else None,
+            "layout": execution.layout,
+            "execution": execution.model_dump(mode="json"),
+            **acceleration.record(execution),
         }

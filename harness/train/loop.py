@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
-from harness.errors import Failure, UserError
+from harness.errors import UserError
 from harness.jobs import TrainSettings
 from harness.sharding import Sharding
 from harness.train import checkpoints
@@ -23,6 +23,7 @@ from harness.train.adapters import causal
 from harness.train.batches import MicroBatches, Steps
 from harness.train.checkpoints import Spread
 from harness.train.loss import Objective
+from harness.train.observer import Observer
 from harness.train.packed import PackedBatch
 from harness.train.world import World
 
@@ -37,12 +38,10 @@ _SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with
 
 @dataclass(frozen=True)
 class Watch:
-    """When to write a checkpoint, and whom to tell of a step."""
+    """When to write a checkpoint, and what else to save."""
 
     seconds: float = 60.0
     steps: int | None = None
-    on_step: Callable[[int, float, float], None] = lambda _step, _loss, _rate: None
-    """Called with the steps done, the last loss and the tokens per second."""
     keep: Callable[[int], None] = lambda _step: None
     """Called after every step, to save models that are to be kept."""
 
@@ -116,6 +115,7 @@ class StageTrainer(Trainer):  # type: ignore[misc]
         folder: Path,
         watch: Watch,
         tokens: Sequence[int],
+        observer: Observer | None = None,
         place: Place | None = None,
     ) -> None:
         super().__init__(model=network, args=args, train_dataset=data)
@@ -128,7 +128,7 @@ class StageTrainer(Trainer):  # type: ignore[misc]
         self._objective = objective
         self._folder = folder
         self._metrics = folder / METRICS
-        self._watch = watch
+        self._observer = observer or Observer()
         self._tokens_of_step = tokens
         self._started = time.monotonic()
         self._seconds_before = 0.0
@@ -162,6 +162,7 @@ class StageTrainer(Trainer):  # type: ignore[misc]
         network = self.model
         network.forward = types.MethodType(self._forward, network)
         try:
+            self._observer.start(_losses(found))
             self.train(resume_from_checkpoint=str(found.folder) if found else None)
         except RuntimeError as error:
             if "Expected to have finished reduction" not in str(error):
@@ -172,6 +173,7 @@ class StageTrainer(Trainer):  # type: ignore[misc]
             ) from error
         finally:
             del network.forward
+            self._observer.close()
         return restarted
 
     def _look(self, home: Path, *, restart: bool) -> tuple[checkpoints.Checkpoint | None, bool]:
@@ -206,6 +208,7 @@ class StageTrainer(Trainer):  # type: ignore[misc]
 
     def _get_num_items_in_batch(self, batch_samples: list[PackedBatch], device: torch.device) -> torch.Tensor:  # noqa: ARG002 -- the Trainer's signature
         """What a whole optimiser step's weighted sum is divided by: every micro-batch of it knows, on every rank."""
+        self._observer.begin_step()
         return torch.tensor(batch_samples[0].denominator, dtype=torch.float64)
 
     def _prepare_inputs(self, inputs: PackedBatch) -> PackedBatch:
@@ -222,6 +225,7 @@ class StageTrainer(Trainer):  # type: ignore[misc]
         assert num_items_in_batch is not None
         assert not return_outputs
         loss: torch.Tensor = model(inputs, float(num_items_in_batch) or 1.0)
+        self._observer.micro_batch(inputs, loss)
         return loss
 
     def floating_point_ops(self, inputs: PackedBatch) -> int:  # noqa: ARG002 -- the Trainer's signature
@@ -234,22 +238,14 @@ class StageTrainer(Trainer):  # type: ignore[misc]
         """One line of `metrics.jsonl` per optimiser step."""
         if "grad_norm" not in logs:
             return
-        step, loss = self.state.global_step, logs["loss"]
-        if not math.isfinite(loss):
-            raise Failure(f"the loss is {loss} at step {step}", "lower train.lr, or look at the data of that step")
+        step, loss, lr, norm = self.state.global_step, logs["loss"], logs["learning_rate"], logs["grad_norm"]
+        self._observer.check(step, loss, norm, lr, self._world.barrier)
         self.tokens += self._tokens_of_step[step - 1]
-        if not self._world.main:
-            return
-        line = {
-            "step": step,
-            "loss": loss,
-            "lr": logs["learning_rate"],
-            "grad_norm": logs["grad_norm"],
-            "tokens": self.tokens,
-        }
-        with self._metrics.open("a") as file:
-            file.write(json.dumps(line) + "\n")
-        self._watch.on_step(step, loss, self.rate)
+        if self._world.main:
+            line = {"step": step, "loss": loss, "lr": lr, "grad_norm": norm, "tokens": self.tokens}
+            with self._metrics.open("a") as file:
+                file.write(json.dumps(line) + "\n")
+        self._observer.step(step, loss, norm, lr)
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Whole weights of a checkpoint; DeepSpeed's own files hold them already."""
@@ -257,6 +253,8 @@ class StageTrainer(Trainer):  # type: ignore[misc]
             super().save_model(output_dir, _internal_call)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        if self._observer.suspicious:
+            return
         super()._save_checkpoint(model, trial)
         # Sealed once every process has written its part, and only then gone on from.
         self._world.barrier()
@@ -298,6 +296,12 @@ class _Watcher(TrainerCallback):  # type: ignore[misc]
         # That of a large model takes minutes to write and seal.
         self._wait = max(self._watch.seconds, _CHECKPOINT_SHARE * (self._last - self._asked))
         return control
+
+
+def _losses(found: checkpoints.Checkpoint | None) -> list[float]:
+    """Of the steps before a checkpoint."""
+    lines = (found.folder / METRICS).read_text().splitlines() if found else []
+    return [json.loads(line)["loss"] for line in lines]
 
 
 def _only(rows: list[PackedBatch]) -> PackedBatch:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -131,6 +131,8 @@ class Objective:
     chunk: int | None = None
     fused: bool = False
     """Whether Liger's kernel computes the losses."""
+    seen: Callable[[torch.Tensor], None] = lambda _losses: None
+    """Told each micro-batch's losses, one a token, outside the graph."""
 
     def __call__(self, network: Any, batch: PackedBatch, denominator: float, ranks: int = 1) -> torch.Tensor:
         """`sum(weights * per_token) / denominator`, and the penalty in a step's first micro-batch; a scalar.
@@ -145,6 +147,7 @@ class Objective:
                 f"the token loss has the shape {tuple(losses.shape)}, not {tuple(batch.weights.shape)}",
                 "return one loss per token",
             )
+        self.seen(losses.detach())
         total = (losses * batch.weights).sum() * (ranks / denominator)
         if self.loss.penalty is not None and batch.first:
             total = total + self.loss.penalty(network, self.references)

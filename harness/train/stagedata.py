@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from harness.api import DataSource, Example, Loss
 from harness.context import Context, Progress
@@ -35,11 +36,21 @@ class StageData:
     """Conversations already rendered, by dataset and id; kept for matched stages, which share most of theirs."""
 
     @cached_property
-    def renderer(self) -> Renderer:
-        """Of the tokenizer and template that travel with the model."""
+    def tokenizer(self) -> Any:
+        """The one that travels with the model."""
         from transformers import AutoTokenizer
 
-        return Renderer(AutoTokenizer.from_pretrained(self.start, trust_remote_code=trusts_code(self.start)))
+        return AutoTokenizer.from_pretrained(self.start, trust_remote_code=trusts_code(self.start))
+
+    @cached_property
+    def renderer(self) -> Renderer:
+        """Of the tokenizer and template that travel with the model."""
+        return Renderer(self.tokenizer)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of tokens, special ones included."""
+        text: str = self.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        return text
 
     def corpus(self, mixture: Sequence[MixtureItem], max_length: int) -> Corpus:
         """The mixture's examples, rendered, cut at `max_length` tokens and weighted."""

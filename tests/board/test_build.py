@@ -174,6 +174,22 @@ def test_jobs_that_seeds_share_are_timed_once(maker, info):
     assert row_of(arm, info).measured.peak_bytes == 2000
 
 
+def test_a_job_on_several_devices_takes_the_time_of_each(maker, info):
+    arm = maker.arm("sft", SHARES)
+    seed = arm.seeds[0]
+    launched = replace(seed.train[0], measured={"seconds": 7200.0, "device_hours": 16.0, "world_size": 8})
+    row = row_of(replace(arm, seeds=(replace(seed, train=(launched,)),)), info)
+    assert row.measured.device_hours == pytest.approx(16.0 + 2 * 2.0 / 3600)
+    assert row.measured.seconds == 7204.0
+
+
+def test_a_row_of_the_first_version_is_still_read(maker, info):
+    row = row_of(maker.arm("sft", SHARES), info).model_dump(mode="json")
+    del row["measured"]["device_hours"], row["measured"]["restarted"]
+    read = Row.model_validate({**row, "schema_version": 1})
+    assert read.measured.device_hours is None
+
+
 def test_a_merge_is_part_of_the_row(maker, info):
     arm = maker.arm("dtm", SHARES)
     merge = MergeRun(key="0" * 64, method="average", weights={"a": "1/2", "b": "1/2"}, measured={"seconds": 1.0})

@@ -50,6 +50,17 @@ def test_missing_items_and_blocked_claims_are_said_in_words(maker, arms, info, t
     assert "! no claim: more than 1 % of the items are missing." in text
 
 
+def test_a_stage_that_was_begun_anew_is_told_in_its_row(maker, info, tmp_path):
+    arm = maker.arm("dmt", {"chat": 0.5})
+    seed = arm.seeds[0]
+    again = replace(seed.train[0], measured={"seconds": 3600.0 * 30, "restarted": True})
+    found = write_run(tmp_path, [replace(arm, seeds=(replace(seed, train=(again,)),))], info)
+    for text in (printed(found, 200), printed(found, 60), page(found)):
+        assert "restarted: train (seed 0)" in text
+        assert "begun anew with --restart-stage" in " ".join(text.split())
+        assert "dmt 30.0 device-hours" in " ".join(text.split())
+
+
 def test_what_befell_answers_and_a_limit_are_told_below_the_table_and_on_the_page(maker, info, tmp_path):
     arm = maker.arm("dmt+im", {"gsm8k": 0.5}, n=20)
     seed = arm.seeds[0]
