@@ -230,3 +230,31 @@ def test_a_missing_library_is_named_with_its_extra(refused, monkeypatch, missing
 def test_a_penalty_on_frozen_weights_is_refused(make, refused, stage):
     penalised = replace(make.loss, penalty=lambda net, _: sum(p.square().sum() for p in net.parameters()))
     assert "penalty" in refused(stage, loss=penalised, lora=LORA)
+
+
+# --- several processes ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize(
+    ("how", "quantize"),
+    [
+        ((), "none"),
+        (("train.deepspeed=zero1",), "none"),
+        (("train.deepspeed=zero2",), "none"),
+        (("train.deepspeed=zero2", "train.gradient_checkpointing=true"), "nf4"),
+        (("train.deepspeed=zero3",), "none"),
+        (("train.deepspeed=zero3", "train.gradient_checkpointing=true"), "none"),
+    ],
+)
+def test_two_processes_train_adapters_as_one(make, tmp_path, how, quantize):
+    lora = f"train.lora={{rank: 4, alpha: 8, quantize: {quantize}}}"
+    make.launched(tmp_path / "one", lora).train(tmp_path / "alone")
+    make.launched(tmp_path / "two", lora, *make.ranks_2, *how).train(tmp_path / "together")
+    alone, together = metrics(tmp_path / "alone"), metrics(tmp_path / "together")
+    assert [line["loss"] for line in together] == pytest.approx([line["loss"] for line in alone], abs=1e-5)
+    for name, tensor in load_file(tmp_path / "together" / PAIRS).items():
+        torch.testing.assert_close(tensor, load_file(tmp_path / "alone" / PAIRS)[name], atol=1e-5, rtol=0, msg=name)
+    for name, tensor in make.weights(tmp_path / "together").items():
+        torch.testing.assert_close(tensor, make.weights(tmp_path / "alone")[name], atol=1e-5, rtol=0, msg=name)
