@@ -240,11 +240,8 @@ def test_a_penalty_on_frozen_weights_is_refused(make, refused, stage):
 @pytest.mark.parametrize(
     ("how", "quantize"),
     [
-        ((), "none"),
         (("train.deepspeed=zero1",), "none"),
-        (("train.deepspeed=zero2",), "none"),
         (("train.deepspeed=zero2", "train.gradient_checkpointing=true"), "nf4"),
-        (("train.deepspeed=zero3",), "none"),
         (("train.deepspeed=zero3", "train.gradient_checkpointing=true"), "none"),
     ],
 )
