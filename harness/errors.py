@@ -6,7 +6,9 @@ without a traceback unless `--debug` is given.
 
 from __future__ import annotations
 
+import copyreg
 from collections.abc import Sequence
+from typing import Any
 
 
 class HarnessError(Exception):
@@ -23,6 +25,10 @@ class HarnessError(Exception):
     def lines(self) -> tuple[str, ...]:
         """What is told, one thing a line."""
         return (str(self),)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Otherwise an exception is pickled as a call with its message, which is both lines in one.
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]
 
 
 class UserError(HarnessError):

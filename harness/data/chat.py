@@ -6,14 +6,18 @@ say which part each token belongs to. Nothing is tokenised by prefix, so trainin
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+
 from harness.api import Example, Message, Part
+from harness.data.dialect import Dialect
 from harness.data.layout import Layout, Layouts
 from harness.errors import UserError
 
@@ -36,12 +40,49 @@ class Rendered:
     special_in_text: int
 
 
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """The same as arrays, for whoever renders many."""
+
+    ids: npt.NDArray[np.int32]
+    parts: npt.NDArray[np.uint8]
+    special_in_text: int
+
+
 class _Token(NamedTuple):
     """A token and its characters of the rendered text, [start, end)."""
 
     id: int
     start: int
     end: int
+
+
+@dataclass(frozen=True, eq=False)
+class _Tokens:
+    """Tokens in a row, and the characters of each, [tokens, 2]."""
+
+    ids: npt.NDArray[np.int32]
+    spans: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, encoding: Any) -> _Tokens:
+        flat = np.fromiter(chain.from_iterable(encoding.offsets), dtype=np.int64, count=2 * len(encoding))
+        return cls(np.asarray(encoding.ids, dtype=np.int32), flat.reshape(-1, 2))
+
+    def __iter__(self) -> Iterator[_Token]:
+        return map(_Token, self.ids.tolist(), *self.spans.T.tolist())
+
+    def at(self, places: npt.NDArray[np.int64]) -> list[_Token]:
+        """Some of them."""
+        return list(_Tokens(self.ids[places], self.spans[places]))
+
+    def replaced(self, pieces: Mapping[int, Sequence[_Token]]) -> _Tokens:
+        """With other tokens in some places."""
+        found = [piece for k, token in enumerate(self) for piece in pieces.get(k, (token,))]
+        return _Tokens(
+            np.asarray([token.id for token in found], dtype=np.int32),
+            np.asarray([(token.start, token.end) for token in found], dtype=np.int64).reshape(-1, 2),
+        )
 
 
 class Renderer:
@@ -55,40 +96,34 @@ class Renderer:
     Raises UserError for a tokenizer without a chat template or without character offsets.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerFast | Dialect) -> None:
         from tokenizers import Tokenizer
 
-        if not tokenizer.is_fast:
-            raise UserError(
-                f"the tokenizer {tokenizer.name_or_path!r} is a slow one, which gives no character offsets",
-                "use a model that ships a tokenizer.json",
-            )
-        if not tokenizer.chat_template:
-            raise UserError(
-                f"the tokenizer {tokenizer.name_or_path!r} has no chat template",
-                "name one as `chat_template:` of the model, for example tulu or chatml",
-            )
-        template: str = tokenizer.get_chat_template()
-        self.template_digest: str = hashlib.sha256(template.encode()).hexdigest()
+        dialect = tokenizer if isinstance(tokenizer, Dialect) else Dialect.of(tokenizer)
+        self.dialect = dialect
+        """What is rendered with."""
+        self.template_digest: str = dialect.template_digest
         """SHA-256 of the chat template's text."""
         # A copy: truncation, padding and the treatment of special tokens are settings of the shared object.
-        self._backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+        self._backend = Tokenizer.from_str(dialect.backend)
         self._backend.no_truncation()
         self._backend.no_padding()
         self._backend.encode_special_tokens = False
-        added = tokenizer.added_tokens_decoder
-        special = {id_ for id_, token in added.items() if token.special} | set(tokenizer.all_special_ids)
-        # What stands for unknown text may stand anywhere. Byte-level tokenizers know all text, and often let the end of
-        # text double as that token: there it stays special.
-        unknown = {tokenizer.unk_token_id} - {tokenizer.bos_token_id, tokenizer.eos_token_id}
-        self._special = frozenset(special - unknown)
-        self._bos: int | None = tokenizer.bos_token_id
+        self._is_special = np.zeros(max([*self._backend.get_vocab().values(), *dialect.special]) + 1, dtype=bool)
+        self._is_special[list(dialect.special)] = True
+        self._bos = dialect.bos
         self._adds_bos = self._bos is not None and self._backend.encode("a").ids[:1] == [self._bos]
         self._spelt: dict[str, tuple[_Token, ...]] = {}
-        self._layouts = Layouts(_render_with(tokenizer, template))
+        self._layouts = Layouts(_render_with(dialect))
 
     def render(self, example: Example) -> Rendered:
         """The example as ids and parts. Raises UserError naming the example and what the template does to it."""
+        encoded = self.encode(example)
+        parts = tuple(_PARTS[part] for part in encoded.parts)
+        return Rendered(tuple(encoded.ids.tolist()), parts, encoded.special_in_text)
+
+    def encode(self, example: Example) -> Encoded:
+        """As `render`, as arrays."""
         try:
             return self._render(example.messages)
         except UserError as error:
@@ -103,38 +138,35 @@ class Renderer:
         self._layouts.response_start(turns, len(messages), self._layouts.lay_out(turns))
         layout = self._layouts.lay_out(messages, generate=True)
         tokens, _ = self._encode(layout)
-        return (*self._missing_bos(tokens), *(token.id for token in tokens))
+        return (*self._missing_bos(tokens.ids), *tokens.ids.tolist())
 
     @cached_property
     def end_of_turn(self) -> int:
         """The id of the special token that ends an assistant turn, where an engine is to stop."""
         rendered = self._render((Message("user", "a"), Message("assistant", "b")))
-        return [id_ for id_, part in zip(rendered.ids, rendered.parts, strict=True) if part is Part.RESPONSE][-1]
+        return int(rendered.ids[rendered.parts == Part.RESPONSE][-1])
 
-    def _render(self, messages: Sequence[Message]) -> Rendered:
+    def _render(self, messages: Sequence[Message]) -> Encoded:
         layout = self._layouts.lay_out(messages)
         tokens, special_in_text = self._encode(layout)
-        parts = bytearray(len(layout.text))
+        # Two more than there are characters: a token without any, at the very end, is template too.
+        parts = np.full(len(layout.text) + 2, Part.TEMPLATE, dtype=np.uint8)
         for message, (start, end) in zip(messages, layout.spans, strict=True):
             if message.role != "assistant":
-                parts[start:end] = bytes([Part.PROMPT]) * (end - start)
+                parts[start:end] = Part.PROMPT
         for start, end in self._responses(messages, layout, tokens):
-            parts[start:end] = bytes([Part.RESPONSE]) * (end - start)
-        bos = self._missing_bos(tokens)
-        # TEMPLATE < PROMPT < RESPONSE, so the largest part among a token's characters is the one it belongs to.
-        of_token = (max(parts[token.start : max(token.end, token.start + 1)], default=0) for token in tokens)
-        return Rendered(
-            ids=(*bos, *(token.id for token in tokens)),
-            parts=(*(Part.TEMPLATE for _ in bos), *(_PARTS[part] for part in of_token)),
+            parts[start:end] = Part.RESPONSE
+        bos = self._missing_bos(tokens.ids)
+        return Encoded(
+            ids=np.concatenate([np.asarray(bos, dtype=np.int32), tokens.ids]),
+            parts=np.concatenate([np.full(len(bos), Part.TEMPLATE, dtype=np.uint8), _largest(parts, tokens)]),
             special_in_text=special_in_text,
         )
 
-    def _responses(
-        self, messages: Sequence[Message], layout: Layout, tokens: Sequence[_Token]
-    ) -> list[tuple[int, int]]:
+    def _responses(self, messages: Sequence[Message], layout: Layout, tokens: _Tokens) -> list[tuple[int, int]]:
         """Characters of each assistant turn, from where its generation starts through its end-of-turn token."""
         turns = [turn for turn, message in enumerate(messages) if message.role == "assistant"]
-        special = [token for token in tokens if token.id in self._special]
+        special = tokens.at(np.flatnonzero(self._is_special[tokens.ids]))
         closing = [self._end_of_turn(layout, turn, special) for turn in turns]
         if len({token.id for token in closing}) > 1:
             names = ", ".join(sorted({repr(layout.text[token.start : token.end]) for token in closing}))
@@ -157,14 +189,16 @@ class Renderer:
             "a model so trained would never stop; choose a template whose end-of-turn token the tokenizer knows",
         )
 
-    def _encode(self, layout: Layout) -> tuple[list[_Token], int]:
+    def _encode(self, layout: Layout) -> tuple[_Tokens, int]:
         """The text's tokens, those that the data spelt replaced by ordinary ones, and how many were."""
-        encoding = self._backend.encode(layout.text, add_special_tokens=False)
-        tokens = _tokens(encoding)
-        spelt = [k for k, token in enumerate(tokens) if token.id in self._special and _in_content(token, layout)]
-        for k in reversed(spelt):
-            tokens[k : k + 1] = self._as_text(layout.text, tokens[k])
-        return tokens, len(spelt)
+        tokens = _Tokens.of(self._backend.encode(layout.text, add_special_tokens=False))
+        special = np.flatnonzero(self._is_special[tokens.ids])
+        spelt = {
+            int(k): self._as_text(layout.text, token)
+            for k, token in zip(special, tokens.at(special), strict=True)
+            if _in_content(token, layout)
+        }
+        return (tokens.replaced(spelt) if spelt else tokens), len(spelt)
 
     def _as_text(self, text: str, token: _Token) -> list[_Token]:
         literal = text[token.start : token.end]
@@ -182,8 +216,9 @@ class Renderer:
             for guard in _GUARDS:
                 encoding = self._backend.encode(guard + literal, add_special_tokens=False)
                 cut = len(guard)
-                pieces = [_Token(id_, start - cut, end - cut) for id_, start, end in _tokens(encoding) if end > cut]
-                if pieces and all(piece.start >= 0 and piece.id not in self._special for piece in pieces):
+                found = _Tokens.of(encoding)
+                pieces = [_Token(id_, start - cut, end - cut) for id_, start, end in found if end > cut]
+                if pieces and all(piece.start >= 0 and not self._is_special[piece.id] for piece in pieces):
                     return tuple(pieces)
         finally:
             self._backend.encode_special_tokens = False
@@ -192,16 +227,20 @@ class Renderer:
             "leave such examples out",
         )
 
-    def _missing_bos(self, tokens: Sequence[_Token]) -> tuple[int, ...]:
+    def _missing_bos(self, ids: npt.NDArray[np.int32]) -> tuple[int, ...]:
         """BOS where the tokenizer starts texts with it and the template did not."""
-        starts = [token.id for token in tokens[:2]]
+        starts = ids[:2].tolist()
         if self._bos is not None and starts == [self._bos, self._bos]:
             raise UserError("the chat template writes BOS twice", "remove one `bos_token` from the template")
         return (self._bos,) if self._bos is not None and self._adds_bos and starts[:1] != [self._bos] else ()
 
 
-def _tokens(encoding: Any) -> list[_Token]:
-    return [_Token(id_, start, end) for id_, (start, end) in zip(encoding.ids, encoding.offsets, strict=True)]
+def _largest(parts: npt.NDArray[np.uint8], tokens: _Tokens) -> npt.NDArray[np.uint8]:
+    """The part that each token belongs to: the largest among its characters, for TEMPLATE < PROMPT < RESPONSE."""
+    starts, ends = tokens.spans.T
+    borders = np.empty(2 * len(tokens.ids), dtype=np.int64)
+    borders[::2], borders[1::2] = starts, np.maximum(ends, starts + 1)
+    return np.maximum.reduceat(parts, borders)[::2] if len(borders) else parts[:0]
 
 
 def _in_content(token: _Token, layout: Layout) -> bool:
@@ -212,15 +251,18 @@ def _in_content(token: _Token, layout: Layout) -> bool:
     return any(start < span_end and span_start < end for span_start, span_end in layout.spans)
 
 
-def _render_with(tokenizer: PreTrainedTokenizerFast, template: str) -> Callable[[Sequence[Message], bool], str]:
+def _render_with(dialect: Dialect) -> Callable[[Sequence[Message], bool], str]:
+    # What `apply_chat_template` calls; importing it alone takes a tenth of the time and memory of a tokenizer's class.
+    from transformers.utils.chat_template_utils import render_jinja_template
+
     def render(messages: Sequence[Message], generate: bool) -> str:
-        text: str = tokenizer.apply_chat_template(
-            [{"role": message.role, "content": message.content} for message in messages],
-            chat_template=template,
-            tokenize=False,
+        conversation = [{"role": message.role, "content": message.content} for message in messages]
+        (text,), _ = render_jinja_template(
+            conversations=[conversation],
+            chat_template=dialect.template,
             add_generation_prompt=generate,
-            strftime_now=TODAY.strftime,
+            **{**dialect.special_tokens, "strftime_now": TODAY.strftime},
         )
-        return text
+        return str(text)
 
     return render

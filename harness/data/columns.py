@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from harness.api import AlpacaColumns, ChatColumns, Columns, Example, Message, PairColumns
+from harness.api import AlpacaColumns, ChatColumns, Columns, Message, PairColumns
 from harness.data.formats import Row
 from harness.errors import UserError
 
@@ -58,18 +58,10 @@ def recognise(found: Sequence[str], where: str) -> Columns:
     )
 
 
-def examples(rows: Iterable[Row], columns: Columns) -> list[Example]:
-    """The rows as conversations.
-
-    Ids are the rows' own `id` column where every row has one and no two are equal, else the row's index, from 0.
-    Raises UserError naming the row for missing columns, cells that are not text, and turns that do not alternate.
-    """
-    rows = list(rows)
-    own = [row.values.get("id") for row in rows]
-    unique = all(isinstance(id_, str | int) and not isinstance(id_, bool) for id_ in own)
-    unique = unique and len({str(id_) for id_ in own}) == len(own)
-    ids = [str(id_) for id_ in own] if unique else [str(index) for index in range(len(rows))]
-    return [Example(id_, conversation(row, columns)) for id_, row in zip(ids, rows, strict=True)]
+def own_id(row: Row) -> str | None:
+    """The id that the row gives itself in its column `id`: text or a whole number."""
+    found = row.values.get("id")
+    return str(found) if isinstance(found, str | int) and not isinstance(found, bool) else None
 
 
 def conversation(row: Row, columns: Columns) -> tuple[Message, ...]:

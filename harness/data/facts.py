@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import tempfile
 from collections.abc import Callable, Mapping
@@ -12,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.canonical import digest, file_digest
-from harness.data.formats import rows
-from harness.errors import UserError
+from harness.data.formats import opened, rows
 
 
 @dataclass(frozen=True)
@@ -26,17 +24,6 @@ class Facts:
     """Those of the first row."""
 
 
-def contents(path: Path, label: str) -> bytes:
-    """The file's bytes. Raises UserError for a file that is missing or cannot be read."""
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        remedy = "check the path; it is relative to where the command runs"
-        raise UserError(f"there is no file {label}", remedy) from None
-    except OSError as error:
-        raise UserError(f"cannot read {label}: {error.strerror}", "check that it is a file you may read") from None
-
-
 def inspect(path: Path, label: str, cache: Path | None) -> Facts:
     """A data file's facts, from the folder `cache` where path, size and time of change are those seen before.
 
@@ -44,13 +31,19 @@ def inspect(path: Path, label: str, cache: Path | None) -> Facts:
     """
 
     def look() -> Mapping[str, Any]:
-        content = contents(path, label)
-        parsed = list(rows(label, content))
-        columns = tuple(parsed[0].values) if parsed else ()
-        return asdict(Facts(hashlib.sha256(content).hexdigest(), len(parsed), columns))
+        found = rows(label, path)
+        first = next(found, None)
+        count = 0 if first is None else 1 + sum(1 for _ in found)
+        return asdict(Facts(file_digest(path), count, tuple(first.values) if first else ()))
 
     value = remembered("rows", path, cache, look)
     return Facts(value["sha256"], value["rows"], tuple(value["columns"]))
+
+
+def content_digest(path: Path, label: str, cache: Path | None) -> str:
+    """SHA-256 of a data file, remembered like `inspect`. Raises UserError for a file that cannot be read."""
+    with opened(path, label):
+        return file_digest_cached(path, cache)
 
 
 def file_digest_cached(path: Path, cache: Path | None) -> str:

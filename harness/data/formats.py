@@ -1,4 +1,7 @@
-"""Rows of a data file, from its bytes: JSON, JSONL, Parquet and CSV, each row with where it stands."""
+"""Rows of a data file, one after another: JSON, JSONL, Parquet and CSV, each row with where it stands.
+
+No file is held whole: what is in memory at a time is a row, or what the format stores together (a Parquet row group).
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,15 @@ import io
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import PurePath
-from typing import Any
+from pathlib import Path, PurePath
+from typing import Any, BinaryIO, TextIO
 
 from harness.errors import UserError
+
+_CHUNK = 1 << 20
+"""Characters of a JSON array read at a time."""
+_CUT = 16
+"""An error so near to the end of what has been read of a JSON array may only mean that there is more to read."""
 
 
 @dataclass(frozen=True)
@@ -29,17 +37,39 @@ def suffix(path: str) -> str:
     return found
 
 
-def rows(path: str, content: bytes) -> Iterator[Row]:
-    """The rows of the file of that name. Raises UserError naming the file and the line that is broken."""
-    return READERS[suffix(path)](path, content)
-
-
-def _text(path: str, content: bytes) -> str:
+def opened(path: Path, label: str) -> BinaryIO:
+    """The file, to be read. Raises UserError naming `label` for one that is missing or may not be read."""
     try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise UserError(f"{path}, line {line}: not UTF-8", "save the file as UTF-8") from None
+        return path.open("rb")
+    except FileNotFoundError:
+        remedy = "check the path; it is relative to where the command runs"
+        raise UserError(f"there is no file {label}", remedy) from None
+    except OSError as error:
+        raise UserError(f"cannot read {label}: {error.strerror}", "check that it is a file you may read") from None
+
+
+def rows(label: str, path: Path) -> Iterator[Row]:
+    """The rows of the file, which errors call `label`. Raises UserError naming the line that is broken."""
+    with opened(path, label) as file:
+        try:
+            yield from READERS[suffix(label)](label, file)
+        except UnicodeDecodeError:
+            raise UserError(f"{label}, line {_undecodable(path)}: not UTF-8", "save the file as UTF-8") from None
+
+
+def _undecodable(path: Path) -> int:
+    """The first line that is not UTF-8."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                line.decode()
+            except UnicodeDecodeError:
+                return number
+    return 0
+
+
+def _text(file: BinaryIO, newline: str) -> TextIO:
+    return io.TextIOWrapper(file, encoding="utf-8-sig", newline=newline)
 
 
 def _row(where: str, value: Any) -> Row:
@@ -48,65 +78,137 @@ def _row(where: str, value: Any) -> Row:
     return Row(where, value)
 
 
-def _jsonl(path: str, content: bytes) -> Iterator[Row]:
-    # Not splitlines(): it would also split at separators that JSON allows inside a string.
-    for number, line in enumerate(_text(path, content).split("\n"), 1):
-        if line.strip():
-            where = f"{path}, line {number}"
+def _jsonl(label: str, file: BinaryIO) -> Iterator[Row]:
+    # Lines end at "\n" alone: JSON allows other separators inside a string.
+    with _text(file, "\n") as lines:
+        for number, line in enumerate(lines, 1):
+            if line.strip():
+                where = f"{label}, line {number}"
+                try:
+                    value = json.loads(line)
+                except ValueError as error:
+                    raise UserError(f"{where}: not JSON ({error})", "mend or remove the line") from None
+                yield _row(where, value)
+
+
+def _json(label: str, file: BinaryIO) -> Iterator[Row]:
+    with _text(file, "") as characters:
+        text = _Json(label, characters)
+        first = text.peek()
+        if first != "[":
+            if first != "{":
+                text.value()
+            raise UserError(
+                f"{label}: the JSON is not an array of rows", "write [{...}, ...], or one object per line in .jsonl"
+            )
+        for number, value in enumerate(text.array(), 1):
+            yield _row(f"{label}, row {number}", value)
+        if text.peek():
+            raise text.broken("Extra data")
+
+
+class _Json:
+    """A JSON text read value by value."""
+
+    def __init__(self, label: str, file: TextIO) -> None:
+        self._label, self._file = label, file
+        self._text, self._at, self._ended = "", 0, False
+        self._line = 1
+        """That on which `_text` begins."""
+        self._decoder = json.JSONDecoder()
+
+    def peek(self) -> str:
+        """The next character that is no white space; empty at the end."""
+        while True:
+            while self._at < len(self._text) and self._text[self._at] in " \t\n\r":
+                self._at += 1
+            if self._at < len(self._text) or self._ended:
+                return self._text[self._at : self._at + 1]
+            self._more()
+
+    def array(self) -> Iterator[Any]:
+        """The values of the array that begins here."""
+        self._take("[")
+        more = self.peek() != "]"
+        while more:
+            yield self.value()
+            more = self.peek() == ","
+            if more:
+                self._take(",")
+        self._take("]")
+
+    def value(self) -> Any:
+        """The next value."""
+        self.peek()
+        while True:
             try:
-                value = json.loads(line)
-            except ValueError as error:
-                raise UserError(f"{where}: not JSON ({error})", "mend or remove the line") from None
-            yield _row(where, value)
+                value, end = self._decoder.raw_decode(self._text, self._at)
+            except json.JSONDecodeError as error:
+                if self._ended or not self._may_be_cut(error):
+                    raise self.broken(error.msg, error.pos) from None
+            else:
+                if end < len(self._text) or self._ended:
+                    self._at = end
+                    return value
+            self._more()
 
-
-def _json(path: str, content: bytes) -> Iterator[Row]:
-    try:
-        values = json.loads(_text(path, content))
-    except json.JSONDecodeError as error:
-        raise UserError(
-            f"{path}, line {error.lineno}: not JSON ({error.msg})", "mend the file; one object per line is .jsonl"
-        ) from None
-    if not isinstance(values, list):
-        raise UserError(
-            f"{path}: the JSON is not an array of rows", "write [{...}, ...], or one object per line in .jsonl"
+    def broken(self, problem: str, at: int | None = None) -> UserError:
+        """What to say of the text at this place."""
+        line = self._line + self._text.count("\n", 0, self._at if at is None else at)
+        return UserError(
+            f"{self._label}, line {line}: not JSON ({problem})", "mend the file; one object per line is .jsonl"
         )
-    for number, value in enumerate(values, 1):
-        yield _row(f"{path}, row {number}", value)
+
+    def _take(self, wanted: str) -> None:
+        if self.peek() != wanted:
+            raise self.broken("Expecting ',' delimiter")
+        self._at += 1
+
+    def _may_be_cut(self, error: json.JSONDecodeError) -> bool:
+        return error.msg.startswith("Unterminated string") or error.pos >= len(self._text.rstrip()) - _CUT
+
+    def _more(self) -> None:
+        # At least as much again, so that a value of many chunks is not parsed once for each.
+        left = self._text[self._at :]
+        self._line += self._text.count("\n", 0, self._at)
+        found = self._file.read(max(_CHUNK, len(left)))
+        self._text, self._at, self._ended = left + found, 0, not found
 
 
-def _csv(path: str, content: bytes) -> Iterator[Row]:
-    reader = csv.reader(io.StringIO(_text(path, content), newline=""), strict=True)
-    try:
-        header = next(reader, [])
-        for cells in reader:
-            where = f"{path}, line {reader.line_num}"
-            if cells and len(cells) != len(header):
-                raise UserError(f"{where}: {len(cells)} cells under {len(header)} columns", "quote cells with commas")
-            if cells:
-                yield Row(where, dict(zip(header, cells, strict=True)))
-    except csv.Error as error:
-        raise UserError(f"{path}, line {reader.line_num}: not CSV ({error})", "mend or remove the line") from None
+def _csv(label: str, file: BinaryIO) -> Iterator[Row]:
+    with _text(file, "") as lines:
+        reader = csv.reader(lines, strict=True)
+        try:
+            header = next(reader, [])
+            for cells in reader:
+                where = f"{label}, line {reader.line_num}"
+                if cells and len(cells) != len(header):
+                    problem = f"{where}: {len(cells)} cells under {len(header)} columns"
+                    raise UserError(problem, "quote cells with commas")
+                if cells:
+                    yield Row(where, dict(zip(header, cells, strict=True)))
+        except csv.Error as error:
+            where = f"{label}, line {reader.line_num}"
+            raise UserError(f"{where}: not CSV ({error})", "mend or remove the line") from None
 
 
-def _parquet(path: str, content: bytes) -> Iterator[Row]:
+def _parquet(label: str, file: BinaryIO) -> Iterator[Row]:
     import pyarrow as pa
     from pyarrow import parquet
 
+    number = 0
     try:
-        table = parquet.read_table(pa.BufferReader(content))
+        for batch in parquet.ParquetFile(file).iter_batches(batch_size=1024):
+            for values in batch.to_pylist():
+                number += 1
+                yield _row(f"{label}, row {number}", values)
     except (pa.ArrowException, OSError) as error:
         raise UserError(
-            f"{path}: not Parquet ({str(error).splitlines()[0]})", "fetch or write the file again"
+            f"{label}: not Parquet ({str(error).splitlines()[0]})", "fetch or write the file again"
         ) from None
-    number = 0
-    for batch in table.to_batches(max_chunksize=1024):
-        for values in batch.to_pylist():
-            number += 1
-            yield _row(f"{path}, row {number}", values)
 
 
-READERS: Mapping[str, Callable[[str, bytes], Iterator[Row]]] = {
+READERS: Mapping[str, Callable[[str, BinaryIO], Iterator[Row]]] = {
     ".jsonl": _jsonl,
     ".json": _json,
     ".parquet": _parquet,

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import bisect
 import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import accumulate
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness.api import DataSource, Example
-from harness.data.sources import load
+from harness.data.ids import Ids
+from harness.data.sources import Dataset, find
 from harness.errors import UserError
-from harness.jobs import DataDeclaration, MixtureItem, Operation
+from harness.jobs import MixtureItem, Operation
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 
 def count(item: MixtureItem) -> int | None:
@@ -41,43 +49,83 @@ class Materialised:
 def materialise(
     items: Sequence[MixtureItem], sources: Mapping[str, DataSource], *, data_root: Path | None
 ) -> Materialised:
-    """Read the mixture's datasets and apply each item's operations.
+    """Read the mixture's datasets into memory and apply each item's operations.
 
     Raises UserError for a dataset without a source, and for files whose content is no longer what was planned.
     """
-    loaded: dict[str, tuple[list[Example], str | None]] = {}
+    found = {item.data.name: locate(item, sources, data_root=data_root) for item in items}
+    loaded = {name: dataset.examples() for name, dataset in found.items()}
     mixture: list[tuple[str, Example]] = []
     for item in items:
-        name = item.data.name
-        if name not in loaded:
-            loaded[name] = _load(item.data, sources, data_root)
-        chosen = loaded[name][0]
-        for operation in item.ops:
-            _, apply = _operation(operation, name)
-            chosen = apply(operation, chosen, name)
-        mixture += [(name, example) for example in chosen]
-    return Materialised(mixture, {name: content for name, (_, content) in loaded.items()})
+        examples = loaded[item.data.name]
+        chosen = choose(item, [example.id for example in examples])
+        mixture += [(item.data.name, examples[index]) for index in chosen]
+    return Materialised(mixture, {name: dataset.content for name, dataset in found.items()})
+
+
+def evenly(
+    items: Sequence[MixtureItem], sources: Mapping[str, DataSource], limit: int, *, data_root: Path | None
+) -> list[Example]:
+    """At most `limit` of the mixture's examples, evenly spread over it; no others are held.
+
+    Raises UserError as `materialise` does.
+    """
+    found = {item.data.name: locate(item, sources, data_root=data_root) for item in items}
+    ids = {name: dataset.ids() for name, dataset in found.items()}
+    chosen = [choose(item, ids[item.data.name]) for item in items]
+    ends = list(accumulate(map(len, chosen)))
+    total = ends[-1] if ends else 0
+    taken = min(limit, total)
+    wanted: list[tuple[str, int]] = []
+    for place in (i * total // taken for i in range(taken)):
+        which = bisect.bisect_right(ends, place)
+        wanted.append((items[which].data.name, int(chosen[which][place - ends[which]])))
+    needed = set(wanted)
+    held = {
+        (name, index): example
+        for name, dataset in found.items()
+        for index, (_, example) in enumerate(dataset.conversations())
+        if (name, index) in needed
+    }
+    return [held[place] for place in wanted]
+
+
+def locate(
+    item: MixtureItem, sources: Mapping[str, DataSource], *, data_root: Path | None, cache: Path | None = None
+) -> Dataset:
+    """The item's dataset on this machine; `cache` remembers digests.
+
+    Raises UserError for a dataset without a source, and for files whose content is no longer what was planned.
+    """
+    name, planned = item.data.name, item.data.content
+    if name not in sources:
+        raise UserError(f"the mixture names the dataset {name}, which has no source", "add it to the recipe's data")
+    found = find(name, sources[name], data_root=data_root, cache=cache)
+    if planned is not None and found.content != planned:
+        raise UserError(
+            f"the files of the dataset {name} have changed since the run was planned",
+            "start the command again to plan with what they hold now",
+        )
+    return found
+
+
+def choose(item: MixtureItem, ids: Sequence[str] | Ids, *, done: int = 0) -> npt.NDArray[np.int64]:
+    """Which of the dataset's examples, by index, the item's operations leave, in the dataset's order.
+
+    `ids` are those that the first `done` operations have left. Raises UserError for what cannot be done.
+    """
+    import numpy as np
+
+    chosen = np.arange(len(ids))
+    for operation in item.ops[done:]:
+        _, apply = _operation(operation, item.data.name)
+        chosen = apply(operation, chosen, ids, item.data.name)
+    return chosen
 
 
 def examples_in(n: int, epochs: float) -> int:
     """`floor(n * epochs)`, at least 1, exact for the decimal that was written."""
     return max(1, math.floor(n * Fraction(str(epochs))))
-
-
-def _load(
-    data: DataDeclaration, sources: Mapping[str, DataSource], data_root: Path | None
-) -> tuple[list[Example], str | None]:
-    if data.name not in sources:
-        raise UserError(
-            f"the mixture names the dataset {data.name}, which has no source", "add it to the recipe's data"
-        )
-    examples, content = load(data.name, sources[data.name], data_root=data_root)
-    if data.content is not None and content != data.content:
-        raise UserError(
-            f"the files of the dataset {data.name} have changed since the run was planned",
-            "start the command again to plan with what they hold now",
-        )
-    return examples, content
 
 
 def _sample_size(operation: Operation, n: int, name: str) -> int:
@@ -92,23 +140,30 @@ def _sample_size(operation: Operation, n: int, name: str) -> int:
     return max(int(fraction * n), 1) if fraction > 0 and n > 0 else 0
 
 
-def _sample(operation: Operation, examples: Sequence[Example], name: str) -> list[Example]:
+def _sample(
+    operation: Operation, chosen: npt.NDArray[np.int64], ids: Sequence[str] | Ids, name: str
+) -> npt.NDArray[np.int64]:
     """The examples whose digest of seed and id is smallest: a prefix of a permutation that the seed alone fixes.
 
     So a smaller sample lies within a larger one of the same seed, a sample of a sample equals a smaller sample, and
     nothing depends on a library's random numbers. The dataset's order is kept.
     """
+    import numpy as np
 
-    def rank(example: Example) -> bytes:
-        return hashlib.sha256(f"{operation.seed}/{example.id}".encode()).digest()
-
-    size = _sample_size(operation, len(examples), name)
-    chosen = {example.id for example in sorted(examples, key=rank)[:size]}
-    return [example for example in examples if example.id in chosen]
+    size = _sample_size(operation, len(chosen), name)
+    digests = bytearray()
+    for index in chosen:
+        digests += hashlib.sha256(f"{operation.seed}/{ids[index]}".encode()).digest()
+    words = np.frombuffer(bytes(digests), dtype=">u8").reshape(len(chosen), 4)
+    smallest = np.lexsort(words.T[::-1])[:size]
+    return np.sort(chosen[smallest])
 
 
 Size = Callable[[Operation, int, str], int]
-Apply = Callable[[Operation, Sequence[Example], str], list[Example]]
+Apply = Callable[
+    [Operation, "npt.NDArray[np.int64]", "Sequence[str] | Ids", str],
+    "npt.NDArray[np.int64]",
+]
 OPERATIONS: Mapping[str, tuple[Size, Apply]] = {"sample": (_sample_size, _sample)}
 """What `Derived.op` may name: how many examples it leaves of n, and which."""
 

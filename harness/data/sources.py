@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from hashlib import sha256
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from pathlib import Path, PurePath
 
 from harness.api import Columns, DataSource, Example, Files, Generated, Hub
 from harness.canonical import Json, digest
 from harness.data import columns as forms
-from harness.data.facts import Facts, contents, inspect
-from harness.data.formats import READERS, Row, rows, suffix
+from harness.data.facts import Facts, content_digest, inspect
+from harness.data.formats import READERS, rows, suffix
 from harness.data.hub import download, mirrored
+from harness.data.ids import IdCollector, Ids
 from harness.errors import UserError
 from harness.jobs import DataDeclaration
 
@@ -91,32 +92,80 @@ def declare_files(
     return _declare(name, location, plugin, data_root, cache)[0]
 
 
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset on this machine, whose conversations can be read any number of times and are never held together."""
+
+    name: str
+    source: DataSource
+    files: tuple[Located, ...] = ()
+    content: str | None = None
+    """Digest of the files; None for generated examples."""
+
+    @property
+    def formats(self) -> tuple[str, ...]:
+        """Those of its files, in order."""
+        return tuple(suffix(file.label) for file in self.files)
+
+    def conversations(self) -> Iterator[tuple[str | None, Example]]:
+        """One after another, each with the id that its row gives itself; until all are read, ids are provisional.
+
+        Raises UserError for rows that cannot be read or understood, naming file and row, and for files that change
+        meanwhile.
+        """
+        if isinstance(self.source.location, Generated):
+            yield from _generated(self.name, self.source.location)
+            return
+        before = [_stamp(file.path) for file in self.files]
+        found = (row for file in self.files for row in rows(file.label, file.path))
+        first = next(found, None)
+        if first is None:
+            raise _empty(self.name, self.files)
+        columns = self.source.columns or forms.recognise(tuple(first.values), self.name)
+        for index, row in enumerate(chain([first], found)):
+            own = forms.own_id(row)
+            yield own, Example(str(index) if own is None else own, forms.conversation(row, columns))
+        if [_stamp(file.path) for file in self.files] != before:
+            raise UserError(f"the files of the dataset {self.name} changed while they were read", "try again")
+
+    def ids(self) -> Ids:
+        """The ids of all conversations: the rows' own where every row has one and no two are equal, else 0, 1, 2 ..."""
+        collector = IdCollector()
+        for own, _ in self.conversations():
+            collector.add(own)
+        return collector.ids()
+
+    def examples(self) -> list[Example]:
+        """All conversations at once."""
+        collector = IdCollector()
+        found = []
+        for own, example in self.conversations():
+            collector.add(own)
+            found.append(example)
+        return [replace(example, id=id_) for id_, example in zip(collector.ids(), found, strict=True)]
+
+
+def find(name: str, source: DataSource, *, data_root: Path | None, cache: Path | None = None) -> Dataset:
+    """The dataset, in the mirror or the user's files, else downloaded; nothing is read yet but for the digest.
+
+    `cache` is a folder that remembers digests. Raises UserError for files that cannot be had.
+    """
+    if isinstance(source.location, Generated):
+        return Dataset(name, source)
+    files = locate(source.location, data_root)
+    if files is None:
+        assert isinstance(source.location, Hub)
+        files = _labelled(source.location, download(source.location))
+    digests = [content_digest(file.path, file.label, cache) for file in files]
+    return Dataset(name, source, files, digest(digests))
+
+
 def read(name: str, source: DataSource, *, data_root: Path | None) -> list[Example]:
     """The dataset's conversations, from the mirror or the user's files, else downloaded.
 
     Raises UserError for files that cannot be had, read or understood, naming the file and row.
     """
-    return load(name, source, data_root=data_root)[0]
-
-
-def load(name: str, source: DataSource, *, data_root: Path | None) -> tuple[list[Example], str | None]:
-    """The conversations, and the content digest of the very bytes they were read from (None for generated ones)."""
-    if isinstance(source.location, Generated):
-        return _generated(name, source.location), None
-    files = locate(source.location, data_root)
-    if files is None:
-        assert isinstance(source.location, Hub)
-        files = _labelled(source.location, download(source.location))
-    digests: list[str] = []
-    found: list[Row] = []
-    for file in files:
-        content = contents(file.path, file.label)
-        digests.append(sha256(content).hexdigest())
-        found += rows(file.label, content)
-    if not found:
-        raise _empty(name, files)
-    columns = source.columns or forms.recognise(tuple(found[0].values), name)
-    return forms.examples(found, columns), digest(digests)
+    return find(name, source, data_root=data_root).examples()
 
 
 def _declare(
@@ -136,15 +185,23 @@ def _declare(
     return DataDeclaration(name=name, plugin=plugin, source=origin, content=content, n=n), facts
 
 
-def _generated(name: str, location: Generated) -> list[Example]:
-    made = list(location.make())
-    if len(made) != location.n:
-        raise UserError(f"the dataset {name} declares {location.n} examples and makes {len(made)}", "mend its plug-in")
-    if len({example.id for example in made}) != len(made):
-        raise UserError(f"the dataset {name} makes examples with equal ids", "mend its plug-in")
-    for example in made:
+def _generated(name: str, location: Generated) -> Iterator[tuple[str, Example]]:
+    collector = IdCollector()
+    for example in location.make():
         forms.check(example.messages, f"{name}, example {example.id}")
-    return made
+        collector.add(example.id)
+        yield example.id, example
+    if len(collector) != location.n:
+        raise UserError(
+            f"the dataset {name} declares {location.n} examples and makes {len(collector)}", "mend its plug-in"
+        )
+    if not collector.distinct:
+        raise UserError(f"the dataset {name} makes examples with equal ids", "mend its plug-in")
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    stat = path.stat()
+    return stat.st_size, stat.st_mtime_ns
 
 
 def _labelled(hub: Hub, paths: Sequence[Path]) -> tuple[Located, ...]:

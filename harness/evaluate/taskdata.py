@@ -5,14 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 from harness.api import Hub, LmEvalTask
-from harness.canonical import digest
-from harness.data.facts import contents
+from harness.canonical import digest, file_digest
 from harness.data.formats import rows
 from harness.data.hub import download
 from harness.data.sources import locate
@@ -62,9 +60,8 @@ def _read(hub: Hub, declared: dict[Hub, str | None], data_root: Path | None) -> 
     digests: list[str] = []
     splits: dict[str, list[dict[str, Any]]] = {}
     for path, label in files:
-        content = contents(path, label)
-        digests.append(sha256(content).hexdigest())
-        splits.setdefault(_split(path), []).extend(dict(row.values) for row in rows(label, content))
+        splits.setdefault(_split(path), []).extend(dict(row.values) for row in rows(label, path))
+        digests.append(file_digest(path))
     if declared[hub] not in (None, digest(digests)):
         raise UserError(f"the files of {hub.id} have changed since the plan was made", "run the command again")
     return DatasetDict({name: Dataset.from_list(found) for name, found in splits.items()})

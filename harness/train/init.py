@@ -13,7 +13,7 @@ import torch
 from harness.api import DataSource
 from harness.canonical import Json
 from harness.context import Context
-from harness.data.mixtures import materialise
+from harness.data.mixtures import evenly
 from harness.data.templates import resolve
 from harness.data.tokenizer import train_tokenizer
 from harness.errors import Failure, UserError
@@ -87,10 +87,7 @@ def _texts(init: InitModel, declared: PrepareModel, data: Mapping[str, DataSourc
 
     Contents and not renderings, so that the template's role tokens stay whole.
     """
-    examples = materialise(declared.data, data, data_root=context.data_root).examples
-    taken = min(init.tokenizer_examples, len(examples))
-    for i in range(taken):
-        _, example = examples[i * len(examples) // taken]
+    for example in evenly(declared.data, data, init.tokenizer_examples, data_root=context.data_root):
         yield from (message.content for message in example.messages)
 
 

@@ -31,7 +31,7 @@ from harness.train.loop import CHECKPOINTS, METRICS, Place, StageTrainer, Watch,
 from harness.train.loss import Head, Objective
 from harness.train.observer import StageObserver, telemetry
 from harness.train.process import isolated, peak_memory
-from harness.train.stagedata import StageData
+from harness.train.stagedata import SCRATCH, StageData
 from harness.train.throughput import Meter, peak_tflops
 from harness.train.world import PATIENCE, World
 
@@ -133,7 +133,8 @@ class _Stage:
         self.save(tuned, self.context.folder)
         world.barrier()
         if world.main:
-            shutil.rmtree(self.context.folder / CHECKPOINTS, ignore_errors=True)
+            for scratch in (CHECKPOINTS, SCRATCH):
+                shutil.rmtree(self.context.folder / scratch, ignore_errors=True)
         attention = layouts.attention_name(model, layout, args.device, dtype)
         measured = {**self.measured(trainer, observer.meter), "attention": attention}
         measured |= {"restarted": True} if restarted else {}

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from harness.api import DataSource, Example, Loss
+from harness.api import DataSource, Loss
+from harness.canonical import digest
 from harness.context import Context, Progress
-from harness.data.chat import Rendered, Renderer
-from harness.data.mixtures import examples_in, materialise
+from harness.data import flat
+from harness.data.chat import Renderer
+from harness.data.mixtures import examples_in
+from harness.data.rendering import TOKENS, Renderings
+from harness.files import explained
 from harness.jobs import Budget, MixtureItem, Train
 from harness.modelfolder import trusts_code
 from harness.train import batches, corpus
 from harness.train.batches import Order
-from harness.train.corpus import Corpus
+from harness.train.corpus import Corpus, Selection, Weighing
 from harness.train.report import throttled
+
+SCRATCH = "corpus"
+"""What a stage keeps in its job's folder while it trains."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +41,6 @@ class StageData:
     start: Path
     contents: dict[str, str | None] = field(default_factory=dict)
     """Digests of the data files that were read, by dataset."""
-    _rendered: dict[tuple[str, str], Rendered] = field(default_factory=dict)
-    """Conversations already rendered, by dataset and id; kept for matched stages, which share most of theirs."""
 
     @cached_property
     def tokenizer(self) -> Any:
@@ -52,20 +59,56 @@ class StageData:
         text: str = self.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
         return text
 
-    def corpus(self, mixture: Sequence[MixtureItem], max_length: int) -> Corpus:
-        """The mixture's examples, rendered, cut at `max_length` tokens and weighted."""
-        read = materialise(mixture, self.data, data_root=self.context.data_root)
-        self.contents.update(read.contents)
-        report, total = throttled(self.context.progress), len(read.examples)
-        done = iter(range(1, total + 1))
-        return corpus.build(
-            read.examples,
-            self.render,
-            self.loss,
-            max_length=max_length,
-            reduction=self.declared.settings.loss_reduction,
-            tick=lambda: report(Progress(next(done), total, "example", "rendering")),
+    @cached_property
+    def renderings(self) -> Renderings:
+        """Tokens of the datasets, from the cache of this machine where it has one."""
+        runtime, tell = self.context.runtime, throttled(self.context.progress)
+        cache = Path(runtime["cache"]) if runtime.get("cache") else None
+        return Renderings(
+            self.data,
+            self.renderer.dialect,
+            (cache or self.context.folder / SCRATCH) / TOKENS,
+            data_root=self.context.data_root,
+            facts=cache,
+            processes=runtime.get("threads") or len(os.sched_getaffinity(0)),
+            report=lambda done, total: tell(Progress(done, total, "example", "rendering")),
+            waiting=self.waiting,
         )
+
+    @property
+    def weighing(self) -> Weighing:
+        """How the stage's loss weighs its examples."""
+        return Weighing(self.loss, self.declared.settings.loss_reduction)
+
+    def corpus(self, mixture: Sequence[MixtureItem], max_length: int) -> Corpus:
+        """The mixture's examples, rendered, cut at `max_length` tokens and weighted; equal on every rank of a stage."""
+        selection = self.select(mixture, max_length)
+        tell = throttled(self.context.progress)
+
+        def write(folder: Path) -> None:
+            report = lambda done, total: tell(Progress(done, total, "example", "weighing"))  # noqa: E731
+            corpus.write(selection, self.weighing, folder, report)
+
+        folder = self.context.folder / SCRATCH / self.key(selection)
+        with explained(self.context.folder):
+            flat.once(folder, write, self.waiting)
+        return corpus.read(folder)
+
+    def select(self, mixture: Sequence[MixtureItem], max_length: int) -> Selection:
+        """The mixture's examples, rendered and cut."""
+        chosen = [self.renderings.of(item) for item in mixture]
+        self.contents.update({one.name: one.content for one in chosen})
+        return Selection.of(chosen, max_length)
+
+    def key(self, selection: Selection) -> str:
+        """Of the corpus that the selection becomes in this stage."""
+        rows = [(one.rendering.key, sha256(one.rows.tobytes()).hexdigest()) for one in selection.mixture]
+        settings = self.declared.settings
+        return digest([rows, self.declared.loss, settings.max_length, settings.loss_reduction])
+
+    def waiting(self) -> None:
+        """Say why nothing moves."""
+        self.context.progress(Progress(0, 1, "example", "waits for another process that renders them"))
 
     def order(self, rows: Corpus) -> Order:
         """Which examples are trained on, in order: the stage's own epochs, or as many as its budget asks for."""
@@ -82,19 +125,10 @@ class StageData:
         """What the matched stages train on together, in the budget's unit."""
         total = 0
         for stage in budget.stages:
-            rows = self.corpus(stage.mixture, stage.max_length)
-            examples = examples_in(len(rows), stage.epochs)
+            lengths = self.weighing.lengths(self.select(stage.mixture, stage.max_length))
+            examples = examples_in(len(lengths), stage.epochs)
             if budget.unit == "tokens":
-                total += examples_in(int(rows.lengths.sum()), stage.epochs)
+                total += examples_in(int(lengths.sum()), stage.epochs)
             else:
                 total += examples if budget.unit == "examples" else math.ceil(examples / stage.batch_size)
         return total
-
-    def render(self, name: str, example: Example) -> Rendered:
-        """One conversation as tokens."""
-        if self.declared.budget is None:
-            return self.renderer.render(example)
-        found = self._rendered.get((name, example.id))
-        if found is None:
-            found = self._rendered[name, example.id] = self.renderer.render(example)
-        return found

@@ -1,7 +1,7 @@
 import pytest
 
 from harness.api import AlpacaColumns, ChatColumns, Message, PairColumns
-from harness.data.columns import conversation, examples, recognise
+from harness.data.columns import conversation, own_id, recognise
 from harness.data.formats import Row
 from harness.errors import UserError
 
@@ -89,10 +89,6 @@ def test_columns_that_fit_several_forms_or_none_are_refused():
             recognise(found, "mine")
 
 
-def test_ids_are_the_rows_own_where_they_are_unique():
-    def ids(*own):
-        rows = [row(prompt="q", completion="a", **({} if id_ is None else {"id": id_})) for id_ in own]
-        return [example.id for example in examples(rows, PairColumns())]
-
-    assert ids("x", 7) == ["x", "7"]
-    assert ids("x", "x") == ids("x", None) == ids(7, "7") == ["0", "1"]
+def test_a_rows_own_id_is_text_or_a_whole_number():
+    assert [own_id(row(id=id_)) for id_ in ("x", 7, True, 1.5, None)] == ["x", "7", None, None, None]
+    assert own_id(row(prompt="q")) is None

@@ -1,5 +1,6 @@
 import json
 from fractions import Fraction
+from hashlib import sha256
 
 import pytest
 from hypothesis import given
@@ -7,7 +8,7 @@ from hypothesis import strategies as st
 
 from harness.api import DataSource, Example, Files, Generated, Message
 from harness.canonical import share
-from harness.data.mixtures import count, materialise
+from harness.data.mixtures import choose, count, evenly, materialise
 from harness.data.sources import declare
 from harness.errors import UserError
 from harness.jobs import DataDeclaration, MixtureItem, Operation
@@ -80,6 +81,24 @@ def test_samples_are_exact_ordered_nested_and_without_repetition(n, seed, shares
 def test_a_sample_of_a_sample_is_the_smaller_sample(n, first, second):
     small, large = sorted([min(first, n), min(second, n)])
     assert take(n, amount(large), amount(small)) == take(n, amount(small))
+
+
+@given(n=st.integers(0, 60), seed=st.integers(0, 9), size=st.integers(0, 60), data=st.data())
+def test_a_sample_is_the_examples_of_the_smallest_digests(n, seed, size, data):
+    ids = data.draw(st.lists(st.text(max_size=3), min_size=n, max_size=n, unique=True))
+    ranked = sorted(ids, key=lambda id_: sha256(f"{seed}/{id_}".encode()).digest())
+    chosen = set(ranked[: min(size, n)])
+    found = choose(item(n, amount(min(size, n), seed)), ids)
+    assert [ids[index] for index in found] == [id_ for id_ in ids if id_ in chosen]
+
+
+@given(sizes=st.lists(st.integers(0, 9), max_size=3), limit=st.integers(1, 30))
+def test_evenly_spread_examples_are_those_of_the_whole_mixture(sizes, limit):
+    items = [item(9, amount(size), name=f"d{i % 2}") for i, size in enumerate(sizes)]
+    sources = {"d0": numbers(9), "d1": numbers(9)}
+    whole = [example for _, example in materialise(items, sources, data_root=None).examples]
+    taken = min(limit, len(whole))
+    assert evenly(items, sources, limit, data_root=None) == [whole[i * len(whole) // taken] for i in range(taken)]
 
 
 def test_datasets_follow_one_another_with_their_names():

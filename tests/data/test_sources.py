@@ -17,7 +17,7 @@ from harness.api import (
     Message,
     PairColumns,
 )
-from harness.data.sources import declare, declare_files, from_text, load, read
+from harness.data.sources import declare, declare_files, find, from_text, read
 from harness.discovery import load_plugin
 from harness.errors import UserError
 
@@ -77,7 +77,7 @@ def test_a_declaration_knows_the_content_not_the_path(tmp_path):
     (tmp_path / "elsewhere").mkdir()
     one, other = write(tmp_path, "a.jsonl", PAIRS), write(tmp_path / "elsewhere", "b.jsonl", PAIRS)
     assert plan(from_text(one)) == plan(from_text(other))
-    assert plan(from_text(one)).content == load("mine", from_text(other), data_root=None)[1]
+    assert plan(from_text(one)).content == find("mine", from_text(other), data_root=None).content
 
 
 BROKEN = {
@@ -248,7 +248,8 @@ def test_shipped_datasets_read_from_the_mirror(mirror, name):
     source = load_plugin(name).module.data_source(arm=Arm("t", (name,)))[name]
     n, kind = SHIPPED[name]
     declared = declare(name, source, f"{name} 1.0", data_root=mirror, cache=None)
-    examples, content = load(name, source, data_root=mirror)
+    dataset = find(name, source, data_root=mirror)
+    examples, content = dataset.examples(), dataset.content
     assert declared.n == len(examples) == len({example.id for example in examples}) == n
     assert declared.content == content
     assert isinstance(source.columns, kind)

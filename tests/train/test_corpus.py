@@ -1,35 +1,68 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from unittest.mock import patch
+
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from harness.api import Example, Loss, Message, Part, token_loss
-from harness.data.chat import Rendered
+from harness.api import Loss, Part, token_loss
+from harness.data.flat import once
+from harness.data.ids import IdCollector
+from harness.data.rendering import Chosen, Rendering
 from harness.errors import UserError
-from harness.train.corpus import build
+from harness.train import corpus as corpus_module
+from harness.train.corpus import Selection, Weighing, read, write
 
 RESPONSE = token_loss(lambda batch: batch.is_part(Part.RESPONSE))
 TEXTS = ("ttprr", "ttpppppprr", "trr", "tpr")
 """Parts by letter: template, prompt, response; ids are positions."""
 
 
-def render(_name, example):
-    parts = tuple(
-        {"t": Part.TEMPLATE, "p": Part.PROMPT, "r": Part.RESPONSE}[letter] for letter in example.messages[0].content
-    )
-    return Rendered(tuple(range(len(parts))), parts, special_in_text=1)
+LETTERS = {"t": Part.TEMPLATE, "p": Part.PROMPT, "r": Part.RESPONSE}
 
 
 def rows(*texts, name="data"):
-    return [(name, Example(str(i), (Message("user", text),))) for i, text in enumerate(texts)]
+    """One item of a mixture: all rows of a rendering."""
+    offsets = np.cumsum([0, *map(len, texts)])
+    ids = [k for text in texts for k in range(len(text))]
+    parts = [LETTERS[letter] for text in texts for letter in text]
+    collector = IdCollector()
+    for i in range(len(texts)):
+        collector.add(str(i))
+    rendering = Rendering(
+        np.asarray(ids, np.int32),
+        np.asarray(parts, np.uint8),
+        offsets,
+        np.ones(len(texts), np.int32),
+        collector.ids(),
+        name,
+    )
+    return Chosen(name, rendering, np.arange(len(texts)), None)
 
 
-def corpus(texts=TEXTS, loss=RESPONSE, max_length=100, reduction="token"):
-    return build(rows(*texts), render, loss, max_length=max_length, reduction=reduction)
+@pytest.fixture
+def build(tmp_path):
+    def made(*mixture, loss=RESPONSE, max_length=100, reduction="token"):
+        selection, weighing = Selection.of(mixture, max_length), Weighing(loss, reduction)
+        once(tmp_path / "corpus", lambda folder: write(selection, weighing, folder))
+        return read(tmp_path / "corpus")
+
+    return made
 
 
-def test_examples_are_cut_on_the_right_and_unscored_ones_dropped():
+@pytest.fixture
+def corpus(build):
+    def made(texts=TEXTS, **how):
+        return build(rows(*texts), **how)
+
+    return made
+
+
+def test_examples_are_cut_on_the_right_and_unscored_ones_dropped(corpus):
     found = corpus(max_length=6)
     assert (len(found), found.truncated, found.dropped, found.special_in_text) == (3, 1, 1, 4)
     assert found.lengths.tolist() == [5, 3, 3]
@@ -37,12 +70,12 @@ def test_examples_are_cut_on_the_right_and_unscored_ones_dropped():
     assert found.weights.tolist() == [0, 0, 0, 1, 1, 0, 1, 1, 0, 0, 1]
 
 
-def test_the_first_token_is_never_scored():
+def test_the_first_token_is_never_scored(corpus):
     found = corpus(("rrr",))
     assert found.weights.tolist() == [0, 1, 1]
 
 
-def test_examples_weigh_the_same_under_the_example_mean():
+def test_examples_weigh_the_same_under_the_example_mean(corpus):
     loss = token_loss(lambda batch: batch.is_part(Part.RESPONSE) + 0.5 * batch.is_part(Part.PROMPT))
     found = corpus(loss=loss, reduction="example")
     sums = np.add.reduceat(found.weights, found.offsets[:-1])
@@ -50,10 +83,8 @@ def test_examples_weigh_the_same_under_the_example_mean():
     np.testing.assert_allclose(found.weights[:5], [0, 0, 0.2, 0.4, 0.4], atol=1e-7)
 
 
-def test_counts_are_by_dataset_and_by_what_training_sees():
-    found = build(
-        rows("tprr", "tr", name="a") + rows("tppr", name="b"), render, RESPONSE, max_length=9, reduction="token"
-    )
+def test_counts_are_by_dataset_and_by_what_training_sees(build):
+    found = build(rows("tprr", "tr", name="a"), rows("tppr", name="b"))
     assert found.counts(np.array([0, 0, 2])) == {
         "a": {"examples": 2, "tokens": 8, "scored_tokens": 4},
         "b": {"examples": 1, "tokens": 4, "scored_tokens": 1},
@@ -69,11 +100,64 @@ def test_counts_are_by_dataset_and_by_what_training_sees():
         (lambda batch: batch.is_part(Part.PAD), "none of the 4 examples"),
     ],
 )
-def test_weights_that_cannot_be_averaged_are_refused(weights, said):
+def test_weights_that_cannot_be_averaged_are_refused(corpus, weights, said):
     with pytest.raises(UserError, match=said):
         corpus(loss=Loss(weights=weights))
 
 
-def test_an_empty_mixture_is_refused():
+def test_an_empty_mixture_is_refused(corpus):
     with pytest.raises(UserError, match="no examples"):
         corpus(())
+
+
+def test_only_what_is_scored_counts_as_trained_on(build):
+    selection = Selection.of([rows("tp", "tprr", "tppp"), rows("tr", "trr", name="other")], 3)
+    assert Weighing(RESPONSE, "token").lengths(selection).tolist() == [3, 2, 3]
+    found = build(rows("tp", "tprr", "tppp"), rows("tr", "trr", name="other"), max_length=3)
+    assert found.lengths.tolist() == [3, 2, 3]
+    assert found.dataset.tolist() == [0, 1, 1]
+
+
+@given(
+    items=st.lists(
+        st.tuples(st.sampled_from("ab"), st.lists(st.text("tpr", min_size=1, max_size=9), max_size=8), st.randoms()),
+        max_size=4,
+    ),
+    max_length=st.integers(1, 10),
+    together=st.integers(1, 20),
+    reduction=st.sampled_from(["token", "example"]),
+)
+def test_a_corpus_is_what_weighing_each_example_alone_gives(tmp_path_factory, items, max_length, together, reduction):
+    loss = token_loss(lambda batch: batch.is_part(Part.RESPONSE) + 0.25 * batch.leads(Part.PROMPT))
+    mixture, wanted = [], []
+    for name, texts, draw in items:
+        some = sorted(draw.sample(range(len(texts)), k=len(texts) // 2))
+        mixture.append(replace(rows(*texts, name=name), rows=np.asarray(some, np.int64)))
+        wanted += [(name, texts[i]) for i in some]
+    alone = []
+    for name, text in ((name, text[:max_length]) for name, text in wanted):
+        led = len(text) - len(text.lstrip("p"))
+        weights = [(letter == "r") + 0.25 * (i < led) if i else 0.0 for i, letter in enumerate(text)]
+        total = sum(weights) if reduction == "example" else 1.0
+        if any(weights):
+            alone.append((name, text, [weight / total for weight in weights]))
+    folder = tmp_path_factory.mktemp("corpus")
+
+    def made():
+        with patch.object(corpus_module, "_TOGETHER", together):
+            write(Selection.of(mixture, max_length), Weighing(loss, reduction), folder)
+        return read(folder)
+
+    if not alone:
+        with pytest.raises(UserError, match=r"no examples to train on|has a token that the loss scores"):
+            made()
+        return
+    found = made()
+    assert [found.names[i] for i in found.dataset] == [name for name, _, _ in alone]
+    assert found.lengths.tolist() == [len(text) for _, text, _ in alone]
+    assert found.ids.tolist() == [i for _, text, _ in alone for i in range(len(text))]
+    assert found.parts.tolist() == [LETTERS[letter] for _, text, _ in alone for letter in text]
+    np.testing.assert_allclose(found.weights, [weight for _, _, row in alone for weight in row], rtol=1e-6)
+    assert found.scored.tolist() == [sum(weight > 0 for weight in row) for _, _, row in alone]
+    assert found.truncated == sum(len(text) > max_length for _, text in wanted)
+    assert (found.dropped, found.special_in_text) == (len(wanted) - len(alone), len(wanted))
