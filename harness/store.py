@@ -4,6 +4,7 @@ jobs/<key>/       finished jobs; manifest.json inside, written before the rename
 partial/<key>/    work in progress, resumed by whoever comes next
 locks/<key>.lock  held by the worker of that job; the system frees it when the worker dies
 slurm/<key>/      submissions of the job to a cluster: batch scripts, their output, the latest news
+cache/            what only saves time: digests of data files, and datasets as tokens
 runs/<name>.json  which keys a run folder stands on, so that `gc` knows what is still wanted
 """
 
@@ -174,6 +175,17 @@ class Store:
         with explained(self.root):
             freed = self.remove(jobs) + sum(self._discard(partial) for partial in partials)
             return freed + sum(self._discard(rest) for rest in (self.root / "bin").glob("*"))
+
+    @property
+    def cached(self) -> int:
+        """Bytes of what is remembered to save time: it can be made again."""
+        return _size(self.root / "cache")
+
+    def clear_cache(self) -> int:
+        """Forget it; returns the bytes freed. Running jobs keep what they have open."""
+        cache = self.root / "cache"
+        with explained(self.root):
+            return self._discard(cache) if cache.is_dir() else 0
 
     def _discard(self, folder: Path) -> int:
         size = _size(folder)

@@ -11,7 +11,9 @@ import threading
 import time
 
 import pytest
+from typer.testing import CliRunner
 
+from harness.cli.store import app
 from harness.errors import Failure, UserError
 from harness.files import explained, write_whole
 from harness.jobs import Job
@@ -282,6 +284,23 @@ def test_garbage_is_what_no_run_stands_on(store, tmp_path):
 def test_an_empty_store_has_no_garbage(store):
     assert store.garbage() == ([], [])
     assert store.collect() == 0
+
+
+def test_the_cache_is_told_apart_from_the_jobs_and_cleared_when_asked(store):
+    runner = CliRunner()
+    assert store.cached == store.clear_cache() == 0
+    (store.root / "cache" / "tokens").mkdir(parents=True)
+    (store.root / "cache" / "tokens" / "ids").write_bytes(b"1" * 5000)
+    assert (
+        f"0 jobs, 0 B in {store.root}, and 5 KiB of cache" in runner.invoke(app, ["ls", "--store", store.root]).output
+    )
+    kept = runner.invoke(app, ["gc", "--store", store.root, "--cache", "--dry-run"]).output
+    assert "would remove 0 finished and 0 unfinished jobs and the cache" in kept
+    runner.invoke(app, ["gc", "--store", store.root])
+    assert store.cached == 5000
+    gone = runner.invoke(app, ["gc", "--store", store.root, "--cache"]).output
+    assert "removed 0 finished and 0 unfinished jobs and the cache, 5 KiB freed" in gone
+    assert store.cached == 0
 
 
 def test_two_runs_of_one_name_in_different_places_both_count(store, tmp_path):

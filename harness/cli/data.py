@@ -36,14 +36,13 @@ def show(
     from rich.text import Text
 
     from harness.data.chat import Renderer
-    from harness.data.show import coloured, declared, facts, find, legend, rendered_with, tokenizer_for
-    from harness.data.sources import read
+    from harness.data.show import coloured, declared, facts, find, first, legend, rendered_with, tokenizer_for
 
     console, data_root = Console(), _data_root()
     dataset = find(source)
     declaration = declared(dataset, data_root)
-    examples = read(dataset.name, dataset.source, data_root=data_root)
-    console.print(facts(dataset, declaration, len(examples), data_root))
+    examples, count = first(dataset, number, data_root)
+    console.print(facts(dataset, declaration, count, data_root))
     if not number:
         return
     tokenizer = tokenizer_for(model, template, examples)

@@ -44,7 +44,8 @@ def ls(store: StoreOption = DEFAULT_STORE) -> None:
         finished = manifest["finished"][5:16].replace("T", " ")
         table.add_row(entry.key[:SHORT], finished, seconds, _size(entry.size), Text(manifest["label"]))
     console().print(table)
-    typer.echo(f"{len(entries)} jobs, {_size(sum(entry.size for entry in entries))} in {store}")
+    jobs, cache = _size(sum(entry.size for entry in entries)), _size(Store(store).cached)
+    typer.echo(f"{len(entries)} jobs, {jobs} in {store}, and {cache} of cache")
 
 
 @app.command()
@@ -131,17 +132,21 @@ def gc(
     store: StoreOption = DEFAULT_STORE,
     *,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    cache: Annotated[
+        bool, typer.Option("--cache", help="Clear the cache too; it fills again as it is needed.")
+    ] = False,
 ) -> None:
     """Remove what no existing run folder stands on, and abandoned work in progress."""
     from harness.store import SHORT, Store
 
     kept = Store(store)
     jobs, partials = kept.garbage()
-    what = f"{len(jobs)} finished and {len(partials)} unfinished jobs"
+    what = f"{len(jobs)} finished and {len(partials)} unfinished jobs" + (" and the cache" if cache else "")
     if dry_run:
         named = {entry.key: entry for entry in kept.entries()}
         for key in jobs:
             typer.echo(f"{key[:SHORT]}  {named[key].manifest['label'] if key in named else 'damaged'}")
         typer.echo(f"would remove {what}")
     else:
-        typer.echo(f"removed {what}, {_size(kept.collect())} freed")
+        freed = kept.collect() + (kept.clear_cache() if cache else 0)
+        typer.echo(f"removed {what}, {_size(freed)} freed")

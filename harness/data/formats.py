@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any, BinaryIO, TextIO
@@ -78,17 +78,22 @@ def _row(where: str, value: Any) -> Row:
     return Row(where, value)
 
 
+def json_lines(label: str, lines: Iterable[str | bytes]) -> Iterator[Row]:
+    """Rows that stand one on a line. Raises UserError naming the line that is broken."""
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            where = f"{label}, line {number}"
+            try:
+                value = json.loads(line)
+            except ValueError as error:
+                raise UserError(f"{where}: not JSON ({error})", "mend or remove the line") from None
+            yield _row(where, value)
+
+
 def _jsonl(label: str, file: BinaryIO) -> Iterator[Row]:
     # Lines end at "\n" alone: JSON allows other separators inside a string.
     with _text(file, "\n") as lines:
-        for number, line in enumerate(lines, 1):
-            if line.strip():
-                where = f"{label}, line {number}"
-                try:
-                    value = json.loads(line)
-                except ValueError as error:
-                    raise UserError(f"{where}: not JSON ({error})", "mend or remove the line") from None
-                yield _row(where, value)
+        yield from json_lines(label, lines)
 
 
 def _json(label: str, file: BinaryIO) -> Iterator[Row]:

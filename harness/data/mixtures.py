@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from harness.api import DataSource, Example
 from harness.data.ids import Ids
-from harness.data.sources import Dataset, find
+from harness.data.sources import Dataset, open_dataset
 from harness.errors import UserError
 from harness.jobs import MixtureItem, Operation
 
@@ -100,7 +100,7 @@ def locate(
     name, planned = item.data.name, item.data.content
     if name not in sources:
         raise UserError(f"the mixture names the dataset {name}, which has no source", "add it to the recipe's data")
-    found = find(name, sources[name], data_root=data_root, cache=cache)
+    found = open_dataset(name, sources[name], data_root=data_root, cache=cache)
     if planned is not None and found.content != planned:
         raise UserError(
             f"the files of the dataset {name} have changed since the run was planned",

@@ -82,7 +82,7 @@ class Renderings:
     """A folder that remembers digests of files."""
     processes: int = 1
     report: Callable[[int, int], None] = lambda _done, _total: None
-    """Called with the conversations rendered and their number, which is an estimate while it is unknown."""
+    """Called with the conversations rendered and their number, which grows with them where it is not known."""
     waiting: Callable[[], None] = lambda: None
     """Called every few seconds while another process renders the same."""
 
@@ -111,7 +111,7 @@ class Renderings:
             rows = choose(item, known)
             examples, total = _picked(dataset, rows), len(rows)
         else:
-            examples, total = _collected(dataset, collector), count(item) or 0
+            examples, total = _collected(dataset, collector), count(item) or dataset.n or 0
         done = tokens = 0
         with flat.Writer(folder, _TYPES) as writer:
             writer.append(offsets=np.zeros(1, dtype=np.int64))
@@ -120,7 +120,7 @@ class Renderings:
                     ids=lot.ids, parts=lot.parts, special=lot.special, offsets=tokens + np.cumsum(lot.lengths)
                 )
                 done, tokens = done + len(lot.lengths), tokens + len(lot.ids)
-                self.report(done, total if total >= done else done + 1)
+                self.report(done, max(total, done))
             names = known.take(rows) if item.ops else collector.ids()
             writer.append(names=names.text, name_offsets=names.offsets)
             writer.seal({"dataset": dataset.name})

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from harness.api import Columns, DataSource, Example, Generated
+from harness.api import Columns, DataSource, Example, Generated, Message
 from harness.data import columns as forms
 from harness.data.facts import remembered
-from harness.data.formats import Row, rows
+from harness.data.formats import Row, json_lines, rows
 from harness.data.sources import locate
 from harness.errors import UserError
 
@@ -20,7 +20,7 @@ SAMPLED = 256
 """Rows that are looked at."""
 
 _WHOLE_BYTES = 4 * 2**20
-"""A file up to this size is read; of a larger one only some lines."""
+"""A JSONL file up to this size is read; of a larger one only some lines."""
 _PLACE_BYTES = 2**16
 _LINES_AT_A_PLACE = 4
 
@@ -39,7 +39,7 @@ def lengths(source: DataSource, *, data_root: Path | None, cache: Path | None) -
     Of generated data the first ones. `cache` is a folder that remembers them.
     """
     if isinstance(source.location, Generated):
-        return tuple(map(_length, islice(source.location.make(), SAMPLED)))
+        return tuple(_length(example.messages) for example in islice(source.location.make(), SAMPLED))
     try:
         files = locate(source.location, data_root) or ()
         found = [
@@ -57,11 +57,11 @@ def first(source: DataSource, *, data_root: Path | None) -> Example | None:
         return next(iter(source.location.make()), None)
     try:
         files = locate(source.location, data_root)
-        sampled = list(islice(_sample(files[0].path), 1)) if files else []
-        if not sampled:
+        row = next(rows(files[0].label, files[0].path), None) if files else None
+        if row is None:
             return None
-        columns = source.columns or forms.recognise(tuple(sampled[0].values), sampled[0].where)
-        return forms.examples(sampled, columns)[0]
+        columns = source.columns or forms.recognise(tuple(row.values), row.where)
+        return Example(forms.own_id(row) or "0", forms.conversation(row, columns))
     except (UserError, OSError):
         return None
 
@@ -71,7 +71,7 @@ def _look(path: Path, columns: Columns | None) -> Mapping[str, Any]:
     if not sampled:
         return {"lengths": []}
     columns = columns or forms.recognise(tuple(sampled[0].values), path.name)
-    measured = map(_length, forms.examples(sampled, columns))
+    measured = (_length(forms.conversation(row, columns)) for row in sampled)
     return {"lengths": [(length.messages, length.characters) for length in measured]}
 
 
@@ -82,13 +82,15 @@ def _sample(path: Path) -> Iterator[Row]:
         first = next(iter(parquet.ParquetFile(path).iter_batches(SAMPLED)), None)
         return (Row(path.name, values) for values in (first.to_pylist() if first else ()))
     if path.suffix == ".jsonl" and path.stat().st_size > _WHOLE_BYTES:
-        return rows(path.name, b"\n".join(_lines(path)))
-    return _spread(list(rows(path.name, path.read_bytes())))
+        return json_lines(path.name, _lines(path))
+    return _spread(path)
 
 
-def _spread(found: list[Row]) -> Iterator[Row]:
-    taken = min(SAMPLED, len(found))
-    return (found[i * len(found) // taken] for i in range(taken))
+def _spread(path: Path) -> Iterator[Row]:
+    count = sum(1 for _ in rows(path.name, path))
+    taken = min(SAMPLED, count)
+    wanted = {i * count // taken for i in range(taken)}
+    return (row for index, row in enumerate(rows(path.name, path)) if index in wanted)
 
 
 def _lines(path: Path) -> Iterable[bytes]:
@@ -105,5 +107,5 @@ def _lines(path: Path) -> Iterable[bytes]:
                     yield line
 
 
-def _length(example: Example) -> Length:
-    return Length(len(example.messages), sum(len(message.content) for message in example.messages))
+def _length(messages: Sequence[Message]) -> Length:
+    return Length(len(messages), sum(len(message.content) for message in messages))

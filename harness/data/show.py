@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +16,8 @@ from rich.text import Text
 from harness.api import Arm, DataSource, Example, Files, Generated, Hub, Part, Plugin
 from harness.data import templates
 from harness.data.hub import mirrored
-from harness.data.sources import declare, from_text
+from harness.data.ids import IdCollector
+from harness.data.sources import declare, from_text, open_dataset
 from harness.data.tokenizer import train_tokenizer
 from harness.discovery import LoadedPlugin, installed, load_plugin, suggestion
 from harness.errors import UserError
@@ -121,6 +122,20 @@ def facts(dataset: Offered, declared: DataDeclaration, read: int, data_root: Pat
 def declared(dataset: Offered, data_root: Path | None) -> DataDeclaration:
     """What can be said of the dataset without reading it as conversations."""
     return declare(dataset.name, dataset.source, None, data_root=data_root, cache=None)
+
+
+def first(dataset: Offered, number: int, data_root: Path | None) -> tuple[list[Example], int]:
+    """The dataset's first conversations, `number` or as many as train a tokenizer, and how many there are.
+
+    All are read, and so checked; the rest is not held. Raises UserError as `sources.read` does.
+    """
+    collector, held = IdCollector(), list[Example]()
+    for own, example in open_dataset(dataset.name, dataset.source, data_root=data_root).conversations():
+        collector.add(own)
+        if len(held) < max(number, TOKENIZER_EXAMPLES):
+            held.append(example)
+    ids = collector.ids()
+    return [replace(example, id=ids[index]) for index, example in enumerate(held)], len(ids)
 
 
 def tokenizer_for(model: str | None, template: str | None, examples: Sequence[Example]) -> PreTrainedTokenizerFast:

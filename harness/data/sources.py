@@ -103,6 +103,11 @@ class Dataset:
     """Digest of the files; None for generated examples."""
 
     @property
+    def n(self) -> int | None:
+        """How many conversations a plug-in makes; None for files."""
+        return self.source.location.n if isinstance(self.source.location, Generated) else None
+
+    @property
     def formats(self) -> tuple[str, ...]:
         """Those of its files, in order."""
         return tuple(suffix(file.label) for file in self.files)
@@ -145,7 +150,7 @@ class Dataset:
         return [replace(example, id=id_) for id_, example in zip(collector.ids(), found, strict=True)]
 
 
-def find(name: str, source: DataSource, *, data_root: Path | None, cache: Path | None = None) -> Dataset:
+def open_dataset(name: str, source: DataSource, *, data_root: Path | None, cache: Path | None = None) -> Dataset:
     """The dataset, in the mirror or the user's files, else downloaded; nothing is read yet but for the digest.
 
     `cache` is a folder that remembers digests. Raises UserError for files that cannot be had.
@@ -165,7 +170,7 @@ def read(name: str, source: DataSource, *, data_root: Path | None) -> list[Examp
 
     Raises UserError for files that cannot be had, read or understood, naming the file and row.
     """
-    return find(name, source, data_root=data_root).examples()
+    return open_dataset(name, source, data_root=data_root).examples()
 
 
 def _declare(

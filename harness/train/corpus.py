@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from harness.api import Loss
 from harness.canonical import Json
@@ -184,9 +183,10 @@ class Weighing:
                 f"the loss's weights have the shape {tuple(weights.shape)}, not {tuple(batch.input_ids.shape)}",
                 "return one weight per token",
             )
-        if not bool(torch.isfinite(weights).all()) or bool((weights < 0).any()):
+        found = weights.detach().float()[0].numpy().copy()
+        if not np.isfinite(found).all() or (found < 0).any():
             raise UserError("the loss's weights hold negative or non-finite values", "return weights of 0 or more")
-        found: npt.NDArray[np.float32] = weights.float().masked_fill(batch.position_ids == 0, 0.0)[0].numpy()
+        found[np.cumsum((0, *batch.lengths[:-1]))] = 0.0
         if self.reduction == "example":
             rows = np.split(found, np.cumsum(batch.lengths)[:-1])
             return np.concatenate([_normalised(row) for row in rows])
@@ -233,9 +233,9 @@ def write(
             characters = int(named_until[-1]) if named else characters
             report(group.stop, len(selection))
         if not kept:
-            named = ", ".join(selection.names)
+            datasets = ", ".join(selection.names)
             raise UserError(
-                f"none of the {len(selection)} examples of {named} has a token that the loss scores",
+                f"none of the {len(selection)} examples of {datasets} has a token that the loss scores",
                 "raise train.max_length or choose another loss",
             )
         writer.seal(

@@ -17,7 +17,7 @@ from harness.api import (
     Message,
     PairColumns,
 )
-from harness.data.sources import declare, declare_files, find, from_text, read
+from harness.data.sources import declare, declare_files, from_text, open_dataset, read
 from harness.discovery import load_plugin
 from harness.errors import UserError
 
@@ -77,7 +77,7 @@ def test_a_declaration_knows_the_content_not_the_path(tmp_path):
     (tmp_path / "elsewhere").mkdir()
     one, other = write(tmp_path, "a.jsonl", PAIRS), write(tmp_path / "elsewhere", "b.jsonl", PAIRS)
     assert plan(from_text(one)) == plan(from_text(other))
-    assert plan(from_text(one)).content == find("mine", from_text(other), data_root=None).content
+    assert plan(from_text(one)).content == open_dataset("mine", from_text(other), data_root=None).content
 
 
 BROKEN = {
@@ -117,6 +117,16 @@ def test_files_that_are_not_there_or_cannot_be_read_are_named(tmp_path):
         plan(from_text(str(tmp_path / "folder.jsonl")))
     with pytest.raises(UserError, match=r"notes.txt is not in a format that can be read"):
         plan(DataSource(Files(("notes.txt",))))
+
+
+def test_files_that_change_while_they_are_read_are_refused(tmp_path):
+    path = write(tmp_path, "x.jsonl", PAIRS)
+    rows = open_dataset("mine", from_text(path), data_root=None).conversations()
+    next(rows)
+    with Path(path).open("a") as file:
+        file.write("\n")
+    with pytest.raises(UserError, match="the files of the dataset mine changed while they were read"):
+        list(rows)
 
 
 def test_missing_columns_name_those_there_are_and_those_needed(tmp_path):
@@ -248,7 +258,7 @@ def test_shipped_datasets_read_from_the_mirror(mirror, name):
     source = load_plugin(name).module.data_source(arm=Arm("t", (name,)))[name]
     n, kind = SHIPPED[name]
     declared = declare(name, source, f"{name} 1.0", data_root=mirror, cache=None)
-    dataset = find(name, source, data_root=mirror)
+    dataset = open_dataset(name, source, data_root=mirror)
     examples, content = dataset.examples(), dataset.content
     assert declared.n == len(examples) == len({example.id for example in examples}) == n
     assert declared.content == content

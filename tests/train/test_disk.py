@@ -40,3 +40,31 @@ def test_training_goes_on_once_there_is_space(make, base, stage, small_disk):
     grow("50m")
     outcome = train(make.declare(**make.long), make.sources, make.noisy, context)
     assert outcome["result"] == stage("whole", loss=make.noisy, **make.long)[0]["result"]
+
+
+@pytest.fixture
+def run(make, base, tmp_path):
+    """Trains a stage whose renderings are kept in a folder."""
+    from harness.train.job import train
+
+    def stage(cache, seed=0):
+        context = make.context(tmp_path / f"stage-{seed}", parents={"start": base}, cache=str(cache))
+        return train(make.declare(seed=seed), make.sources, make.loss, context)["result"]["steps"]
+
+    return stage
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [("size=8k", r"the disk that holds \S+tokens is full .*--store"), ("ro", r"tokens cannot be written .*--store")],
+)
+def test_a_cache_that_cannot_be_written_is_named_and_what_it_holds_is_still_read(small_disk, run, options, said):
+    place, _ = small_disk
+    subprocess.run(["mount", "-o", f"remount,{options}", place], check=True)
+    with pytest.raises(Failure, match=said):
+        run(place)
+    assert not any(path.is_dir() for path in (place / "tokens").glob("*"))
+    subprocess.run(["mount", "-o", "remount,rw,size=50m", place], check=True)
+    assert run(place) > 0
+    subprocess.run(["mount", "-o", "remount,ro", place], check=True)
+    assert run(place, seed=1) > 0
