@@ -116,6 +116,7 @@ def test_only_what_is_scored_counts_as_trained_on(build):
     found = build(rows("tp", "tprr", "tppp"), rows("tr", "trr", name="other"), max_length=3)
     assert found.lengths.tolist() == [3, 2, 3]
     assert found.dataset.tolist() == [0, 1, 1]
+    assert [found.origin(i) for i in range(3)] == [("data", "1"), ("other", "0"), ("other", "1")]
 
 
 @given(
