@@ -28,6 +28,8 @@ class Spread:
     processes: int = 1
     stage: int | None = None
     """Of ZeRO; None without DeepSpeed."""
+    offloaded: bool = False
+    """Whether the optimiser's state is the CPU's."""
     deepspeed: str | None = None
     """Name of the DeepSpeed configuration."""
     digest: str | None = None
@@ -39,7 +41,7 @@ class Spread:
 
     def fits(self, other: Spread) -> bool:
         """Whether a checkpoint of one can be read by the other."""
-        return (self.processes, self.stage) == (other.processes, other.stage)
+        return (self.processes, self.stage, self.offloaded) == (other.processes, other.stage, other.offloaded)
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ MICRO_TOKENS = 8192
 def train(declared: Train, data: Mapping[str, DataSource], loss: Loss, context: Context) -> Json:
     """Train one stage and leave its model in `context.folder`; resumes where an earlier attempt got to.
 
-    Returns `result`, equal for equal declarations, and `measured`.
+    Returns `result`, equal for equal declarations, and `measured`; the result is the main process's alone.
     Raises UserError for data or models that cannot be trained on, Failure for a full disk or memory.
     """
     if declared.objective != "sft":
@@ -138,6 +138,8 @@ class _Stage:
         attention = layouts.attention_name(model, layout, args.device, dtype)
         measured = {**self.measured(trainer, observer.meter), "attention": attention}
         measured |= {"restarted": True} if restarted else {}
+        if not world.main:
+            return {"result": {}, "measured": measured}
         result = {**self.result(data, rows, order, steps), "trained_parameters": adapters.trainable(tuned)}
         return {"result": result, "measured": measured}
 
@@ -155,7 +157,9 @@ class _Stage:
     def spread(self) -> Spread:
         """Over what a checkpoint's files are spread."""
         sharding, size = self.sharding, self.world.size
-        return Spread(size, sharding.stage, sharding.name, sharding.digest) if sharding else Spread(size)
+        if sharding is None:
+            return Spread(size)
+        return Spread(size, sharding.stage, sharding.offloads_optimizer, sharding.name, sharding.digest)
 
     def check_fit(self, model: Any, rows: Corpus) -> None:
         if int(rows.ids.max()) >= model.get_input_embeddings().num_embeddings:

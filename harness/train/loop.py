@@ -18,7 +18,7 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 from harness.errors import UserError
 from harness.jobs import TrainSettings
 from harness.sharding import Sharding
-from harness.train import checkpoints
+from harness.train import checkpoints, operators
 from harness.train.adapters import causal
 from harness.train.batches import MicroBatches, Steps
 from harness.train.checkpoints import Spread
@@ -97,6 +97,7 @@ def arguments(
     if sharding is not None:
         import deepspeed
 
+        operators.build(sharding, on_cpu=args.use_cpu)
         # DeepSpeed takes over the process group that stands; on a CPU nothing else tells it to before weights load.
         deepspeed.init_distributed("gloo" if args.use_cpu else None, auto_mpi_discovery=False)
     return args

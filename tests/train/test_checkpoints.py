@@ -7,7 +7,7 @@ import pytest
 from harness.errors import UserError
 from harness.train.checkpoints import RESTARTED, SEAL, Spread, discard, newest, seal
 
-TWO = Spread(2, 2, "zero2", "abc")
+TWO = Spread(2, 2, deepspeed="zero2", digest="abc")
 
 
 def write(home, step, **more):
@@ -67,7 +67,16 @@ def test_the_seal_says_how_the_state_is_spread_and_laid_out(tmp_path):
     assert json.loads((found.folder / SEAL).read_text())["spread"]["digest"] == "abc"
 
 
-@pytest.mark.parametrize("other", [Spread(1, 2, "zero2"), Spread(2, 3, "zero3"), Spread(2), Spread()])
+@pytest.mark.parametrize(
+    "other",
+    [
+        Spread(1, 2, deepspeed="zero2"),
+        Spread(2, 3, deepspeed="zero3"),
+        Spread(2, 2, offloaded=True, deepspeed="mine.json"),
+        Spread(2),
+        Spread(),
+    ],
+)
 def test_processes_or_shards_that_changed_are_refused(tmp_path, other):
     found = write(tmp_path, 3, spread=TWO)
     with pytest.raises(UserError) as caught:
@@ -79,7 +88,7 @@ def test_processes_or_shards_that_changed_are_refused(tmp_path, other):
 
 
 def test_another_file_of_the_same_stage_goes_on(tmp_path):
-    write(tmp_path, 3, spread=TWO).check(Spread(2, 2, "mine.json", "def"))
+    write(tmp_path, 3, spread=TWO).check(Spread(2, 2, deepspeed="mine.json", digest="def"))
 
 
 def test_a_stage_begun_anew_leaves_a_mark_only_where_it_discards_something(two, tmp_path):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 
 import pytest
 import torch
+import torch.distributed as dist
 
 from harness.errors import UserError
+from harness.train import network
 
 EXACT = 1e-5
 """Largest difference of any loss and any weight, float32."""
@@ -109,17 +110,23 @@ def test_micro_batches_and_chunks_change_nothing(differences, how):
     assert max(differences(**how)) < EXACT
 
 
-LAYOUTS = [("packed", 100, None), ("grouped", 300, 16), ("padded", 600, None)]
-MATRIX = list(itertools.product(("none", "zero0", "zero1", "zero2", "zero3"), (1, 2), ((), BY_EXAMPLE), LAYOUTS))
+SHARDINGS = ("none", "zero0", "zero1", "zero2", "zero3")
+LAYOUTS = {"packed": (100, None), "grouped": (300, 16), "padded": (600, None)}
+"""With tokens of a micro-batch, and of a chunk of logits."""
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize(("sharding", "processes", "settings", "layout"), MATRIX)
-def test_everything_trains_alike(differences, sharding, processes, settings, layout):
-    launcher = ("train.launcher=torchrun", f"train.processes={processes}", f"train.layout={layout[0]}")
-    how = {"micro_tokens": layout[1], "chunk_tokens": layout[2]}
-    assert max(differences(*launcher, *sharded(sharding), settings=settings, **how)) < EXACT
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("reduction", ["token", "example"])
+@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("sharding", SHARDINGS)
+def test_everything_trains_alike(differences, sharding, processes, reduction, layout):
+    execution = ("train.launcher=torchrun", f"train.processes={processes}", f"train.layout={layout}")
+    settings = (f"train.loss_reduction={reduction}",)
+    micro_tokens, chunk_tokens = LAYOUTS[layout]
+    how = {"settings": settings, "micro_tokens": micro_tokens, "chunk_tokens": chunk_tokens}
+    assert max(differences(*execution, *sharded(sharding), **how)) < EXACT
 
 
 @pytest.mark.soak
@@ -143,15 +150,34 @@ def test_references_stay_whole_where_weights_are_sharded(make, differences, near
     assert max(differences(*make.ranks_2, *sharded("zero3"), arm=str(near_base / "compared.py"))) < EXACT
 
 
-@pytest.mark.timeout(240)
-def test_a_penalty_on_weights_in_shards_is_refused(make, near_base, tmp_path, monkeypatch):
-    for name, value in {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"}.items():
+@pytest.fixture
+def one_rank(monkeypatch):
+    """What a launcher tells the only process that it starts; its process group ends with the test."""
+    told = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "localhost", "MASTER_PORT": "0"}
+    for name, value in told.items():
         monkeypatch.setenv(name, value)
-    stage = make.launched(tmp_path, "train.launcher=torchrun", *sharded("zero3"), arm=str(near_base / "penalised.py"))
-    with pytest.raises(
-        UserError, match=r"penalty looks at weights that ZeRO-3 holds in shards .*train\.deepspeed=zero2"
-    ):
+    yield ("train.launcher=torchrun",)
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def test_a_penalty_on_weights_in_shards_is_refused(make, near_base, one_rank, tmp_path):
+    stage = make.launched(tmp_path, *one_rank, *sharded("zero3"), arm=str(near_base / "penalised.py"))
+    with pytest.raises(UserError, match=r"penalty looks at weights that ZeRO-3 holds in shards .*deepspeed=zero2"):
         stage.train_here(tmp_path / "stage")
+
+
+def test_parameters_that_the_loss_never_sees_are_refused_by_name(make, one_rank, tmp_path, monkeypatch):
+    load = network.load
+
+    def with_one_more(*arguments, **storage):
+        found = load(*arguments, **storage)
+        found.model.unused = torch.nn.Parameter(torch.zeros(3))
+        return found
+
+    monkeypatch.setattr(network, "load", with_one_more)
+    with pytest.raises(UserError, match=r"parameters of LlamaForCausalLM take no part in the loss .*deepspeed=zero2"):
+        make.launched(tmp_path, *one_rank).train_here(tmp_path / "stage")
 
 
 @pytest.mark.soak
@@ -163,7 +189,7 @@ def test_adapters_train_alike(make, differences, sharding):
 
 @pytest.mark.soak
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("sharding", ["none", "zero0", "zero1", "zero2", "zero3"])
+@pytest.mark.parametrize("sharding", SHARDINGS)
 def test_bfloat16_trains_to_the_same_loss(make, plain, tmp_path, sharding):
     settings = ("train.dtype=bfloat16", "train.lr=1e-3")
     make.launched(tmp_path, *settings, *make.ranks_2, *sharded(sharding)).train(tmp_path / "stage")
