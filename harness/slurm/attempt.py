@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -31,6 +32,9 @@ _NEWS = "news.json"
 _ATTEMPTS = "attempts.jsonl"
 _NEWS_SECONDS = 2.0
 """Between two writings of progress: a cluster's file system serves many."""
+_LOOK_SECONDS = 0.5
+_FIRST_PORT, _PORTS = 10_000, 20_000
+"""Of the rendezvous: below those that systems hand out by themselves, and another one for each SLURM job."""
 _TRACES = ("checkpoints/step-*", "responses.jsonl")
 """What a job writes only when it gets further."""
 
@@ -64,7 +68,11 @@ class Attempt:
         """Do the job. Raises Failure where it fails, so that SLURM never starts what stands on it."""
         import submitit
 
-        slurm = submitit.JobEnvironment().job_id
+        here = submitit.JobEnvironment()
+        slurm = here.job_id
+        if here.node > 0:
+            self._take_part(slurm, here.node)
+            return
         resumed = Path(self.partial).is_dir()
         number, stalled = self._begin(slurm)
         said: dict[str, Any] = {"slurm": slurm, "attempt": number, "resumed": resumed, "notices": []}
@@ -76,7 +84,8 @@ class Attempt:
                 "give each more time with slurm.hours, or lower runtime.checkpoint_seconds",
             )
         told = time.monotonic()
-        for event in self._events():
+        job = self.job if here.num_nodes == 1 else _meeting(self.job, slurm)
+        for event in self._events(job):
             if event["event"] == "notice":
                 said["notices"].append(event["text"])
             elif event["event"] != "progress" or time.monotonic() - told >= _NEWS_SECONDS:
@@ -123,7 +132,24 @@ class Attempt:
         new.write_text(canonical(said), encoding="utf-8")
         new.replace(path)
 
-    def _events(self) -> Iterator[dict[str, Any]]:
+    def _take_part(self, slurm: str, node: int) -> None:
+        """On another node than the first: start this node's ranks of whatever the first launches, until it is over."""
+        from harness.launch.node import join
+        from harness.launch.order import FILE
+        from harness.store import Store
+
+        _hold_back_the_warning()
+        order, store = Path(self.partial) / FILE, Store(Path(self.hello["store"]))
+        while not store.has(order.parent.name) and not self._has_failed(slurm):
+            with suppress(OSError):  # there is no launch yet, or no longer
+                join(order, node)
+            time.sleep(_LOOK_SECONDS)
+
+    def _has_failed(self, slurm: str) -> bool:
+        said = news(Path(self.folder))
+        return said.get("slurm") == slurm and said["event"] == "failed"
+
+    def _events(self, job: Mapping[str, Json]) -> Iterator[dict[str, Any]]:
         """What the worker says, until it ends."""
         from harness.crew import environment
 
@@ -132,16 +158,12 @@ class Attempt:
         self._worker = worker = self._start(environment(runtime["threads"]))
         assert worker.stdin is not None
         assert worker.stdout is not None
-        worker.stdin.write(canonical({**self.hello, "runtime": runtime}) + "\n" + canonical(self.job) + "\n")
+        worker.stdin.write(canonical({**self.hello, "runtime": runtime}) + "\n" + canonical(job) + "\n")
         worker.stdin.flush()
         yield from map(json.loads, worker.stdout)
 
     def _start(self, environment: Mapping[str, str]) -> subprocess.Popen[str]:
-        import submitit
-
-        # The signal that announces the end reaches every process of the job on some clusters; it is ours to answer.
-        warning = {submitit.JobEnvironment._usr_sig()}  # noqa: SLF001 (submitit names it nowhere else)
-        signal.pthread_sigmask(signal.SIG_BLOCK, warning)
+        warning = _hold_back_the_warning()
         try:
             return subprocess.Popen(
                 [sys.executable, "-P", "-m", "harness.worker", str(os.getpid())],
@@ -167,3 +189,23 @@ def _reached(partial: Path) -> list[str]:
     """How far the job is, told by what it has written."""
     found = (path for pattern in _TRACES for path in partial.glob(pattern))
     return sorted(f"{path.name} {path.stat().st_size}" for path in found)
+
+
+def _hold_back_the_warning() -> set[int]:
+    """Block the signal that announces the end, here and in what is started from here; returns it.
+
+    On some clusters it reaches every process of the job, and would kill them: only the supervisor waits for it.
+    """
+    import submitit
+
+    warning = {int(submitit.JobEnvironment._usr_sig())}  # noqa: SLF001 (submitit names it nowhere else)
+    signal.pthread_sigmask(signal.SIG_BLOCK, warning)
+    return warning
+
+
+def _meeting(job: Mapping[str, Json], slurm: str) -> dict[str, Json]:
+    """The job with a place where the nodes of this allocation meet: this one, unless the recipe names another."""
+    recipe = job["payload"]["recipe"]
+    place = recipe["train"]["rendezvous"] or f"{platform.node()}:{_FIRST_PORT + int(slurm) % _PORTS}"
+    train = {**recipe["train"], "rendezvous": place}
+    return {**job, "payload": {**job["payload"], "recipe": {**recipe, "train": train}}}

@@ -141,9 +141,9 @@ def parameters(plan: Plan, job: Job, after: Sequence[str]) -> dict[str, Any]:
 
 
 def _srun(allocation: Allocation) -> list[str]:
-    """A node's end is the job's; and since SLURM 22.05 srun takes no notice of sbatch's cores."""
+    """Once a node has ended, the others have a minute; and since 22.05 srun takes no notice of sbatch's cores."""
     cores = [] if allocation.cpus is None else [f"--cpus-per-task={allocation.cpus}"]
-    return ["--kill-on-bad-exit=1", *cores]
+    return ["--wait=60", *cores]
 
 
 @contextlib.contextmanager

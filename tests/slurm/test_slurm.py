@@ -41,6 +41,20 @@ def test_jobs_wait_for_their_parents_and_give_the_results_of_a_local_run(on_slur
     assert on_slurm.results() == {label: expected[label] for label in (PREPARE, SFT, SPECIALIST, ASKED)}
 
 
+@pytest.mark.soak
+@pytest.mark.usefixtures("prepared")
+def test_a_stage_is_trained_on_two_nodes(on_slurm, expected):
+    launched = ("train.launcher=torchrun", "train.nodes=2", "train.processes=1")
+    plan = on_slurm.plan(*launched, only={SFT})
+    [job] = plan.jobs.values()
+    on_slurm.follow(plan)
+    trained, alone = on_slurm.results()[SFT], expected[SFT]
+    assert trained["steps"] == alone["steps"]
+    assert trained["final_loss"] == pytest.approx(alone["final_loss"], rel=1e-4)
+    output = [path.name for path in on_slurm.store.submission(job.key).glob("*_log.out")]
+    assert sorted(name.split("_")[1] for name in output) == ["0", "1"]
+
+
 # --- jobs that are interrupted ---------------------------------------------------------------------------------------
 
 
