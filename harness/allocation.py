@@ -37,8 +37,8 @@ class Slurm(Allocation):
     hours: float | None = pydantic.Field(4.0, gt=0)
     attempts: int = pydantic.Field(3, ge=1)
     """A job that was started so often without getting further fails instead of being requeued for ever."""
-    warning_seconds: int = pydantic.Field(90, ge=10)
-    """How long before the time limit a job is told to write a checkpoint."""
+    warning_seconds: int = pydantic.Field(90, ge=20)
+    """How long before the time limit a job is told to write a last checkpoint and to go back into the queue."""
     prepare: Allocation = Allocation()
     train: Allocation = Allocation()
     merge: Allocation = Allocation()

@@ -35,6 +35,8 @@ _NEWS_SECONDS = 2.0
 _LOOK_SECONDS = 0.5
 _FIRST_PORT, _PORTS = 10_000, 20_000
 """Of the rendezvous: below those that systems hand out by themselves, and another one for each SLURM job."""
+_REQUEST = "checkpoints/wanted"
+"""What asks a stage for a checkpoint; gone when it is written."""
 _TRACES = ("checkpoints/step-*", "responses.jsonl")
 """What a job writes only when it gets further."""
 
@@ -62,6 +64,8 @@ class Attempt:
     """The job's folder while it is unfinished."""
     attempts: int
     """So many of them without getting further are enough."""
+    patience: float
+    """Seconds that a stage has for a last checkpoint."""
     _worker: subprocess.Popen[str] | None = field(default=None, init=False, repr=False)
 
     def __call__(self) -> None:
@@ -107,9 +111,19 @@ class Attempt:
         from submitit.helpers import DelayedSubmission
 
         if self._worker is not None:
+            if self.job["kind"] == "train":
+                self._wait_for_checkpoint(self._worker)
             self._worker.kill()
             self._worker.wait()
         return DelayedSubmission(replace(self))
+
+    def _wait_for_checkpoint(self, worker: subprocess.Popen[str]) -> None:
+        """Ask for one, and give it what time there is."""
+        request, until = Path(self.partial) / _REQUEST, time.monotonic() + self.patience
+        if request.parent.is_dir():
+            request.touch()
+        while request.exists() and worker.poll() is None and time.monotonic() < until:
+            time.sleep(_LOOK_SECONDS)
 
     def _begin(self, slurm: str) -> tuple[int, bool]:
         """Note that another attempt begins, and from where; its number, and whether too many began there."""

@@ -27,6 +27,9 @@ from harness.store import Store
 _UNLIMITED = 1_000_000
 """Time-outs that submitit allows; an attempt counts for itself how often it got no further."""
 
+_LEAVING_SECONDS = 10
+"""Of the time between SLURM's warning and the end, what going back into the queue takes."""
+
 
 class Cluster(Protocol):
     """What jobs are handed to."""
@@ -98,6 +101,7 @@ class Submitter:
             folder=str(folder),
             partial=str(self.store.partial(job.key).absolute()),
             attempts=self.plan.recipe.slurm.attempts,
+            patience=self.plan.recipe.slurm.warning_seconds - _LEAVING_SECONDS,
         )
         with _undisturbed():  # a job that was submitted is known to SLURM, and so to whoever follows it next
             return self.cluster.submit(attempt, parameters(self.plan, job, after))

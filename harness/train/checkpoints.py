@@ -14,6 +14,9 @@ from harness.errors import UserError
 from harness.files import sync
 
 SEAL = "complete.json"
+
+REQUEST = "wanted"
+"""A file of this name beside the checkpoints asks for one after the present step; it goes when that is sealed."""
 RESTARTED = "restarted"
 """Stands beside the checkpoints of a stage that was begun anew."""
 
@@ -102,6 +105,7 @@ def seal(
     older = [path for path in _folders(home) if path < folder]
     for path in older[: -(_KEPT - 1)]:
         shutil.rmtree(path)
+    (home / REQUEST).unlink(missing_ok=True)
     return Checkpoint(folder, step, seconds, spread, layout)
 
 

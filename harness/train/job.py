@@ -25,7 +25,7 @@ from harness.machine import failures_named
 from harness.sharding import Sharding, read_sharding
 from harness.train import acceleration, adapters, layouts, network, preflight
 from harness.train.batches import MicroBatches, Order, Steps
-from harness.train.checkpoints import Spread
+from harness.train.checkpoints import REQUEST, Spread
 from harness.train.corpus import Corpus
 from harness.train.loop import CHECKPOINTS, METRICS, Place, StageTrainer, Watch, arguments
 from harness.train.loss import Head, Objective
@@ -183,6 +183,7 @@ class _Stage:
             seconds=float(runtime.get("checkpoint_seconds", 60)),
             steps=runtime.get("checkpoint_steps"),
             keep=keep,
+            wanted=(self.context.folder / CHECKPOINTS / REQUEST).exists,
         )
 
     def save(self, tuned: Any, folder: Path) -> None:

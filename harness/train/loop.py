@@ -44,6 +44,8 @@ class Watch:
     steps: int | None = None
     keep: Callable[[int], None] = lambda _step: None
     """Called after every step, to save models that are to be kept."""
+    wanted: Callable[[], bool] = lambda: False
+    """Whether somebody wants a checkpoint now."""
 
 
 @dataclass(frozen=True)
@@ -287,7 +289,7 @@ class _Watcher(TrainerCallback):  # type: ignore[misc]
         self._watch.keep(state.global_step)
         self._asked = time.monotonic()
         # Clocks differ, and a checkpoint is written by all or by none.
-        due = self._world.decided(self._asked - self._last >= self._wait)
+        due = self._world.decided(self._asked - self._last >= self._wait or self._watch.wanted())
         due = due or (self._watch.steps is not None and state.global_step % self._watch.steps == 0)
         control.should_save = due and state.global_step < state.max_steps
         return control

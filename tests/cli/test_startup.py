@@ -7,7 +7,18 @@ import pytest
 
 from harness.discovery import installed
 
-HEAVY = ("torch", "transformers", "vllm", "datasets", "lm_eval", "tokenizers", "accelerate", "scipy", "pyarrow")
+HEAVY = (
+    "torch",
+    "transformers",
+    "vllm",
+    "datasets",
+    "lm_eval",
+    "tokenizers",
+    "accelerate",
+    "scipy",
+    "pyarrow",
+    "submitit",
+)
 COMMANDS = (
     ("--help",),
     ("run", "--help"),

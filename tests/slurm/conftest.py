@@ -15,6 +15,7 @@ import pytest
 from harness.data.resolve import Places
 from harness.planner import build, choose_arms
 from harness.recipe import load
+from harness.run import execute as run_here
 from harness.settings import Setting
 from harness.slurm.follow import execute
 from harness.slurm.queue import Entry
@@ -245,8 +246,10 @@ class Run:
         lines = (self.store.submission(job.key) / "attempts.jsonl").read_text().splitlines()
         return [json.loads(line)["reached"] for line in lines]
 
-    def checkpoints(self, job):
-        return list(self.store.partial(job.key).glob("checkpoints/step-*"))
+    def steps(self, job):
+        """Optimiser steps that the unfinished stage has done."""
+        metrics = self.store.partial(job.key) / "metrics.jsonl"
+        return len(metrics.read_text().splitlines()) if metrics.exists() else 0
 
     def results(self):
         return results(self.store)
@@ -275,6 +278,25 @@ def expected(tiny_run):
 @pytest.fixture
 def prepared(tiny_run, tmp_path):
     """The test's store holds the starting model already."""
-    done, store = Store(tiny_run / "store"), Store(tmp_path / "store")
+    copy_prepared(tiny_run, Store(tmp_path / "store"))
+
+
+def copy_prepared(tiny_run, store):
+    done = Store(tiny_run / "store")
     key = next(entry.key for entry in done.entries() if entry.manifest["kind"] == "prepare")
     shutil.copytree(done.folder(key), store.folder(key), symlinks=True)
+
+
+LONG = ("train.epochs=10", "runtime.checkpoint_seconds=3600")
+"""Settings with which the plain stage takes 150 steps, and no checkpoint of its own accord."""
+
+
+@pytest.fixture(scope="session")
+def long_stage(tmp_path_factory, tiny_run):
+    """What 150 uninterrupted steps on this machine give: settings, label and result."""
+    run = Run(tmp_path_factory.mktemp("long"), make_cluster=None)
+    copy_prepared(tiny_run, run.store)
+    label = "sft: train all (seed 0)"
+    places = Places(None, run.folder / "cache")
+    run_here(run.plan(*LONG, only={label}), run.store, places, run.told, logs=run.folder / "logs")
+    return LONG, label, run.results()[label]

@@ -59,46 +59,64 @@ def test_a_stage_is_trained_on_two_nodes(on_slurm, expected):
 
 
 @pytest.mark.usefixtures("prepared")
-@pytest.mark.parametrize(
-    "preemption",
-    [["scancel", "--signal=USR2"], pytest.param(["scontrol", "requeue"], marks=pytest.mark.soak)],
-    ids=["told before its time is up", "requeued by SLURM itself"],
-)
-def test_a_requeued_stage_goes_on_from_its_checkpoint(preemption, on_slurm, queue, expected, wait_for):
-    plan = on_slurm.plan(only={SFT})
+def test_a_stage_that_is_told_to_end_goes_on_from_where_it_was(on_slurm, queue, long_stage, wait_for):
+    settings, label, result = long_stage
+    plan = on_slurm.plan(*settings, only={label})
     [job] = plan.jobs.values()
     on_slurm.follow(plan, detach=True)
     [slurm] = on_slurm.submissions()
-    wait_for(lambda: on_slurm.checkpoints(job))
-    subprocess.run([*preemption, slurm], check=True)
-    wait_for(lambda: f"{slurm} PENDING" in queue("%i %T"))
-    # SLURM would wait for two minutes, until the old credentials have expired; a later second is enough.
-    subprocess.run(["scontrol", "update", f"JobId={slurm}", "StartTime=now+3"], check=True)
+    wait_for(lambda: on_slurm.steps(job))
+    subprocess.run(["scancel", "--signal=USR2", slurm], check=True)
+    start_again(slurm, queue, wait_for)
     on_slurm.follow(plan)
     assert on_slurm.submissions() == [slurm]
     first, second = on_slurm.reached(job)
-    assert (first, second != []) == ([], True)
-    assert on_slurm.results()[SFT] == expected[SFT]
+    assert (first, len(second)) == ([], 1)
+    assert on_slurm.results()[label] == result
 
 
 @pytest.mark.soak
 @pytest.mark.usefixtures("prepared")
-def test_a_killed_worker_fails_its_job_and_the_same_command_goes_on(on_slurm, expected, wait_for):
-    plan = on_slurm.plan(only={SFT})
+def test_a_stage_that_slurm_requeues_without_a_word_gives_the_same(on_slurm, queue, long_stage, wait_for):
+    settings, label, result = long_stage
+    plan = on_slurm.plan(*settings, "runtime.checkpoint_seconds=0", only={label})
     [job] = plan.jobs.values()
     on_slurm.follow(plan, detach=True)
-    wait_for(lambda: on_slurm.checkpoints(job))
+    [slurm] = on_slurm.submissions()
+    wait_for(lambda: on_slurm.steps(job) > 50)
+    subprocess.run(["scontrol", "requeue", slurm], check=True)
+    start_again(slurm, queue, wait_for)
+    on_slurm.follow(plan)
+    first, second = on_slurm.reached(job)
+    assert (first, len(second)) == ([], 1)
+    assert on_slurm.results()[label] == result
+
+
+def start_again(slurm, queue, wait_for):
+    """Have a requeued job start soon; SLURM would wait for two minutes, until its old credentials have expired."""
+    wait_for(lambda: f"{slurm} PENDING" in queue("%i %T"))
+    subprocess.run(["scontrol", "update", f"JobId={slurm}", "StartTime=now+3"], check=True)
+
+
+@pytest.mark.soak
+@pytest.mark.usefixtures("prepared")
+def test_a_killed_worker_fails_its_job_and_the_same_command_goes_on(on_slurm, long_stage, wait_for):
+    settings, label, result = long_stage
+    plan = on_slurm.plan(*settings, only={label})
+    [job] = plan.jobs.values()
+    on_slurm.follow(plan, detach=True)
+    wait_for(lambda: on_slurm.steps(job))
     [worker] = [process for process in psutil.process_iter() if is_worker_of(process, on_slurm.store)]
     worker.kill()
     with pytest.raises(Failure) as caught:
         on_slurm.follow(plan)
     [slurm] = on_slurm.submissions()
     log = on_slurm.store.submission(job.key) / f"{slurm}_0_log.err"
-    assert str(caught.value).startswith(f"{SFT}: its worker was killed by SIGKILL (")
+    assert str(caught.value).startswith(f"{label}: its worker was killed by SIGKILL (")
     assert str(caught.value).endswith(f"its output is in {log})")
     on_slurm.follow(plan)
     assert len(on_slurm.submissions()) == 2
-    assert on_slurm.results()[SFT] == expected[SFT]
+    assert on_slurm.results()[label] == result
 
 
 def is_worker_of(process, store):
