@@ -44,6 +44,13 @@ class Execution(Declaration):
     peak_tflops: float | None = pydantic.Field(None, gt=0)
     """Peak of one device, for the MFU; None takes the datasheet's of a GPU that is known."""
 
+    def manner(self) -> dict[str, object]:
+        """What of it the speed of a stage depends on, for its manifest."""
+        return self.model_dump(
+            mode="json",
+            include={"processes", "nodes", "deepspeed", "layout", "gradient_checkpointing", "compile", "liger"},
+        )
+
     @property
     def world_size(self) -> int:
         """Processes of all nodes."""

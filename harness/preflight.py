@@ -25,6 +25,7 @@ EXTRAS = {
     "peft": ("peft", "pip install 'instruct-harness[lora]'"),
     "bitsandbytes": ("bitsandbytes", "pip install 'instruct-harness[lora]'"),
     "liger": ("liger_kernel", "pip install 'instruct-harness[liger]'"),
+    "tensorboard": ("tensorboard", "pip install 'instruct-harness[tracking]'"),
     "wandb": ("wandb", "pip install 'instruct-harness[tracking]'"),
     "trackio": ("trackio", "pip install 'instruct-harness[tracking]'"),
 }
@@ -128,6 +129,7 @@ def _packages(execution: Execution, *, adapters: bool, quantized: bool) -> Itera
         "peft": ("train.lora", adapters),
         "bitsandbytes": ("train.lora.quantize", quantized),
         "liger": ("train.liger", execution.liger),
+        "tensorboard": ("train.tracking=tensorboard", execution.tracking == "tensorboard"),
         "wandb": ("train.tracking=wandb", execution.tracking == "wandb"),
         "trackio": ("train.tracking=trackio", execution.tracking == "trackio"),
     }

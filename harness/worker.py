@@ -95,6 +95,7 @@ class Worker:
             outcome = self.execute(job, scene, context)
             seconds = time.monotonic() - clock
             weights = {p.name: file_digest(p) for p in sorted((folder / "model").glob("*.safetensors"))}
+            manner = {"execution": context.execution.manner()} if job.kind == "train" else {}
             manifest = {
                 "key": job.key,
                 "kind": job.kind,
@@ -104,7 +105,7 @@ class Worker:
                 "arm": job.payload["arm"],
                 "plugins": scene.plugins(),
                 "result": {**outcome["result"], **({"weights": weights} if weights else {})},
-                "measured": {**outcome["measured"], "job_seconds": seconds, **surroundings()},
+                "measured": {**outcome["measured"], **manner, "job_seconds": seconds, **surroundings()},
                 "started": started.isoformat(timespec="seconds"),
                 "finished": datetime.now(UTC).isoformat(timespec="seconds"),
             }

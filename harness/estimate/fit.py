@@ -100,37 +100,34 @@ def fits(need: Memory, place: Room) -> bool:
 def remedies(case: Case, place: Room, most: int = 3) -> tuple[Remedy, ...]:
     """Up to `most` ways to make the case fit, those that leave results as they are first."""
     found = []
-    for changes in _attempts(case, place):
-        changed = _changed(case, changes)
-        need = changed.memory(place)
-        if fits(need, place):
-            words = " ".join(f"--set {name}={_written(value)}" for name, value in changes.items())
-            found.append(Remedy(words, need.device, same_results="train.lora.rank" not in changes))
+    for changes in _ways(case, place):
+        need = _changed(case, changes).memory(place)
+        words = " ".join(f"--set {name}={_written(value)}" for name, value in changes.items())
+        found.append(Remedy(words, need.device, same_results="train.lora.rank" not in changes))
         if len(found) == most:
             break
     return tuple(found)
 
 
-def _attempts(case: Case, place: Room) -> Iterator[Mapping[str, Json]]:
-    smaller = _smaller(case, {}, place)
-    if smaller:
-        yield smaller
-    checkpointing = {} if case.execution.gradient_checkpointing else {"train.gradient_checkpointing": True}
-    if checkpointing:
-        yield checkpointing
-        if both := _smaller(case, checkpointing, place):
-            yield both
+def _ways(case: Case, place: Room) -> Iterator[Mapping[str, Json]]:
+    """Changes with which the case fits, one of each kind, the least disturbing kind first."""
+    less = {} if case.execution.gradient_checkpointing else {"train.gradient_checkpointing": True}
     devices = max(len(gpus()), case.execution.processes)
-    for name in ("zero2", "zero3", "zero3_offload") if place.gpu else ():
-        launched = {"train.launcher": "torchrun", "train.processes": devices, "train.deepspeed": name}
-        if devices > 1 or name == "zero3_offload":
-            yield launched
-            if both := _smaller(case, {**checkpointing, **launched}, place):
-                yield both
+    zero = [name for name in ("zero2", "zero3", "zero3_offload") if devices > 1 or name == "zero3_offload"]
+    launched = {"train.launcher": "torchrun", "train.processes": devices}
+    kinds: list[Mapping[str, Json]] = [
+        *([less] if less else []),
+        *({**launched, "train.deepspeed": name} for name in (zero if place.gpu else ())),
+    ]
     if case.settings.lora is None:
-        yield {"train.lora.rank": 16}
-        if both := _smaller(case, {**checkpointing, "train.lora.rank": 16}, place):
-            yield both
+        kinds.append({"train.lora.rank": 16})
+    if smaller := _smaller(case, {}, place):
+        yield smaller
+    for changes in kinds:
+        if fits(_changed(case, changes).memory(place), place):
+            yield changes
+        elif smaller := _smaller(case, {**less, **changes}, place):
+            yield smaller
 
 
 def _smaller(case: Case, besides: Mapping[str, Json], place: Room) -> Mapping[str, Json]:

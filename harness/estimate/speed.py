@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import median
 
-from harness.canonical import Json
 from harness.estimate.history import History
 from harness.estimate.model import Model
 from harness.estimate.shape import flops_per_token
@@ -52,7 +50,7 @@ def _measured(history: History, model: Model, settings: TrainSettings, execution
             continue
         if declared["dtype"] != settings.dtype or bool(declared.get("lora")) != bool(settings.lora):
             continue
-        if _manner(measured.get("execution", {})) != _manner(execution.model_dump(mode="json")):
+        if measured.get("execution", Execution().manner()) != execution.manner():
             continue
         found.append((parameters, measured["tokens_per_second"]))
     if not found:
@@ -91,10 +89,3 @@ def peak_tflops(execution: Execution, gpu: Gpu | None) -> float | None:
     if execution.peak_tflops is not None or gpu is None:
         return execution.peak_tflops
     return datasheet_peak(gpu.name)
-
-
-def _manner(execution: Mapping[str, Json]) -> Json:
-    """What of the execution its speed depends on."""
-    plain = Execution().model_dump(mode="json")
-    names = ("processes", "nodes", "deepspeed", "layout", "gradient_checkpointing", "compile", "liger")
-    return [execution.get(name, plain[name]) for name in names]

@@ -14,6 +14,18 @@ LLAMA_8B = {
 }  # fmt: skip
 
 
+H100 = ("NVIDIA H100 80GB HBM3", 80 * 2**30)
+
+
+@pytest.fixture
+def llama(tmp_path):
+    """The folder of an 8B Llama, of which only the configuration is there."""
+    folder = tmp_path / "llama"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(LLAMA_8B))
+    return folder
+
+
 def test_a_finished_plan_needs_nothing(planned, tiny_run):
     plan, places = planned(tiny_run / "tiny.yaml", cache=tiny_run / "store" / "cache")
     found = estimate(plan, Store(tiny_run / "store"), places)
@@ -75,6 +87,23 @@ def test_weights_on_disk_are_counted_from_their_headers(tiny_run):
     (prepared,) = (entry for entry in store.entries() if entry.manifest["kind"] == "prepare")
     found = known(store.folder(prepared.key) / "model")
     assert found.parameters == prepared.manifest["result"]["parameters"]
+
+
+def test_what_does_not_fit_is_told_with_what_would(planned, llama, tmp_path, machine):
+    machine(gib=512, gpu=H100, count=8)
+    settings = ("seeds=[0]", "train.dtype=bfloat16", "train.max_length=4096", "runtime.micro_tokens=16384")
+    plan, places = planned("playground", f"model={llama}", *settings)
+    found = estimate(plan, Store(tmp_path), places)
+    (trouble, *_) = found.troubles
+    assert "there are 80 GiB" in trouble.problem
+    launched = "--set train.launcher=torchrun --set train.processes=8 --set train.deepspeed"
+    assert [remedy.settings for remedy in trouble.remedies] == [
+        f"{launched}=zero2",
+        f"{launched}=zero3",
+        f"{launched}=zero3_offload",
+    ]
+    assert all(remedy.bytes <= H100[1] for remedy in trouble.remedies)
+    assert found.arms[0].stages[0][0].speed.source == "assumes 35% of 989 TFLOP/s a device"
 
 
 def test_the_least_disturbing_settings_come_first(planned, tmp_path, machine):
