@@ -160,25 +160,36 @@ def _train(order: Order, folder: Path, rank: int, saying: int) -> NoReturn:
     with (folder / LOGS / f"{rank}.log").open("w") as log:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
+    code = 1
     with os.fdopen(saying, "w", buffering=1, encoding="utf-8") as out:
         try:
             outcome = _outcome(order, folder, rank, out)
-        except Exception as error:
+            _say(out, event="done", outcome=outcome if rank == 0 else None)
+            code = 0
+        except Exception as error:  # noqa: BLE001 -- whatever it is, it is told
             traceback.print_exc()
-            expected = isinstance(error, HarnessError)
-            said = error if isinstance(error, HarnessError) else Failure(_in_a_line(error))
-            _say(
-                out,
-                event="failed",
-                problem=said.problem,
-                remedy=said.remedy,
-                exit_code=said.exit_code,
-                expected=expected,
-                because=None if expected else _because_of_others(error),
-            )
-            raise SystemExit(1) from error
-        _say(out, event="done", outcome=outcome if rank == 0 else None)
-    sys.exit(0)
+            _say(out, event="failed", **_told(error))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Not by way of the interpreter's end: threads of torch's stores and process groups can abort a process there whose
+    # work is done, or hold one up that has failed.
+    os._exit(code)
+
+
+def _told(error: Exception) -> dict[str, Json]:
+    if isinstance(error, HarnessError):
+        said, because = error, None
+    else:
+        text = str(error).strip().splitlines()
+        said = Failure(f"{type(error).__name__}: {text[0] if text else 'no message'}")
+        because = _because_of_others(error)
+    return {
+        "problem": said.problem,
+        "remedy": said.remedy,
+        "exit_code": said.exit_code,
+        "expected": isinstance(error, HarnessError),
+        "because": because,
+    }
 
 
 def _outcome(order: Order, folder: Path, rank: int, out: TextIO) -> Json:
@@ -229,11 +240,6 @@ def _surroundings(order: Order) -> None:
     if order.store is not None:
         os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"] = order.store.host, str(order.store.port)
         os.environ["TORCHELASTIC_USE_AGENT_STORE"] = str(True)  # it is there: rank 0 need not open one
-
-
-def _in_a_line(error: Exception) -> str:
-    text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0] if text else 'no message'}"
 
 
 def _because_of_others(error: Exception) -> str | None:
