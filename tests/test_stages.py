@@ -185,6 +185,23 @@ def test_a_third_stage_whose_loss_is_no_number(undisturbed, tmp_path, cause):
     assert str(run.store.root / "partial") in error.remedy
 
 
+@pytest.mark.soak
+@pytest.mark.timeout(300)
+def test_a_third_stage_that_is_begun_anew_says_so_in_its_row(undisturbed, tmp_path, command):
+    run = Run(tmp_path)
+    with pytest.raises(Failure, match="SIGKILL"):
+        run.go(at=kill_the_worker)
+    places = ("--store", run.store.root, "--out", tmp_path / "run")
+    arm = ("--plugins", run.arms[0], "--no-baseline")
+    process = command("run", tmp_path / "recipe.yaml", *arm, *places, "--restart-stage", cwd=tmp_path)
+    out, err = process.communicate(timeout=240)
+    assert process.returncode == 0, err
+    assert "restarted: third (seed 0)" in out
+    (row,) = (tmp_path / "run" / "rows").iterdir()
+    assert json.loads(row.read_text())["measured"]["restarted"] == ["third (seed 0)"]
+    assert run.results() == undisturbed.results()
+
+
 def test_the_curves_of_all_stages_stand_side_by_side_in_the_run_folder(undisturbed):
     from tensorboard.backend.event_processing.event_multiplexer import EventMultiplexer
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -129,7 +130,7 @@ class _Stage:
             tokens=[int(rows.lengths[steps.examples(step)].sum()) for step in range(len(steps))],
         )
         with acceleration.accelerated(model, execution):
-            restarted = trainer.run(restart=bool(runtime.get("restart_stage")))
+            restarted = trainer.run(restart=bool(runtime.get("restart_stage")) and not _requeued())
         self.save(tuned, self.context.folder)
         world.barrier()
         if world.main:
@@ -222,3 +223,8 @@ class _Stage:
             "execution": execution.model_dump(mode="json"),
             **acceleration.record(execution),
         }
+
+
+def _requeued() -> bool:
+    """Whether SLURM runs this job again: what was to begin anew has begun."""
+    return int(os.environ.get("SLURM_RESTART_COUNT", "0")) > 0

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import math
 import re
+import textwrap
 from dataclasses import replace
 
+import psutil
 import pytest
 import torch
 from safetensors.numpy import load_file
@@ -167,3 +169,37 @@ def test_a_small_loss_may_rise_as_long_as_it_stays_below_the_first():
 
 def test_a_slow_rise_is_one_too():
     assert 60 < diverged_at([1.02**step for step in range(300)]) < 75
+
+
+POISON = """
+    from dataclasses import replace
+    from harness.api import Part, Plugin, hookimpl, token_loss
+
+    PLUGIN = Plugin(name="poison", version="1.0", summary="SFT, with a value that is no number.")
+    SFT = token_loss(lambda batch: batch.is_part(Part.RESPONSE))
+
+    def per_token(model, batch, references):
+        losses = SFT.per_token(model, batch, references)
+        return losses * float("nan") if 20 in batch.draws.places else losses
+
+    @hookimpl
+    def loss_fn(arm):
+        return replace(SFT, per_token=per_token)
+"""
+
+
+@pytest.mark.timeout(240)
+def test_of_two_ranks_the_one_that_held_it_saves_it_and_both_end(make, tmp_path):
+    (tmp_path / "poison.py").write_text(textwrap.dedent(POISON))
+    stage = make.launched(tmp_path, *make.ranks_2, arm=str(tmp_path / "poison.py"))
+    folder = tmp_path / "stage"
+    with pytest.raises(Failure, match="the loss is nan at step 3"):
+        stage.train(folder, checkpoint_steps=1)
+    (held,) = (folder / "bad_batch").glob("rank-*.jsonl")
+    why, examples = badbatch.read(folder / "bad_batch")
+    assert why["step"] == 3
+    assert {f"rank-{one['rank']}" for one in examples} == {held.stem}
+    assert any(one["not_finite"] for one in examples)
+    assert len(examples) < 8  # the other rank's were well
+    assert max(path.name for path in (folder / "checkpoints").glob("step-*")) == "step-000000002"
+    assert not [one for one in psutil.Process().children(recursive=True) if one.status() != psutil.STATUS_ZOMBIE]
