@@ -95,7 +95,7 @@ def test_the_model_left_behind_is_complete(base, stage):
             [{"role": "user", "content": "red"}], return_tensors="pt", return_dict=True
         )
         assert network.generate(**prompt, max_new_tokens=2, do_sample=False).shape[1] > prompt["input_ids"].shape[1]
-    assert sorted(path.name for path in folder.iterdir()) == ["kept", "metrics.jsonl", "model"]
+    assert sorted(path.name for path in folder.iterdir()) == ["curves", "kept", "metrics.jsonl", "model"]
 
 
 def test_shares_that_end_at_the_same_step_are_all_kept(stage):
