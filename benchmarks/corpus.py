@@ -147,7 +147,7 @@ def measured(work: Path, rows: Path, processes: int) -> dict[str, Any]:
             except psutil.NoSuchProcess:
                 break
             peak = tuple(map(max, peak, memory(iter(family))))
-            time.sleep(0.1)
+            time.sleep(0.5)
         assert child.stdout is not None
         output = child.stdout.read()
     return {**json.loads(output.splitlines()[-1]), "private": peak[0], "whole": peak[1]}
