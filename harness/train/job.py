@@ -57,6 +57,11 @@ def train(declared: Train, data: Mapping[str, DataSource], loss: Loss, context: 
         raise UserError(
             "the loss's penalty looks at weights that ZeRO-3 holds in shards", "--set train.deepspeed=zero2"
         )
+    if sharding is not None and sharding.stage == 0 and world.size > 1:
+        raise UserError(
+            f"{sharding.name} shards nothing, and DeepSpeed then scales the gradients of {world.size} ranks otherwise",
+            "--set train.deepspeed=zero1, or null for torch's DistributedDataParallel",
+        )
     share = max(1, threads // execution.processes) if threads else None
     start = context.parents["start"] / "model"
     less = partial(relief, declared, start, execution, context.runtime, references=len(loss.references))

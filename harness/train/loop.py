@@ -227,6 +227,8 @@ class StageTrainer(Trainer):  # type: ignore[misc]
         """This micro-batch's part of the step's loss."""
         assert num_items_in_batch is not None
         assert not return_outputs
+        if self._place.spread.stage == 0 and "clip_fp32_gradients" not in vars(model):
+            model.clip_fp32_gradients = types.MethodType(_clip_and_tell, model)
         loss: torch.Tensor = model(inputs, float(num_items_in_batch) or 1.0)
         self._observer.micro_batch(inputs, loss)
         return loss
@@ -305,6 +307,13 @@ def _losses(found: checkpoints.Checkpoint | None) -> list[float]:
     """Of the steps before a checkpoint."""
     lines = (found.folder / METRICS).read_text().splitlines() if found else []
     return [json.loads(line)["loss"] for line in lines]
+
+
+def _clip_and_tell(engine: Any) -> None:
+    """Clip as torch does, and keep the norm: where nothing is sharded, DeepSpeed keeps none for the metrics."""
+    parameters = [parameter for parameter in engine.module.parameters() if parameter.grad is not None]
+    norm = torch.nn.utils.clip_grad_norm_(parameters, engine.gradient_clipping())
+    engine._global_grad_norm = norm  # noqa: SLF001 -- where the engine keeps it for every other stage
 
 
 def _only(rows: list[PackedBatch]) -> PackedBatch:
