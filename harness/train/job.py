@@ -57,9 +57,9 @@ def train(declared: Train, data: Mapping[str, DataSource], loss: Loss, context: 
         raise UserError(
             "the loss's penalty looks at weights that ZeRO-3 holds in shards", "--set train.deepspeed=zero2"
         )
-    if sharding is not None and sharding.stage == 0 and world.size > 1:
+    if sharding is not None and sharding.stage == 0:
         raise UserError(
-            f"{sharding.name} shards nothing, and DeepSpeed then scales the gradients of {world.size} ranks otherwise",
+            f"{sharding.name} shards nothing, and DeepSpeed then divides gradients by the micro-batches again",
             "--set train.deepspeed=zero1, or null for torch's DistributedDataParallel",
         )
     share = max(1, threads // execution.processes) if threads else None
