@@ -124,11 +124,11 @@ def _conversations() -> Batch:
     """Short packed ones."""
     import numpy as np
 
-    from harness.train.packed import PackedBatch
+    from harness.train.microbatch import MicroBatch
 
     turns = [Part.TEMPLATE, Part.PROMPT, Part.PROMPT, Part.TEMPLATE, Part.RESPONSE, Part.RESPONSE, Part.RESPONSE]
     rows = [np.array(row, np.uint8) for row in (turns, [*turns, *turns], [*turns, Part.PAD])]
-    return PackedBatch.of([np.arange(len(row), dtype=np.int32) for row in rows], rows)
+    return MicroBatch.of([np.arange(len(row), dtype=np.int32) for row in rows], rows)
 
 
 def _embedded(loss: Loss) -> list[float] | None:

@@ -17,7 +17,7 @@ import torch
 from harness.execution import Layout
 from harness.train.corpus import Corpus
 from harness.train.divide import Groups, divide
-from harness.train.packed import Draws, PackedBatch
+from harness.train.microbatch import Draws, MicroBatch
 
 Order = npt.NDArray[np.int64]
 
@@ -128,7 +128,7 @@ def _masses(corpus: Corpus) -> npt.NDArray[np.float64]:
     return masses
 
 
-class MicroBatches(torch.utils.data.Dataset[PackedBatch]):
+class MicroBatches(torch.utils.data.Dataset[MicroBatch]):
     """Every micro-batch of one rank of a stage, in the order in which training takes them."""
 
     def __init__(self, corpus: Corpus, steps: Steps, reduction: str, rank: int = 0, seed: int = 0) -> None:
@@ -140,12 +140,12 @@ class MicroBatches(torch.utils.data.Dataset[PackedBatch]):
     def __len__(self) -> int:
         return len(self._steps) * self._steps.accumulation
 
-    def __getitem__(self, index: int) -> PackedBatch:
+    def __getitem__(self, index: int) -> MicroBatch:
         step, part = divmod(index, self._steps.accumulation)
         corpus, steps = self._corpus, self._steps
         places = steps.places(step, part, self._rank)
         spans = [slice(corpus.offsets[i], corpus.offsets[i + 1]) for i in steps.order[places]]
-        return PackedBatch.of(
+        return MicroBatch.of(
             [corpus.ids[span] for span in spans],
             [corpus.parts[span] for span in spans],
             [corpus.weights[span] for span in spans],

@@ -17,7 +17,7 @@ from harness.data import flat
 from harness.data.ids import Ids
 from harness.data.rendering import Chosen
 from harness.errors import UserError
-from harness.train.packed import PackedBatch
+from harness.train.microbatch import MicroBatch
 
 _TOGETHER = 65_536
 """Tokens handed to `Loss.weights` at a time."""
@@ -146,7 +146,7 @@ class Selection:
             yield slice(start, stop)
             start = stop
 
-    def batch(self, group: slice) -> PackedBatch:
+    def batch(self, group: slice) -> MicroBatch:
         """The group's examples one after another."""
         ids, parts = [], []
         columns = (self.item[group], self.starts[group], self.starts[group] + self.lengths[group])
@@ -154,7 +154,7 @@ class Selection:
             rendering = self.mixture[item].rendering
             ids.append(rendering.ids[start:end])
             parts.append(rendering.parts[start:end])
-        return PackedBatch.of(ids, parts)
+        return MicroBatch.of(ids, parts)
 
     def ids(self, group: slice, keep: Kept) -> list[npt.NDArray[np.uint8]]:
         """What the group's kept examples are called in their datasets, as UTF-8."""
@@ -172,7 +172,7 @@ class Weighing:
     loss: Loss
     reduction: str
 
-    def weights(self, batch: PackedBatch) -> npt.NDArray[np.float32]:
+    def weights(self, batch: MicroBatch) -> npt.NDArray[np.float32]:
         """One for each token, [tokens]; 0 on the first of every example, which nothing predicts.
 
         Raises UserError for weights that cannot be averaged.
@@ -192,7 +192,7 @@ class Weighing:
             return np.concatenate([_normalised(row) for row in rows])
         return found
 
-    def kept(self, selection: Selection) -> Iterator[tuple[slice, PackedBatch, npt.NDArray[np.float32], Kept]]:
+    def kept(self, selection: Selection) -> Iterator[tuple[slice, MicroBatch, npt.NDArray[np.float32], Kept]]:
         """Group by group the weights, and which examples have a token left that is scored."""
         for group in selection.groups():
             batch = selection.batch(group)

@@ -17,7 +17,7 @@ from harness.api import Part
 from harness.errors import Failure
 from harness.train import badbatch
 from harness.train.badbatch import FOLDER, Held
-from harness.train.packed import PackedBatch
+from harness.train.microbatch import MicroBatch
 
 FACTOR = 3.0
 """Times the lowest running median that a loss may reach."""
@@ -68,7 +68,7 @@ class Reader:
 
 @dataclass(frozen=True, eq=False)
 class _Seen:
-    batch: PackedBatch
+    batch: MicroBatch
     loss: torch.Tensor
     """What the micro-batch added to the step's loss."""
     losses: torch.Tensor | None
@@ -113,7 +113,7 @@ class Guard:
         """The loss of each token of the micro-batch that is being computed."""
         self._losses = losses
 
-    def saw(self, batch: PackedBatch, loss: torch.Tensor) -> None:
+    def saw(self, batch: MicroBatch, loss: torch.Tensor) -> None:
         """A micro-batch and what it added to the loss; nothing is looked at until something is wrong."""
         self._seen.append(_Seen(batch, loss.detach(), self._losses))
         self._losses = None

@@ -18,7 +18,7 @@ from harness.execution import Layout
 from harness.modelfolder import trusts_code
 from harness.train.attention import ATTENTION, FEATURES, kernel
 from harness.train.loss import CausalModel, Head
-from harness.train.packed import PackedBatch
+from harness.train.microbatch import MicroBatch
 
 FLASH = "flash_attention_2"
 
@@ -73,7 +73,7 @@ def check(network: Any, layout: Layout) -> Head:
     head, training = Head.of(network), network.training
     first, second = (np.arange(n, dtype=np.int32) * step % head.vocabulary for n, step in ((6, 3), (4, 5)))
     together, alone = (
-        PackedBatch.of(rows, [np.full(len(row), Part.RESPONSE, np.uint8) for row in rows], padded=padded)
+        MicroBatch.of(rows, [np.full(len(row), Part.RESPONSE, np.uint8) for row in rows], padded=padded)
         for rows in ([first, second], [second])
     )
     together, alone = together.to(network.device), alone.to(network.device)

@@ -16,7 +16,7 @@ from packaging.version import Version
 from harness.api import Part
 from harness.errors import UserError
 from harness.train.attention import ATTENTION
-from harness.train.packed import PackedBatch
+from harness.train.microbatch import MicroBatch
 
 if TYPE_CHECKING:
     from harness.train.loss import Head
@@ -101,7 +101,7 @@ def _probe(network: Any) -> torch.Tensor:
     ids = np.arange(_PROBED, dtype=np.int32) % network.get_input_embeddings().num_embeddings
     attention = network.config.get_text_config()._attn_implementation  # noqa: SLF001 -- nothing public tells
     parts = np.full(_PROBED, Part.RESPONSE, np.uint8)
-    batch = PackedBatch.of([ids], [parts], padded=attention != ATTENTION).to(network.device)
+    batch = MicroBatch.of([ids], [parts], padded=attention != ATTENTION).to(network.device)
     training = network.training
     try:
         # In bfloat16, which is all that flash-attention takes.

@@ -23,8 +23,8 @@ from harness.train.adapters import causal
 from harness.train.batches import MicroBatches, Steps
 from harness.train.checkpoints import Spread
 from harness.train.loss import Objective
+from harness.train.microbatch import MicroBatch
 from harness.train.observer import Observer
-from harness.train.packed import PackedBatch
 from harness.train.world import World
 
 METRICS = "metrics.jsonl"
@@ -185,7 +185,7 @@ class StageTrainer(Trainer):  # type: ignore[misc]
             checkpoints.discard(home)
         return checkpoints.newest(home), (home / checkpoints.RESTARTED).exists()
 
-    def _forward(self, network: Any, batch: PackedBatch, denominator: float) -> torch.Tensor:
+    def _forward(self, network: Any, batch: MicroBatch, denominator: float) -> torch.Tensor:
         # Everything that reads parameters happens inside the model's forward, where sharded ones are gathered.
         return self._objective(causal(network), batch, denominator, ranks=self.accelerator.num_processes)
 
@@ -203,24 +203,24 @@ class StageTrainer(Trainer):  # type: ignore[misc]
 
     # --- what is computed -----------------------------------------------------------------------------------------
 
-    def get_train_dataloader(self) -> torch.utils.data.DataLoader[PackedBatch]:
+    def get_train_dataloader(self) -> torch.utils.data.DataLoader[MicroBatch]:
         """Micro-batches one by one, in order; its own generator keeps it from drawing on the model's randomness."""
         return torch.utils.data.DataLoader(
             self.train_dataset, batch_size=1, collate_fn=_only, generator=torch.Generator().manual_seed(self.args.seed)
         )
 
-    def _get_num_items_in_batch(self, batch_samples: list[PackedBatch], device: torch.device) -> torch.Tensor:  # noqa: ARG002 -- the Trainer's signature
+    def _get_num_items_in_batch(self, batch_samples: list[MicroBatch], device: torch.device) -> torch.Tensor:  # noqa: ARG002 -- the Trainer's signature
         """What a whole optimiser step's weighted sum is divided by: every micro-batch of it knows, on every rank."""
         self._observer.begin_step()
         return torch.tensor(batch_samples[0].denominator, dtype=torch.float64)
 
-    def _prepare_inputs(self, inputs: PackedBatch) -> PackedBatch:
+    def _prepare_inputs(self, inputs: MicroBatch) -> MicroBatch:
         return inputs.to(self.args.device)
 
     def compute_loss(
         self,
         model: Any,
-        inputs: PackedBatch,
+        inputs: MicroBatch,
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | None = None,
     ) -> torch.Tensor:
@@ -233,7 +233,7 @@ class StageTrainer(Trainer):  # type: ignore[misc]
         self._observer.micro_batch(inputs, loss)
         return loss
 
-    def floating_point_ops(self, inputs: PackedBatch) -> int:  # noqa: ARG002 -- the Trainer's signature
+    def floating_point_ops(self, inputs: MicroBatch) -> int:  # noqa: ARG002 -- the Trainer's signature
         """Not counted."""
         return 0
 
@@ -316,5 +316,5 @@ def _clip_and_tell(engine: Any) -> None:
     engine._global_grad_norm = norm  # noqa: SLF001 -- where the engine keeps it for every other stage
 
 
-def _only(rows: list[PackedBatch]) -> PackedBatch:
+def _only(rows: list[MicroBatch]) -> MicroBatch:
     return rows[0]

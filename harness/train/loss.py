@@ -17,7 +17,7 @@ from torch.utils.checkpoint import checkpoint
 from harness.api import Batch, Loss, Model
 from harness.errors import UserError
 from harness.train import liger
-from harness.train.packed import PackedBatch
+from harness.train.microbatch import MicroBatch
 
 CHUNK_BYTES = 128 * 2**20
 """Logits in memory at a time, in float32."""
@@ -72,7 +72,7 @@ class CausalModel:
 
     def token_nll(self, batch: Batch) -> torch.Tensor:
         """Negative log-likelihoods, [1, tokens], float32; 0 where the loss's weight is 0, which costs nothing."""
-        assert isinstance(batch, PackedBatch)
+        assert isinstance(batch, MicroBatch)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             hidden = self._run(batch)
             targets = batch.input_ids[0].index_select(0, batch.kept)
@@ -84,13 +84,13 @@ class CausalModel:
 
     def logits(self, batch: Batch) -> torch.Tensor:
         """Logits that predict each token, [1, tokens, vocabulary], float32; 0 for the first token of a segment."""
-        assert isinstance(batch, PackedBatch)
+        assert isinstance(batch, MicroBatch)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             logits = self.head.logits(self._run(batch), self.head.linear.weight, self.head.linear.bias)
             shifted = logits.roll(1, dims=0)
             return shifted.masked_fill((batch.position_ids[0] == 0)[:, None], 0.0).unsqueeze(0)
 
-    def _run(self, batch: PackedBatch) -> torch.Tensor:
+    def _run(self, batch: MicroBatch) -> torch.Tensor:
         """Last hidden states, [tokens, width]."""
         if self._hidden is None:
             output = self.network.base_model(**batch.inputs, use_cache=False)
@@ -134,7 +134,7 @@ class Objective:
     seen: Callable[[torch.Tensor], None] = lambda _losses: None
     """Told each micro-batch's losses, one a token, outside the graph."""
 
-    def __call__(self, network: Any, batch: PackedBatch, denominator: float, ranks: int = 1) -> torch.Tensor:
+    def __call__(self, network: Any, batch: MicroBatch, denominator: float, ranks: int = 1) -> torch.Tensor:
         """`sum(weights * per_token) / denominator`, and the penalty in a step's first micro-batch; a scalar.
 
         Gradients are averaged over ranks, each of which sees its own part of the sum, hence the factor `ranks`.
@@ -160,7 +160,7 @@ class Objective:
         }
 
     @contextmanager
-    def _perturbed(self, network: Any, batch: PackedBatch) -> Iterator[None]:
+    def _perturbed(self, network: Any, batch: MicroBatch) -> Iterator[None]:
         """`Loss.embed` on the output of the input embedding, in training only."""
         embed = self.loss.embed
         if embed is None or not network.training:

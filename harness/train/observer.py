@@ -13,7 +13,7 @@ from harness.context import Context, Progress
 from harness.train.batches import Steps
 from harness.train.corpus import Corpus
 from harness.train.guard import Guard, Reader
-from harness.train.packed import PackedBatch
+from harness.train.microbatch import MicroBatch
 from harness.train.process import peak_memory
 from harness.train.report import throttled
 from harness.train.stagedata import StageData
@@ -36,7 +36,7 @@ class Observer:
     def begin_step(self) -> None:
         """An optimiser step begins."""
 
-    def micro_batch(self, batch: PackedBatch, loss: torch.Tensor) -> None:
+    def micro_batch(self, batch: MicroBatch, loss: torch.Tensor) -> None:
         """A micro-batch's part of the step's loss has been computed."""
 
     def check(self, step: int, loss: float, grad_norm: float, lr: float, together: Callable[[], None]) -> None:
@@ -106,7 +106,7 @@ class StageObserver(Observer):
         """As `Observer`."""
         self.guard.begin_step()
 
-    def micro_batch(self, batch: PackedBatch, loss: torch.Tensor) -> None:
+    def micro_batch(self, batch: MicroBatch, loss: torch.Tensor) -> None:
         """As `Observer`."""
         self.guard.saw(batch, loss)
 

@@ -10,7 +10,7 @@ from harness.api import Arm, Example, Message, Part
 from harness.data.chat import Renderer
 from harness.data.templates import TEMPLATES
 from harness.discovery import load_plugin
-from harness.train.packed import PackedBatch
+from harness.train.microbatch import MicroBatch
 
 FIVE = (
     Message("system", "Be brief."),
@@ -118,7 +118,7 @@ def expected(text):
 
 
 def weights(plugin, rendered):
-    batch = PackedBatch.of([np.array(rendered.ids, np.int32)], [np.array(rendered.parts, np.uint8)])
+    batch = MicroBatch.of([np.array(rendered.ids, np.int32)], [np.array(rendered.parts, np.uint8)])
     loss = load_plugin(plugin).module.loss_fn(arm=Arm(plugin, (plugin,)))
     return loss.weights(batch)[0].tolist()
 

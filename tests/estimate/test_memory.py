@@ -95,14 +95,14 @@ def test_activations_are_those_that_autograd_saves(architecture, config, dtype):
 
     from harness.train.attention import ATTENTION
     from harness.train.loss import CausalModel, Head
-    from harness.train.packed import PackedBatch
+    from harness.train.microbatch import MicroBatch
 
     model = AutoModelForCausalLM.from_config(
         AutoConfig.for_model(architecture, **config), dtype=torch.float32, attn_implementation=ATTENTION
     ).train()
     lengths = (250, 200, 140, 130)
     rows = [np.full(n, 5, dtype=np.int32) for n in lengths]
-    batch = PackedBatch.of(rows, [np.full(n, 2, np.uint8) for n in lengths], [np.ones(n, np.float32) for n in lengths])
+    batch = MicroBatch.of(rows, [np.full(n, 2, np.uint8) for n in lengths], [np.ones(n, np.float32) for n in lengths])
     own = {p.untyped_storage().data_ptr() for p in model.parameters()}
     saved, alive = {}, []
 

@@ -96,10 +96,10 @@ TWO = [T, P, T, R, T, P, T, R, D]
     ],
 )
 def test_weights_of_packed_conversations(name, options, one, two):
-    from harness.train.packed import PackedBatch
+    from harness.train.microbatch import MicroBatch
 
     loss = bind(ArmSpec((name,), {name: options} if options else {})).loss()
     for parts, expected in (([ONE], one), ([TWO], two), ([ONE, TWO], one + two), ([TWO, ONE], two + one)):
         rows = [np.array(row, np.uint8) for row in parts]
-        batch = PackedBatch.of([np.zeros(len(row), np.int32) for row in rows], rows)
+        batch = MicroBatch.of([np.zeros(len(row), np.int32) for row in rows], rows)
         assert loss.weights(batch)[0].tolist() == expected

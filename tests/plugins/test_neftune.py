@@ -9,7 +9,7 @@ from harness.arms import ArmSpec, bind
 from harness.errors import UserError
 from harness.train.batches import MicroBatches, Steps, by_examples
 from harness.train.corpus import Corpus
-from harness.train.packed import Draws, PackedBatch
+from harness.train.microbatch import Draws, MicroBatch
 
 WIDTH = 16
 LAYOUTS = [
@@ -71,7 +71,7 @@ def by_example(rows, layout, micro_tokens, ranks, **options):
 
 
 def test_the_noise_is_uniform_and_independent():
-    batch = PackedBatch.of([np.zeros(n, np.int32) for n in (300, 500)], [np.zeros(n, np.uint8) for n in (300, 500)])
+    batch = MicroBatch.of([np.zeros(n, np.int32) for n in (300, 500)], [np.zeros(n, np.uint8) for n in (300, 500)])
     drawn = batch.uniform(256)[0]
     assert drawn.dtype == torch.float32
     assert -1 < float(drawn.min()) < -0.9999
@@ -97,7 +97,7 @@ def test_draws_differ_by_seed_and_place_and_by_nothing_else():
 @pytest.mark.parametrize("alpha", [5.0, 15.0])
 def test_each_example_gets_the_noise_of_its_own_length(padded, alpha):
     lengths = (400, 50, 100)
-    batch = PackedBatch.of(
+    batch = MicroBatch.of(
         [np.zeros(n, np.int32) for n in lengths], [np.zeros(n, np.uint8) for n in lengths], padded=padded
     )
     drawn = noise(batch, width=64, alpha=alpha)
@@ -149,7 +149,7 @@ def test_every_epoch_and_every_seed_draws_anew():
 
 
 def test_gradients_pass_through_as_if_there_were_no_noise():
-    batch = PackedBatch.of([np.zeros(6, np.int32)], [np.zeros(6, np.uint8)])
+    batch = MicroBatch.of([np.zeros(6, np.int32)], [np.zeros(6, np.uint8)])
     embeddings = torch.randn(1, 6, WIDTH, requires_grad=True)
     direction = torch.randn(1, 6, WIDTH)
     noisy = loss().embed(embeddings, batch)
@@ -159,7 +159,7 @@ def test_gradients_pass_through_as_if_there_were_no_noise():
 
 
 def test_the_embeddings_keep_their_precision():
-    batch = PackedBatch.of([np.zeros(6, np.int32)], [np.zeros(6, np.uint8)])
+    batch = MicroBatch.of([np.zeros(6, np.int32)], [np.zeros(6, np.uint8)])
     assert loss().embed(torch.zeros(1, 6, WIDTH, dtype=torch.bfloat16), batch).dtype == torch.bfloat16
 
 
@@ -168,7 +168,7 @@ def test_it_composes_with_a_loss_and_a_strategy():
     assert arm.arm.plugins == ("dmt", "im", "neftune")
     assert [maker["plugin"].split()[0] for maker in arm.makers("loss_fn")] == ["im", "neftune"]
     assert arm.makers("loss_fn") != im.makers("loss_fn")
-    batch = PackedBatch.of([np.zeros(4, np.int32)], [np.array([0, 1, 0, 2], np.uint8)])
+    batch = MicroBatch.of([np.zeros(4, np.int32)], [np.array([0, 1, 0, 2], np.uint8)])
     assert torch.equal(arm.loss().weights(batch), im.loss().weights(batch))
     assert arm.loss().embed is not None
     assert im.loss().embed is None
@@ -185,7 +185,7 @@ def test_it_adds_to_what_another_plugin_does_to_the_embeddings(tmp_path):
         '    """Response tokens, embedded twice as long."""\n'
         "    return Loss(weights=lambda batch: batch.is_part(Part.RESPONSE), embed=lambda found, batch: 2 * found)\n"
     )
-    batch = PackedBatch.of([np.zeros(6, np.int32)], [np.zeros(6, np.uint8)])
+    batch = MicroBatch.of([np.zeros(6, np.int32)], [np.zeros(6, np.uint8)])
     found = loss("neftune", str(path)).embed(torch.ones(1, 6, WIDTH), batch)
     torch.testing.assert_close(found[0], 2 + noise(batch))
 

@@ -14,7 +14,7 @@ from harness.errors import UserError
 from harness.train.attention import ATTENTION
 from harness.train.layouts import attention_for, attention_name, check, check_architecture
 from harness.train.loss import CausalModel, Head
-from harness.train.packed import PackedBatch
+from harness.train.microbatch import MicroBatch
 
 VOCABULARY = 60
 CPU = torch.device("cpu")
@@ -158,7 +158,7 @@ def batch_of(ids, layout):
     weights = [np.ones(len(row), np.float32) for row in ids]
     for row in weights:
         row[0] = 0
-    return PackedBatch.of(ids, parts, weights, padded=layout != "packed")
+    return MicroBatch.of(ids, parts, weights, padded=layout != "packed")
 
 
 def same(architecture, found, wanted):
@@ -230,7 +230,7 @@ def test_padding_is_no_token_and_no_example():
 def test_an_empty_micro_batch_of_any_layout_can_be_computed():
     for layout in ("packed", "padded"):
         model = made_for("gemma2" if layout == "padded" else "llama", layout)
-        batch = PackedBatch.of([], [], padded=layout == "padded")
+        batch = MicroBatch.of([], [], padded=layout == "padded")
         assert batch.tokens == 0
         losses = CausalModel(model, Head.of(model)).token_nll(batch)
         losses.sum().backward()

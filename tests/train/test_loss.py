@@ -13,7 +13,7 @@ from harness.train.batches import MicroBatches, Steps
 from harness.train.corpus import Corpus
 from harness.train.layouts import check
 from harness.train.loss import CausalModel, Head, Objective
-from harness.train.packed import PackedBatch
+from harness.train.microbatch import MicroBatch
 
 VOCABULARY = 60
 
@@ -179,7 +179,7 @@ def test_embeddings_are_perturbed_in_training_only():
 
 def test_an_empty_micro_batch_weighs_nothing_and_touches_every_parameter():
     model = network()
-    batch = PackedBatch.of([], [])
+    batch = MicroBatch.of([], [])
     value = Objective(Loss(weights=lambda seen: seen.is_part(Part.RESPONSE), per_token=nll), Head.of(model))(
         model, batch, 3.0
     )
@@ -204,6 +204,6 @@ def test_a_token_loss_of_another_shape_is_refused():
 
 def test_the_leading_run_of_a_part_is_found_in_each_example():
     parts = [np.array([0, 0, 1, 0], np.uint8), np.array([1, 0], np.uint8), np.array([0], np.uint8)]
-    batch = PackedBatch.of([np.zeros(len(row), np.int32) for row in parts], parts)
+    batch = MicroBatch.of([np.zeros(len(row), np.int32) for row in parts], parts)
     assert batch.leads(Part.TEMPLATE).tolist() == [[1, 1, 0, 0, 0, 0, 1]]
     assert batch.is_part(Part.PROMPT).tolist() == [[0, 0, 1, 0, 1, 0, 0]]

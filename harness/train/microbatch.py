@@ -42,7 +42,7 @@ class Draws:
 
 
 @dataclass(frozen=True, eq=False)
-class PackedBatch:
+class MicroBatch:
     """The `Batch` that losses see. All tensors [1, tokens]; position t is the token at t as a target."""
 
     input_ids: torch.Tensor
@@ -78,7 +78,7 @@ class PackedBatch:
         first: bool = False,
         longest: int | None = None,
         draws: Draws | None = None,
-    ) -> PackedBatch:
+    ) -> MicroBatch:
         """Examples in the given order; none at all makes one token of padding, which weighs nothing.
 
         Where nothing is said of the step and the stage, the examples are taken to be all there is.
@@ -163,7 +163,7 @@ class PackedBatch:
         # Positions are left to the network: padding stands on the right, so that they are what it counts itself.
         return {"input_ids": self.input_ids.view(rows), "attention_mask": mask.long()}
 
-    def to(self, device: torch.device) -> PackedBatch:
+    def to(self, device: torch.device) -> MicroBatch:
         """The same micro-batch on a device."""
         if self.input_ids.device == device:
             return self
