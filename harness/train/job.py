@@ -57,11 +57,6 @@ def train(declared: Train, data: Mapping[str, DataSource], loss: Loss, context: 
         raise UserError(
             "the loss's penalty looks at weights that ZeRO-3 holds in shards", "--set train.deepspeed=zero2"
         )
-    if sharding is not None and sharding.stage == 0:
-        raise UserError(
-            f"{sharding.name} shards nothing, and DeepSpeed then divides gradients by the micro-batches again",
-            "--set train.deepspeed=zero1, or null for torch's DistributedDataParallel",
-        )
     share = max(1, threads // execution.processes) if threads else None
     start = context.parents["start"] / "model"
     less = partial(relief, declared, start, execution, context.runtime, references=len(loss.references))

@@ -231,7 +231,9 @@ class StageTrainer(Trainer):  # type: ignore[misc]
             model.clip_fp32_gradients = types.MethodType(_clip_and_tell, model)
         loss: torch.Tensor = model(inputs, float(num_items_in_batch) or 1.0)
         self._observer.micro_batch(inputs, loss)
-        return loss
+        # A tensor of its own: where nothing scales the loss (ZeRO-0), DeepSpeed would take the gradient of the tensor
+        # that its engine returned for one of a backward pass not its own, and divide by the micro-batches once more.
+        return loss.clone()
 
     def floating_point_ops(self, inputs: MicroBatch) -> int:  # noqa: ARG002 -- the Trainer's signature
         """Not counted."""

@@ -110,7 +110,7 @@ def test_micro_batches_and_chunks_change_nothing(differences, how):
     assert max(differences(**how)) < EXACT
 
 
-SHARDINGS = ("none", "zero1", "zero2", "zero3")
+SHARDINGS = ("none", "zero0", "zero1", "zero2", "zero3")
 LAYOUTS = {"packed": (100, None), "grouped": (300, 16), "padded": (600, None)}
 """With tokens of a micro-batch, and of a chunk of logits."""
 
@@ -195,7 +195,7 @@ def test_adapters_train_alike(make, differences, sharding):
 
 @pytest.mark.soak
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("sharding", ["none", "zero1", "zero2", "zero3"])
+@pytest.mark.parametrize("sharding", SHARDINGS)
 def test_bfloat16_trains_to_the_same_loss(make, plain, tmp_path, sharding):
     settings = ("train.dtype=bfloat16", "train.lr=1e-3")
     make.launched(tmp_path, *settings, *make.ranks_2, *sharded(sharding)).train(tmp_path / "stage")

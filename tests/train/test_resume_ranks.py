@@ -80,7 +80,7 @@ def test_two_processes_killed_at_any_step_go_on_bit_for_bit(make, killed, tmp_pa
 
 @pytest.mark.soak
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("sharding", ["none", "zero1", "zero3"])
+@pytest.mark.parametrize("sharding", ["none", "zero0", "zero1", "zero3"])
 @pytest.mark.parametrize("layout", ["packed", "padded"])
 def test_whatever_is_sharded_and_laid_out_goes_on_bit_for_bit(make, killed, tmp_path, sharding, layout):
     deepspeed = () if sharding == "none" else (f"train.deepspeed={sharding}",)
