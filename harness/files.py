@@ -38,13 +38,18 @@ def _elsewhere(error: OSError, place: Path) -> bool:
     return isinstance(named, str | Path) and not Path(named).absolute().is_relative_to(place.absolute())
 
 
-def write_whole(path: Path, content: str | bytes) -> None:
-    """Write a file that is either the old one or the new one, whenever it is read and whatever happens."""
+def write_whole(path: Path, content: str | bytes, *, private: bool = False) -> None:
+    """Write a file that is either the old one or the new one, whenever it is read and whatever happens.
+
+    A `private` one can be read by this user alone.
+    """
     data = content.encode() if isinstance(content, str) else content
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
     try:
         with temporary.open("wb") as file:
+            if private:
+                os.fchmod(file.fileno(), 0o600)
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

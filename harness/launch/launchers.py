@@ -57,7 +57,7 @@ def command(order: Order, path: Path, node: int) -> list[str]:
     return [*_LAUNCHERS[order.execution.launcher](order, path, node), RANK_MODULE, str(path)]
 
 
-def _torchrun(order: Order, _path: Path, node: int) -> list[str]:
+def _torchrun(order: Order, path: Path, node: int) -> list[str]:
     execution = order.execution
     if execution.nodes == 1:
         where = ["--standalone"]  # on a free port
@@ -67,7 +67,15 @@ def _torchrun(order: Order, _path: Path, node: int) -> list[str]:
             *("--nnodes", str(execution.nodes), "--node-rank", str(node)),
             *("--master-addr", head.host, "--master-port", str(head.port)),
         ]
-    return ["torch.distributed.run", *where, "--nproc-per-node", str(execution.processes), "--module"]
+    return [
+        *("torch.distributed.run", *where, "--nproc-per-node", str(execution.processes)),
+        *("--log-dir", _notes(path, node), "--module"),
+    ]
+
+
+def _notes(path: Path, node: int) -> str:
+    """A folder for torchrun, which would leave one more in the system's for temporary files at every launch."""
+    return str(path.parent / LOGS / f"torchrun-{node}")
 
 
 def _deepspeed(order: Order, path: Path, node: int) -> list[str]:
@@ -88,7 +96,7 @@ def _deepspeed(order: Order, path: Path, node: int) -> list[str]:
     ]
 
 
-def _accelerate(order: Order, _path: Path, node: int) -> list[str]:
+def _accelerate(order: Order, path: Path, node: int) -> list[str]:
     execution = order.execution
     # On one node the port is one that is taken, our own: accelerate then takes a free one as torchrun does. Any that
     # it were given as free could be gone before it is bound.
@@ -99,7 +107,7 @@ def _accelerate(order: Order, _path: Path, node: int) -> list[str]:
         *("accelerate.commands.launch", *several, "--num_processes", str(execution.world_size), "--gpu_ids", "all"),
         *("--num_machines", str(execution.nodes), "--machine_rank", str(node)),
         *("--main_process_ip", head.host, "--main_process_port", str(head.port)),
-        *("--mixed_precision", "no", "--dynamo_backend", "no", "--module"),
+        *("--mixed_precision", "no", "--dynamo_backend", "no", "--log_dir", _notes(path, node), "--module"),
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import json
 import selectors
 import socket
@@ -59,7 +60,7 @@ class Link:
         *lines, self._rest = (self._rest + chunk).split(b"\n")
         try:
             return [dict(json.loads(line)) for line in lines]
-        except (TypeError, ValueError):  # a stranger
+        except (TypeError, ValueError):  # none of ours
             return None
 
     def hang_up(self) -> None:
@@ -72,32 +73,43 @@ class Link:
         self._socket.close()
 
 
-def call(address: Address, **hello: Json) -> Link:
-    """Connect and introduce oneself. Raises OSError where nobody answers."""
+def call(address: Address, launch_id: str, **hello: Json) -> Link:
+    """Connect, and begin with the launch's id. Raises OSError where nobody answers."""
     connection = socket.create_connection((address.host, address.port), timeout=_CALL_SECONDS)
     connection.settimeout(None)
     link = Link(connection)
+    with suppress(OSError):  # gone again, which `heard` tells
+        connection.sendall(launch_id.encode())
     link.say(**hello)
     return link
 
 
+def listening(*, everywhere: bool) -> socket.socket:
+    """A socket that listens on a free port, of all interfaces or for this machine alone."""
+    dual = everywhere and socket.has_dualstack_ipv6()
+    return socket.create_server(
+        ("" if everywhere else "127.0.0.1", 0),
+        family=socket.AF_INET6 if dual else socket.AF_INET,
+        dualstack_ipv6=dual,
+    )
+
+
 class Exchange:
-    """The supervisor's side: takes calls, and passes on what is said by those who know the launch's id."""
+    """The supervisor's side: takes calls, and passes on what is said by those who begin with the launch's id.
+
+    Whoever does not is a stranger: nothing that he sends is looked at, and he is told nothing.
+    """
 
     def __init__(self, launch_id: str, *, everywhere: bool) -> None:
-        """Listen on a free port, of all interfaces or for this machine alone."""
-        self._id = launch_id
-        dual = everywhere and socket.has_dualstack_ipv6()
-        self._listener = socket.create_server(
-            ("" if everywhere else "127.0.0.1", 0),
-            family=socket.AF_INET6 if dual else socket.AF_INET,
-            dualstack_ipv6=dual,
-        )
+        self._id = launch_id.encode()
+        self._listener = listening(everywhere=everywhere)
+        self._listener.settimeout(0.0)
         self.port: int = self._listener.getsockname()[1]
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._listener, selectors.EVENT_READ)
         self._callers: set[Link] = set()
-        self._known: set[Link] = set()
+        self._unknown: dict[socket.socket, bytes] = {}
+        """With what each has said of the id so far."""
 
     def __enter__(self) -> Self:
         return self
@@ -107,9 +119,13 @@ class Exchange:
         self._listener.close()
         for link in self._callers:
             link.close()
+        for connection in self._unknown:
+            connection.close()
 
     def dismiss(self, seconds: float, *, well: bool) -> None:
         """Tell all callers that it is over, and whether it went well; wait until they are gone, or so long."""
+        self._selector.unregister(self._listener)
+        self._listener.close()
         for link in self._callers:
             if well:
                 link.say(event="over")
@@ -122,21 +138,47 @@ class Exchange:
     def events(self, seconds: float) -> Iterator[tuple[Link, dict[str, Any] | None]]:
         """Wait so long for something; None is the end of a caller."""
         for key, _ in self._selector.select(seconds):
-            if key.data is None:
-                link = Link(self._listener.accept()[0])
-                self._callers.add(link)
-                self._selector.register(link, selectors.EVENT_READ, link)
-                continue
-            link = key.data
-            heard = link.heard()
-            for event in heard or ():
-                if event.pop("launch", None) == self._id:
-                    self._known.add(link)
-                if link in self._known:
-                    yield link, event
-            if heard is None:
-                self._selector.unregister(link)
-                self._callers.discard(link)
-                link.close()
-                if link in self._known:
-                    yield link, None
+            if key.fileobj is self._listener:
+                self._answer()
+            elif isinstance(key.fileobj, Link):
+                yield from self._heard(key.fileobj)
+            elif isinstance(key.fileobj, socket.socket):
+                self._identify(key.fileobj)
+
+    def _answer(self) -> None:
+        try:
+            connection, _ = self._listener.accept()
+        except OSError:  # gone again
+            return
+        connection.settimeout(0.0)
+        self._unknown[connection] = b""
+        self._selector.register(connection, selectors.EVENT_READ)
+
+    def _identify(self, connection: socket.socket) -> None:
+        said = self._unknown[connection]
+        try:
+            more = connection.recv(len(self._id) - len(said))
+        except OSError:
+            more = b""
+        self._unknown[connection] = said + more
+        if more and len(said + more) < len(self._id):
+            return
+        del self._unknown[connection]
+        self._selector.unregister(connection)
+        if hmac.compare_digest(said + more, self._id):
+            connection.settimeout(None)
+            link = Link(connection)
+            self._callers.add(link)
+            self._selector.register(link, selectors.EVENT_READ)
+        else:
+            connection.close()
+
+    def _heard(self, link: Link) -> Iterator[tuple[Link, dict[str, Any] | None]]:
+        heard = link.heard()
+        for event in heard or ():
+            yield link, event
+        if heard is None:
+            self._selector.unregister(link)
+            self._callers.discard(link)
+            link.close()
+            yield link, None

@@ -7,11 +7,12 @@ import selectors
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 
 from harness.launch.launchers import start
-from harness.launch.link import call
+from harness.launch.link import Link, call
 from harness.launch.order import FILE, LOGS, Order
 from harness.processes import end_group
 
@@ -19,33 +20,58 @@ _POLL_SECONDS = 0.5
 
 _LEAVE_SECONDS = 10.0
 
+_ANSWER_SECONDS = 30.0
+
+
+class JoinError(OSError):
+    """This node takes no part in a launch; nothing was started."""
+
 
 def join(path: Path, node: int) -> bool:
     """Start this node's ranks of a launch, and stay until it is over; returns whether it went well.
 
     `path` is the launch's order, `node` this node's rank from 1 on. Everything started here is gone on the way out.
-    Raises OSError where the launch is over already, or its supervisor cannot be reached.
+    Raises JoinError where the launch is over already, has such a node, or its supervisor cannot be reached.
     """
     order = Order.read(path)
-    link = call(order.supervisor, launch=order.id, event="node", node=node, host=platform.node())
-    launcher = start(order, path, node)
     try:
-        with selectors.DefaultSelector() as selector:
-            selector.register(link, selectors.EVENT_READ)
-            told = False
-            while True:
-                if selector.select(_POLL_SECONDS):
-                    well = bool(link.heard())  # the end of the line says that it failed, or that the supervisor is dead
-                    with suppress(subprocess.TimeoutExpired):
-                        launcher.wait(_LEAVE_SECONDS if well else 0)
-                    return well
-                if launcher.poll() and not told:
-                    log = str(path.parent / LOGS / f"node-{node}.log")
-                    link.say(event="launcher", code=launcher.returncode, log=log)
-                    told = True
-    finally:
-        end_group(launcher)
-        link.close()
+        link = call(order.supervisor, order.id, event="node", node=node, host=platform.node())
+    except OSError as error:
+        raise JoinError(f"its supervisor on {order.supervisor.host} does not answer ({error})") from None
+    with closing(link):
+        _be_welcome(link)
+        launcher = start(order, path, node)
+        try:
+            return _stay(link, launcher, path.parent / LOGS / f"node-{node}.log")
+        finally:
+            end_group(launcher)
+
+
+def _be_welcome(link: Link) -> None:
+    with selectors.DefaultSelector() as selector:
+        selector.register(link, selectors.EVENT_READ)
+        heard: list[dict[str, Any]] | None = []
+        while heard == []:
+            heard = link.heard() if selector.select(_ANSWER_SECONDS) else None
+    if not heard:
+        raise JoinError("it is over")
+    if heard[0]["event"] == "declined":
+        raise JoinError(heard[0]["why"])
+
+
+def _stay(link: Link, launcher: subprocess.Popen[str], log: Path) -> bool:
+    told = False
+    with selectors.DefaultSelector() as selector:
+        selector.register(link, selectors.EVENT_READ)
+        while True:
+            if selector.select(_POLL_SECONDS) and (heard := link.heard()) != []:
+                well = heard is not None  # the end of the line says that it failed, or that the supervisor is dead
+                with suppress(subprocess.TimeoutExpired):
+                    launcher.wait(_LEAVE_SECONDS if well else 0)
+                return well
+            if launcher.poll() and not told:
+                link.say(event="launcher", code=launcher.returncode, log=str(log))
+                told = True
 
 
 def serve(store: Path, node: int, say: Callable[[str], None], *, once: bool, idle: float | None) -> bool:
@@ -97,7 +123,7 @@ def _take_part(path: Path, node: int, say: Callable[[str], None]) -> bool | None
     try:
         well = join(path, node)
     except OSError as error:
-        say(f"cannot join: {label}: its supervisor on {order.supervisor.host} does not answer ({error})")
+        say(f"cannot join: {label}: {error}")
         return None
     say(f"done: {label}" if well else f"failed: {label}; the first node says why")
     return well

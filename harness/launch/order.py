@@ -47,7 +47,7 @@ class Order:
     def write(self, folder: Path) -> Path:
         """Put it into the job's folder, where nodes find it."""
         path = folder / FILE
-        write_whole(path, _ADAPTER.dump_json(self))
+        write_whole(path, _ADAPTER.dump_json(self), private=True)  # for its id
         return path
 
     @classmethod

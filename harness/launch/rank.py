@@ -59,7 +59,7 @@ def main() -> None:
     try:
         link = call(
             order.supervisor,
-            launch=order.id,
+            order.id,
             event="started",
             rank=rank,
             pid=trainer,
@@ -133,6 +133,7 @@ class _Guard:
         with suppress(BlockingIOError):
             while self.pass_on():
                 pass
+        _kill_group(self.trainer)  # what it leaves behind
         code = os.waitstatus_to_exitcode(status)
         if self.stopped_by is not None and code == -signal.SIGKILL:
             code = -self.stopped_by

@@ -18,7 +18,7 @@ from harness.data.resolve import Places
 from harness.errors import Failure, HarnessError
 from harness.jobs import Job
 from harness.launch.launchers import BRINGS_NO_STORE, check, meeting_point, start
-from harness.launch.link import Exchange, Link
+from harness.launch.link import Exchange, Link, listening
 from harness.launch.order import LOGS, Address, Order
 from harness.launch.verdict import Rank, verdict
 from harness.processes import end_group, how_it_ended
@@ -50,7 +50,7 @@ def launch(job: Job, places: Places, context: Context) -> Mapping[str, Any]:
     launch_id = secrets.token_hex(16)
     several = execution.nodes > 1
     host = meeting_point(execution).host if several else "127.0.0.1"
-    store = _store() if execution.launcher in BRINGS_NO_STORE else None
+    store = _store(everywhere=several) if execution.launcher in BRINGS_NO_STORE else None
     with Exchange(launch_id, everywhere=several) as exchange:
         order = Order(
             id=launch_id,
@@ -63,25 +63,27 @@ def launch(job: Job, places: Places, context: Context) -> Mapping[str, Any]:
             store=Address(host, store.port) if store else None,
             working_folder=Path.cwd(),
         )
-        path = order.write(folder)
-        launcher = start(order, path, 0)
-        well = False
+        path, launcher, well = order.write(folder), None, False
         try:
+            launcher = start(order, path, 0)
             with (folder / LOGS / EVENTS).open("w", buffering=1) as events:
                 outcome = _Supervisor(order, folder / LOGS, context, exchange, launcher, events).supervise()
             well = True
             return outcome
         finally:
             path.unlink(missing_ok=True)
-            end_group(launcher)
+            if launcher is not None:
+                end_group(launcher)
             exchange.dismiss(_LEAVE_SECONDS, well=well)
 
 
-def _store() -> Any:
+def _store(*, everywhere: bool) -> Any:
+    """Told only a port, the store would listen on all interfaces, to whoever calls."""
     from torch.distributed import TCPStore  # type: ignore[attr-defined]  # public, but left out of __all__
 
-    everywhere = "0.0.0.0"  # noqa: S104 -- ranks of other nodes call it
-    return TCPStore(everywhere, 0, is_master=True, wait_for_workers=False)
+    listener = listening(everywhere=everywhere)
+    port = listener.getsockname()[1]
+    return TCPStore("127.0.0.1", port, is_master=True, wait_for_workers=False, master_listen_fd=listener.detach())
 
 
 @dataclass
@@ -94,6 +96,8 @@ class _Supervisor:
     events: TextIO
     ranks: dict[Link, Rank] = field(default_factory=dict)
     nodes: dict[Link, str] = field(default_factory=dict)
+    taken: dict[int, str] = field(default_factory=dict)
+    """By number, the hosts of the nodes that are here."""
     lost: str | None = None
     """What to say of the first launcher that ended before its time."""
     outcome: Mapping[str, Any] | None = None
@@ -148,7 +152,7 @@ class _Supervisor:
         if kind == "started":
             self.ranks[link] = Rank(event["rank"], event["host"], event["pid"])
         elif kind == "node":
-            self.nodes[link] = f"node {event['node']} on {event['host']}"
+            self.answer(link, event["node"], event["host"])
         elif kind == "launcher":
             self.lose(f"the launcher of {self.nodes[link]} {how_it_ended(event['code'])}", Path(event["log"]))
         elif kind == "done":
@@ -163,11 +167,19 @@ class _Supervisor:
                 self.trouble(rank)
         self.record(link, kind, event)
 
+    def answer(self, link: Link, node: int, host: str) -> None:
+        """A node starts its ranks when it is welcome: two of one number would start the same."""
+        if node in self.taken:
+            link.say(event="declined", why=f"node {node} is there already, on {self.taken[node]}")
+        else:
+            self.taken[node], self.nodes[link] = host, f"node {node} on {host}"
+            link.say(event="welcome")
+
     def left(self, link: Link) -> None:
         """A rank goes when it has said how it ended, a node when it has ended its launcher."""
         rank = self.ranks.get(link)
         if rank is None:
-            if not self.finished():
+            if link in self.nodes and not self.finished():
                 self.lose(f"{self.nodes[link]} is gone", self.logs)
         elif rank.code is None:
             rank.lost, rank.silent = True, link.silent

@@ -153,7 +153,7 @@ def odd(tmp_path):
     def write(body):
         path = tmp_path / "odd.py"
         path.write_text(f"""
-import os, signal
+import os, signal, subprocess
 from harness.api import Loss, Part, Plugin, hookimpl, nll
 
 PLUGIN = Plugin(name="odd", version="1.0", summary="A loss that does odd things.")

@@ -29,14 +29,18 @@ def check_finished(stage, launched, ranks=2):
     assert not (stage.folder / "launch.json").exists()
 
 
-def test_launches_run_side_by_side_and_write_no_secret(stage, another, monkeypatch):
+def test_launches_run_side_by_side_anywhere_and_leave_neither_secrets_nor_litter(stage, another, monkeypatch, tmp_path):
     monkeypatch.setenv("HF_TOKEN", "hf_neverwritten")
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    for each in (stage, another):
+        each.store = each.store / 'it\'s $(false); "quoted"\nand `long`'
     launched = stage.begin(Execution(launcher="deepspeed", processes=2))
     beside = another.begin(Execution(launcher="accelerate", processes=2))
     check_finished(stage, launched)
     check_finished(another, beside)
     files = [path for root in (stage.store, another.store) for path in root.rglob("*") if path.is_file()]
     assert [path for path in files if b"hf_neverwritten" in path.read_bytes()] == []
+    assert list(tmp_path.glob("torchelastic*")) == []
 
 
 @pytest.mark.soak
@@ -80,14 +84,24 @@ def test_a_killed_rank_is_named(stage, who):
     assert said.endswith(f"its log is {stage.ranks}/1.log; {GOES_ON}")
 
 
-def test_the_error_of_the_rank_that_raised_is_what_is_told(stage, odd):
-    stage.plugin = odd('raise KeyError("mislaid")')
+def test_the_error_of_the_rank_that_raised_is_what_is_told(stage, odd, monkeypatch, tmp_path):
+    stage.plugin = odd('subprocess.Popen(["sleep", "1000"], cwd=os.environ["LEFT"]); raise KeyError("mislaid")')
+    monkeypatch.setenv("LEFT", str(tmp_path))
     said = stage.begin(TWO).end()
     assert said == (
         f"odd: train all (seed 0): rank 1 on {HOST}: KeyError: 'mislaid' (the log of rank 1 on {HOST} is "
         f"{stage.ranks}/1.log)"
     )
     assert "Traceback" in (stage.ranks / "1.log").read_text()
+    assert [process for process in psutil.process_iter() if is_there(process, tmp_path)] == []
+
+
+def is_there(process, folder):
+    """Whether it is what a rank has started in this folder."""
+    try:
+        return process.name() == "sleep" and process.cwd() == str(folder)
+    except psutil.Error:
+        return False
 
 
 @pytest.mark.soak
@@ -122,16 +136,18 @@ def test_a_launcher_that_dies_is_told(stage):
 # --- nodes ---------------------------------------------------------------------------------------------------------
 
 
-def test_two_nodes_train_together(stage, second_node, two_nodes):
+def test_two_nodes_train_together_and_one_that_is_there_twice_is_declined(stage, second_node, two_nodes, launches):
     stage.folder.mkdir(parents=True)
-    node = second_node("--once")
+    nodes = [second_node("--once"), second_node("--once")]
+    assert [node.stderr.readline() for node in nodes] == 2 * [f"node 1 on {HOST} waits for stages in {stage.store}\n"]
     check_finished(stage, stage.begin(two_nodes()))
-    _, err = node.communicate(timeout=60)
-    assert node.returncode == 0
-    assert err.splitlines() == [
-        f"node 1 on {HOST} waits for stages in {stage.store}",
-        f"joins: {stage.label}",
-        f"done: {stage.label}",
+    launches.wait_for(lambda: any(node.poll() is not None for node in nodes))
+    joined, declined = sorted(nodes, key=lambda node: node.poll() is None)
+    declined.kill()
+    assert joined.returncode == 0
+    assert [node.communicate(timeout=60)[1].splitlines() for node in (joined, declined)] == [
+        [f"joins: {stage.label}", f"done: {stage.label}"],
+        [f"joins: {stage.label}", f"cannot join: {stage.label}: node 1 is there already, on {HOST}"],
     ]
 
 

@@ -40,9 +40,15 @@ def test_an_order_is_read_as_it_was_written(order, tmp_path):
     assert Order.read(written.write(tmp_path)) == written
 
 
+def test_an_order_can_be_read_by_its_user_alone_for_its_id_opens_the_supervisor(order, tmp_path):
+    path = order(launcher="torchrun", processes=2).write(tmp_path)
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
 def test_torchrun_on_one_node_chooses_its_own_port(order):
     assert words(order(launcher="torchrun", processes=4), Path("/job/launch.json")) == (
-        "torch.distributed.run --standalone --nproc-per-node 4 --module harness.launch.rank /job/launch.json"
+        "torch.distributed.run --standalone --nproc-per-node 4 --log-dir /job/ranks/torchrun-0 "
+        "--module harness.launch.rank /job/launch.json"
     )
 
 
@@ -50,7 +56,7 @@ def test_torchrun_on_many_nodes(order):
     asked = order(launcher="torchrun", processes=8, nodes=3, rendezvous="node0:29500")
     assert words(asked, Path("/job/launch.json"), 2) == (
         "torch.distributed.run --nnodes 3 --node-rank 2 --master-addr node0 --master-port 29500 --nproc-per-node 8 "
-        "--module harness.launch.rank /job/launch.json"
+        "--log-dir /job/ranks/torchrun-2 --module harness.launch.rank /job/launch.json"
     )
 
 
@@ -70,8 +76,8 @@ def test_deepspeed_without_a_hostfile_has_one_written(order, tmp_path):
 def test_accelerate_starts_several_on_cpus_too(order):
     assert words(order(launcher="accelerate", processes=2), Path("/job/launch.json")) == (
         "accelerate.commands.launch --multi_gpu --num_processes 2 --gpu_ids all --num_machines 1 --machine_rank 0 "
-        "--main_process_ip 127.0.0.1 --main_process_port 4321 --mixed_precision no --dynamo_backend no --module "
-        "harness.launch.rank /job/launch.json"
+        "--main_process_ip 127.0.0.1 --main_process_port 4321 --mixed_precision no --dynamo_backend no "
+        "--log_dir /job/ranks/torchrun-0 --module harness.launch.rank /job/launch.json"
     )
 
 
