@@ -22,8 +22,21 @@ _OURS = {
     "scheduler": "the recipe's schedule would be replaced by it",
     "fp16": "the recipe's dtype would be replaced by it",
     "amp": "the recipe's dtype would be replaced by it",
+    "bfloat16": "the recipe's dtype would be replaced by it",
+    "torch_autocast": "the recipe's dtype would be replaced by it",
     "tensor_parallel": "the processes of a stage share its data, not its layers",
+    "sequence_parallel_size": "the processes of a stage share its examples, not their tokens",
+    "gradient_allreduce_op": "gradients are averaged, for the loss is made to be",
+    "data_efficiency": "the recipe's data and their order would be replaced by it",
+    "curriculum_learning": "the recipe's data and their order would be replaced by it",
+    "progressive_layer_drop": "the model would be trained without some of its layers",
+    "compression_training": "another model would be trained",
+    "weight_quantization": "another model would be trained",
 }
+_COARSER = ("zero_quantized_weights", "zero_quantized_nontrainable_weights", "zero_quantized_gradients")
+"""Of `zero_optimization`: what processes send each other is cut to a few bits."""
+_OBJECTS = {"bf16": '{"enabled": "auto"}', "data_types": '{"grad_accum_dtype": "fp32"}', "zero_optimization": '{"stage": 2}'}
+_PRECISION = ("enabled", "bf16_master_weights_and_grads", "bf16_optimizer_states")
 _FILLED = ("train_batch_size", "train_micro_batch_size_per_gpu", "gradient_accumulation_steps", "gradient_clipping")
 """Keys that the recipe decides."""
 
@@ -53,6 +66,8 @@ class Sharding:
         config: dict[str, Json] = copy.deepcopy(dict(self.config))
         config |= dict.fromkeys(_FILLED, "auto")
         config["bf16"] = {**config.get("bf16", {}), "enabled": "auto"}
+        # DeepSpeed's own choice is the model's precision, which loses small micro-batches among many.
+        config["data_types"] = {"grad_accum_dtype": "fp32", **config.get("data_types", {})}
         config.setdefault("zero_optimization", {"stage": 0})
         return config
 
@@ -91,16 +106,25 @@ def problems(name: str, config: Mapping[str, Json]) -> list[UserError]:
         for section, why in _OURS.items()
         if section in config
     ]
+    for section, right in _OBJECTS.items():
+        if not isinstance(config.get(section, {}), Mapping):
+            return [*found, UserError(f"{name}: {section} is not an object", f"write {right}")]
     fixed = {key: config[key] for key in _FILLED if key in config}
-    fixed |= {"bf16.enabled": (config.get("bf16") or {}).get("enabled", "auto")}
+    fixed |= {f"bf16.{key}": value for key, value in config.get("bf16", {}).items() if key in _PRECISION}
     found += [
         UserError(f"{name} sets {key} to {value!r}, which the recipe decides", 'write "auto", or leave it out')
         for key, value in fixed.items()
         if value != "auto"
     ]
     zero = config.get("zero_optimization", {})
-    if not isinstance(zero, Mapping):
-        return [*found, UserError(f"{name}: zero_optimization is not an object", 'write {"stage": 2}')]
+    for what in ("optimizer", "param"):
+        if not isinstance(zero.get(f"offload_{what}") or {}, Mapping):
+            return [*found, UserError(f"{name}: offload_{what} is not an object", 'write {"device": "cpu"}')]
+    found += [
+        UserError(f"{name} sets zero_optimization.{key}: more than rounding would be lost", "take it out")
+        for key in _COARSER
+        if zero.get(key)
+    ]
     stage = zero.get("stage", 0)
     if stage not in _STAGES or isinstance(stage, bool):
         found.append(UserError(f"{name}: there is no ZeRO stage {stage!r}", "use 0, 1, 2 or 3"))

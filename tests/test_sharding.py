@@ -41,6 +41,11 @@ def test_what_the_recipe_decides_is_left_for_it_to_fill_in(written):
     assert "gradient_clipping" not in sharding.config
 
 
+@pytest.mark.parametrize(("said", "dtype"), [({}, "fp32"), ({"data_types": {"grad_accum_dtype": "bf16"}}, "bf16")])
+def test_gradients_add_up_in_full_precision_unless_the_file_says_otherwise(written, said, dtype):
+    assert read_sharding(written(said)).filled()["data_types"] == {"grad_accum_dtype": dtype}
+
+
 @pytest.mark.parametrize(
     ("config", "said"),
     [
@@ -56,6 +61,15 @@ def test_what_the_recipe_decides_is_left_for_it_to_fill_in(written):
         ({"train_batch_size": 8}, "sets train_batch_size to 8, which the recipe decides"),
         ({"gradient_clipping": 0.5}, "sets gradient_clipping to 0.5"),
         ({"bf16": {"enabled": True}}, "sets bf16.enabled to True"),
+        ({"bf16": {"bf16_master_weights_and_grads": True}}, "sets bf16.bf16_master_weights_and_grads to True"),
+        ({"bf16": True}, "bf16 is not an object"),
+        ({"data_types": "fp32"}, "data_types is not an object"),
+        ({"bfloat16": {"enabled": True}}, "holds a section 'bfloat16'"),
+        ({"torch_autocast": {"enabled": True}}, "holds a section 'torch_autocast'"),
+        ({"gradient_allreduce_op": "sum"}, "holds a section 'gradient_allreduce_op'"),
+        ({"progressive_layer_drop": {"enabled": True}}, "without some of its layers"),
+        ({"zero_optimization": {"stage": 2, "offload_optimizer": "cpu"}}, "offload_optimizer is not an object"),
+        ({"zero_optimization": {"stage": 2, "zero_quantized_gradients": True}}, "zero_quantized_gradients: more than"),
     ],
 )
 def test_what_would_lose_the_model_or_change_results_is_refused(written, refused, config, said):

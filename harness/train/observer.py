@@ -84,8 +84,9 @@ class StageObserver(Observer):
             label=context.label,
             watch_divergence=context.runtime.get("stop_on_divergence", True),
         )
-        flops, chosen = Work.of(network).examples(rows.lengths, rows.scored), range(len(steps))
-        peak = peak_tflops(device, context.execution.peak_tflops)
+        work, chosen = Work.known(network), range(len(steps))
+        flops = work.examples(rows.lengths, rows.scored) if work else np.zeros(len(rows))
+        peak = peak_tflops(device, context.execution.peak_tflops) if work else None
         meter = Meter(
             np.array([rows.lengths[steps.examples(step)].sum() for step in chosen]),
             np.array([flops[steps.examples(step)].sum() for step in chosen]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import resource
 from collections.abc import Iterator
@@ -12,9 +13,13 @@ import numpy as np
 import torch
 
 
+_ACCELERATE = "ACCELERATE_"
+"""Begins the variables of whoever uses accelerate by hand: they would decide the precision over the recipe's head."""
+
+
 @contextmanager
 def isolated(threads: int | None) -> Iterator[None]:
-    """Run a stage deterministically and leave no trace: threads, random states, verbosity, accelerate's singletons."""
+    """Run a stage deterministically and leave no trace: threads, random states, verbosity, what accelerate keeps."""
     from accelerate.state import AcceleratorState, GradientState
     from transformers.utils import logging
 
@@ -25,6 +30,7 @@ def isolated(threads: int | None) -> Iterator[None]:
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     memory: Any = torch.utils.deterministic
     filling = memory.fill_uninitialized_memory
+    environment = _without_accelerate()
     try:
         if threads:
             torch.set_num_threads(threads)
@@ -47,6 +53,13 @@ def isolated(threads: int | None) -> Iterator[None]:
         memory.fill_uninitialized_memory = filling
         AcceleratorState._reset_state(reset_partial_state=True)  # noqa: SLF001 -- accelerate offers no public way
         GradientState._reset_state()  # noqa: SLF001
+        _without_accelerate()
+        os.environ.update(environment)
+
+
+def _without_accelerate() -> dict[str, str]:
+    """Take accelerate's variables out of the environment; returns them."""
+    return {name: os.environ.pop(name) for name in list(os.environ) if name.startswith(_ACCELERATE)}
 
 
 def peak_memory(device: torch.device) -> int:

@@ -48,6 +48,14 @@ class Work:
     """In its attention, for every pair of a token and one that it looks at: by layers with equal windows."""
 
     @classmethod
+    def known(cls, network: Any) -> Work | None:
+        """As `of`; None where the network's configuration does not name its shape in the usual words."""
+        try:
+            return cls.of(network)
+        except (AttributeError, RuntimeError):  # the latter where layers differ in shape
+            return None
+
+    @classmethod
     def of(cls, network: Any) -> Work:
         """That of a transformers causal language model.
 
@@ -89,11 +97,16 @@ def _cost(entries: int, parameter: Any) -> float:
 def _active_experts(config: Any) -> float:
     """The share of a mixture's experts that each token passes."""
     counts = (getattr(config, name, None) for name in ("num_local_experts", "num_experts", "n_routed_experts"))
-    return float(config.num_experts_per_tok) / float(next(filter(None, counts)))
+    count = next(filter(None, counts), None)
+    if count is None:
+        raise AttributeError("the configuration does not say how many experts there are")
+    return float(config.num_experts_per_tok) / float(count)
 
 
 def _attention(config: Any) -> Iterable[tuple[float, int | None]]:
-    """FLOPs of a pair and the window, of all layers that share it."""
+    """FLOPs of a pair and the window, of all layers that share it; nothing where there are no heads (Mamba, RWKV)."""
+    if not hasattr(config, "num_attention_heads"):
+        return
     heads, layers = config.num_attention_heads, config.num_hidden_layers
     width = heads * (getattr(config, "head_dim", None) or config.hidden_size // heads)
     window = getattr(config, "sliding_window", None) if getattr(config, "use_sliding_window", True) else None

@@ -80,6 +80,19 @@ def test_of_a_mixture_the_experts_that_a_token_passes_count():
     assert all_ - few == pytest.approx(6 * LAYERS * 6 * 3 * WIDTH * INNER)
 
 
+def test_a_network_without_attention_has_its_matrices_alone():
+    config = AutoConfig.for_model("mamba", hidden_size=WIDTH, num_hidden_layers=LAYERS, vocab_size=VOCABULARY)
+    work = Work.known(AutoModelForCausalLM.from_config(config))
+    assert work.token > 0
+    assert work.pair == ()
+
+
+@pytest.mark.parametrize("model_type", ["gemma4_text", "aria_text"])
+def test_the_work_of_a_network_that_is_described_in_other_words_is_not_known(model_type):
+    with torch.device("meta"):
+        assert Work.known(network(model_type)) is None
+
+
 @pytest.mark.parametrize(
     ("name", "peak"),
     [
