@@ -221,6 +221,10 @@ class Evaluate(Declaration):
     seed: int = 0
 
 
+CHECKPOINTS = "checkpoints"
+CORPUS = "corpus"
+"""Folders of an unfinished `train` job: what it goes on from, and what it trains on."""
+
 EXAMPLES = "examples.jsonl"
 """What a `generate` job leaves for training."""
 

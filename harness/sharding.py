@@ -35,7 +35,11 @@ _OURS = {
 }
 _COARSER = ("zero_quantized_weights", "zero_quantized_nontrainable_weights", "zero_quantized_gradients")
 """Of `zero_optimization`: what processes send each other is cut to a few bits."""
-_OBJECTS = {"bf16": '{"enabled": "auto"}', "data_types": '{"grad_accum_dtype": "fp32"}', "zero_optimization": '{"stage": 2}'}
+_OBJECTS = {
+    "bf16": '{"enabled": "auto"}',
+    "data_types": '{"grad_accum_dtype": "fp32"}',
+    "zero_optimization": '{"stage": 2}',
+}
 _PRECISION = ("enabled", "bf16_master_weights_and_grads", "bf16_optimizer_states")
 _FILLED = ("train_batch_size", "train_micro_batch_size_per_gpu", "gradient_accumulation_steps", "gradient_clipping")
 """Keys that the recipe decides."""

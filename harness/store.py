@@ -102,13 +102,17 @@ class Store:
             finally:
                 lock.release()
 
-    def commit(self, job: Job, manifest: Mapping[str, Json]) -> None:
-        """Make a job's partial folder its finished one: manifest first, then everything synced, then the rename."""
+    def commit(self, job: Job, manifest: Mapping[str, Json], without: Iterable[str] = ()) -> None:
+        """Make a job's partial folder its finished one: manifest first, then everything synced, then the rename.
+
+        `without` names folders in it that only an unfinished job needs: they go last, for until then it may be killed.
+        """
         partial, final = self.partial(job.key), self.folder(job.key)
         with explained(self.root):
             write_whole(partial / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
             _sync_tree(partial)
             final.parent.mkdir(parents=True, exist_ok=True)
+            needless = [self._out_of_sight(partial / name) for name in without if (partial / name).is_dir()]
             try:
                 partial.rename(final)
             except OSError as error:
@@ -121,6 +125,8 @@ class Store:
                     self._discard(final)
                     partial.rename(final)
             sync(final.parent)
+            for folder in needless:
+                shutil.rmtree(folder, ignore_errors=True)  # `collect` would find it
 
     # --- housekeeping ----------------------------------------------------------------------------------------------
 
@@ -189,11 +195,14 @@ class Store:
 
     def _discard(self, folder: Path) -> int:
         size = _size(folder)
+        shutil.rmtree(self._out_of_sight(folder))
+        return size
+
+    def _out_of_sight(self, folder: Path) -> Path:
+        """One rename away, to be deleted there."""
         bin_ = self.root / "bin" / uuid4().hex
         bin_.parent.mkdir(parents=True, exist_ok=True)
-        folder.rename(bin_)
-        shutil.rmtree(bin_)
-        return size
+        return folder.rename(bin_)
 
     def _is_free(self, key: str) -> bool:
         lock = filelock.FileLock(self.root / "locks" / f"{key}.lock", blocking=False)

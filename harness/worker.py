@@ -22,7 +22,7 @@ from harness.canonical import Json, canonical, file_digest
 from harness.context import Context, Progress
 from harness.data.resolve import Places, made_sources
 from harness.errors import Failure, HarnessError
-from harness.jobs import Evaluate, Generate, Job, Merge, PrepareModel, Train
+from harness.jobs import CHECKPOINTS, CORPUS, Evaluate, Generate, Job, Merge, PrepareModel, Train
 from harness.machine import failures_named
 from harness.processes import die_with_parent
 from harness.provenance import git_state, surroundings
@@ -109,7 +109,7 @@ class Worker:
                 "started": started.isoformat(timespec="seconds"),
                 "finished": datetime.now(UTC).isoformat(timespec="seconds"),
             }
-            self.store.commit(job, manifest)
+            self.store.commit(job, manifest, without=(CHECKPOINTS, CORPUS) if job.kind == "train" else ())
         self.say(event="done", seconds=seconds)
 
     def execute(self, job: Job, scene: Scene, context: Context) -> Mapping[str, Any]:

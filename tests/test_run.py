@@ -78,6 +78,14 @@ def test_a_run_ends_in_a_leaderboard(tiny_run):
     assert kinds == ["evaluate"] * 6 + ["prepare"] + ["train"] * 3
 
 
+def test_a_finished_job_holds_nothing_that_it_went_on_from(tiny_run):
+    trained = [entry for entry in Store(tiny_run / "store").entries() if entry.manifest["kind"] == "train"]
+    for entry in trained:
+        left = {path.name for path in Store(tiny_run / "store").folder(entry.key).iterdir()}
+        assert not left & {"checkpoints", "corpus"}
+    assert not list((tiny_run / "store" / "bin").glob("*"))
+
+
 def test_a_row_tells_what_it_took(tiny_run):
     rows = [json.loads(path.read_text())["measured"] for path in (tiny_run / "run" / "rows").iterdir()]
     assert all(row["seconds"] > 0 and row["peak_bytes"] > 0 for row in rows)

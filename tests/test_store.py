@@ -67,6 +67,24 @@ def test_a_job_becomes_visible_whole(store):
     assert sorted(p.name for p in store.folder(one.key).iterdir()) == ["half", MANIFEST]
 
 
+def test_what_only_an_unfinished_job_needs_is_there_until_everything_else_is_safe(store, monkeypatch):
+    one = job()
+    with store.working_on(one.key) as folder:
+        (folder / "checkpoints" / "step-1").mkdir(parents=True)
+        with monkeypatch.context() as patched:
+            patched.setattr("harness.store.sync", _pulled)
+            with pytest.raises(OSError, match="pulled"):
+                store.commit(one, {"label": "a job"}, without=("checkpoints", "corpus"))
+        assert (folder / "checkpoints" / "step-1").is_dir()
+        store.commit(one, {"label": "a job"}, without=("checkpoints", "corpus"))
+    assert [path.name for path in store.folder(one.key).iterdir()] == [MANIFEST]
+    assert not list((store.root / "bin").iterdir())
+
+
+def _pulled(_path):
+    raise OSError("the cable was pulled")
+
+
 def test_what_an_attempt_leaves_the_next_one_finds(store):
     with store.working_on(job().key) as folder:
         (folder / "step-1").write_text("x")

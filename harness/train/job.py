@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -21,18 +20,18 @@ from harness.canonical import Json
 from harness.context import Context
 from harness.errors import UserError
 from harness.estimate.relief import relief
-from harness.jobs import Train
+from harness.jobs import CHECKPOINTS, Train
 from harness.machine import failures_named
 from harness.sharding import Sharding, read_sharding
 from harness.train import acceleration, adapters, layouts, network, preflight
 from harness.train.batches import MicroBatches, Order, Steps
 from harness.train.checkpoints import REQUEST, Spread
 from harness.train.corpus import Corpus
-from harness.train.loop import CHECKPOINTS, METRICS, Place, StageTrainer, Watch, arguments
+from harness.train.loop import METRICS, Place, StageTrainer, Watch, arguments
 from harness.train.loss import Head, Objective
 from harness.train.observer import StageObserver, telemetry
 from harness.train.process import isolated, peak_memory
-from harness.train.stagedata import SCRATCH, StageData
+from harness.train.stagedata import StageData
 from harness.train.throughput import Meter, peak_tflops
 from harness.train.world import PATIENCE, World
 
@@ -42,6 +41,8 @@ MICRO_TOKENS = 8192
 
 def train(declared: Train, data: Mapping[str, DataSource], loss: Loss, context: Context) -> Json:
     """Train one stage and leave its model in `context.folder`; resumes where an earlier attempt got to.
+
+    What it goes on from stays there too: until the job is sealed, the next attempt may need it.
 
     Returns `result`, equal for equal declarations, and `measured`; the result is the main process's alone.
     Raises UserError for data or models that cannot be trained on, Failure for a full disk or memory.
@@ -133,9 +134,6 @@ class _Stage:
             restarted = trainer.run(restart=bool(runtime.get("restart_stage")) and not _requeued())
         self.save(tuned, self.context.folder)
         world.barrier()
-        if world.main:
-            for scratch in (CHECKPOINTS, SCRATCH):
-                shutil.rmtree(self.context.folder / scratch, ignore_errors=True)
         attention = layouts.attention_name(model, layout, args.device, dtype)
         measured = {**self.measured(trainer, observer.meter), "attention": attention}
         measured |= {"restarted": True} if restarted else {}

@@ -16,7 +16,7 @@ import torch
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from harness.errors import UserError
-from harness.jobs import TrainSettings
+from harness.jobs import CHECKPOINTS, TrainSettings
 from harness.sharding import Sharding
 from harness.train import checkpoints, operators
 from harness.train.adapters import causal
@@ -28,7 +28,6 @@ from harness.train.observer import Observer
 from harness.train.world import World
 
 METRICS = "metrics.jsonl"
-CHECKPOINTS = "checkpoints"
 
 _CHECKPOINT_SHARE = 10
 """Training between two checkpoints takes at least so many times as long as writing one."""

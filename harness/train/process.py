@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import torch
 
-
 _ACCELERATE = "ACCELERATE_"
 """Begins the variables of whoever uses accelerate by hand: they would decide the precision over the recipe's head."""
 

@@ -19,15 +19,12 @@ from harness.data.chat import Renderer
 from harness.data.mixtures import examples_in
 from harness.data.rendering import TOKENS, Renderings
 from harness.files import explained
-from harness.jobs import Budget, MixtureItem, Train
+from harness.jobs import CORPUS, Budget, MixtureItem, Train
 from harness.modelfolder import trusts_code
 from harness.train import batches, corpus
 from harness.train.batches import Order
 from harness.train.corpus import Corpus, Selection, Weighing
 from harness.train.report import throttled
-
-SCRATCH = "corpus"
-"""What a stage keeps in its job's folder while it trains."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +64,7 @@ class StageData:
         return Renderings(
             self.data,
             self.renderer.dialect,
-            (cache or self.context.folder / SCRATCH) / TOKENS,
+            (cache or self.context.folder / CORPUS) / TOKENS,
             data_root=self.context.data_root,
             facts=cache,
             processes=runtime.get("threads") or len(os.sched_getaffinity(0)),
@@ -89,7 +86,7 @@ class StageData:
             report = lambda done, total: tell(Progress(done, total, "example", "weighing"))  # noqa: E731
             corpus.write(selection, self.weighing, folder, report)
 
-        folder = self.context.folder / SCRATCH / self.key(selection)
+        folder = self.context.folder / CORPUS / self.key(selection)
         with explained(self.context.folder):
             flat.once(folder, write, self.waiting)
         return corpus.read(folder)

@@ -47,7 +47,7 @@ def test_a_stage_leaves_adapters_and_the_starting_model_with_them_merged(make, b
         for name, tensor in make.weights(left).items():
             torch.testing.assert_close(tensor, wanted[name].to(tensor.dtype), msg=name)
             assert tensor.dtype is getattr(torch, dtype)
-    assert sorted(path.name for path in folder.iterdir()) == ["adapter", "kept", "metrics.jsonl", "model"]
+    assert {path.name for path in folder.iterdir()} > {"adapter", "kept", "metrics.jsonl", "model"}
     assert outcome["result"]["final_loss"] < outcome["result"]["first_loss"]
     # Per layer: q and o are 16x16, k and v 8x16, gate and up 24x16, down 16x24.
     assert outcome["result"]["trained_parameters"] == 2 * 4 * (2 * 32 + 2 * 24 + 3 * 40)

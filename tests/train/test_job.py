@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, get_scheduler
 from harness.api import Loss, Part, token_loss
 from harness.data.chat import Renderer
 from harness.errors import Failure, UserError
-from harness.jobs import Budget, StageBudget
+from harness.jobs import CHECKPOINTS, CORPUS, Budget, StageBudget
 from harness.train.batches import by_examples
 
 
@@ -95,7 +95,8 @@ def test_the_model_left_behind_is_complete(base, stage):
             [{"role": "user", "content": "red"}], return_tensors="pt", return_dict=True
         )
         assert network.generate(**prompt, max_new_tokens=2, do_sample=False).shape[1] > prompt["input_ids"].shape[1]
-    assert sorted(path.name for path in folder.iterdir()) == ["curves", "kept", "metrics.jsonl", "model"]
+    left = {path.name for path in folder.iterdir()} - {CHECKPOINTS, CORPUS}
+    assert left == {"curves", "kept", "metrics.jsonl", "model"}
 
 
 def test_shares_that_end_at_the_same_step_are_all_kept(stage):
@@ -258,3 +259,14 @@ def test_another_objective_is_refused(make, base, tmp_path):
     declared = make.declare().model_copy(update={"objective": "dpo"})
     with pytest.raises(UserError, match="dpo"):
         train(declared, make.sources, make.loss, make.context(tmp_path / "stage", parents={"start": base}))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("ACCELERATE_MIXED_PRECISION", "bf16"), ("ACCELERATE_DYNAMO_BACKEND", "X")]
+)
+def test_variables_of_accelerate_decide_nothing(stage, monkeypatch, name, value):
+    wanted, _ = stage("without")
+    monkeypatch.setenv(name, value)
+    outcome, _ = stage("with")
+    assert outcome["result"] == wanted["result"]
+    assert os.environ[name] == value

@@ -7,8 +7,8 @@ import pytest
 
 from harness.data import flat
 from harness.data.rendering import TOKENS
-from harness.jobs import Budget, MixtureItem, Operation, StageBudget
-from harness.train.stagedata import SCRATCH, StageData
+from harness.jobs import CORPUS, Budget, MixtureItem, Operation, StageBudget
+from harness.train.stagedata import StageData
 
 
 def stage_data(make, base, folder, *, progress=None, cache=None, **declared):
@@ -45,7 +45,7 @@ def test_stages_arms_seeds_and_budgets_share_one_rendering(make, base, tmp_path,
         data = stage_data(make, base, tmp_path / str(number), cache=cache, **way)
         data.order(data.corpus(mixture, data.declared.settings.max_length))
     assert len([folder for folder in written if folder.parent.name == TOKENS]) == 2
-    assert len([folder for folder in written if folder.parent.name == SCRATCH]) == len(ways)
+    assert len([folder for folder in written if folder.parent.name == CORPUS]) == len(ways)
 
 
 def test_a_second_attempt_finds_what_the_first_one_wrote(make, base, tmp_path, written):
