@@ -240,7 +240,7 @@ def test_data_that_scores_nothing_is_refused(stage):
 
 def test_examples_beyond_the_models_context_are_refused(make, stage, tmp_path):
     make.prepare(tmp_path / "short", max_position_embeddings=16)
-    with pytest.raises(UserError, match=r"context of 16 .*train.max_length=16"):
+    with pytest.raises(UserError, match=r"context 16 .*train.max_length=16"):
         stage(start=tmp_path / "short")
 
 
