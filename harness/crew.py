@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TextIO
 
 from harness.canonical import Json, canonical
 from harness.data.resolve import Places
@@ -215,10 +215,7 @@ class Crew:
     def _hire(self, lane_name: str) -> WorkerProcess:
         threads = self.runtime.threads or max(1, (os.cpu_count() or 1) // len(self.slices))
         gpus = self._free_slice()
-        log = self.logs / f"worker-{len(list(self.logs.glob('worker-*.log')))}-{lane_name}.log"
-        with explained(self.logs, "--out"):
-            self.logs.mkdir(parents=True, exist_ok=True)
-            stderr = log.open("w", encoding="utf-8")
+        log, stderr = self._log(lane_name)
         with stderr:
             process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "harness.worker", str(os.getpid())],
@@ -236,6 +233,15 @@ class Crew:
         runtime = {**self.runtime.model_dump(mode="json"), "threads": threads}
         worker.tell(hello(self.store, self.places, runtime))
         return worker
+
+    def _log(self, lane_name: str) -> tuple[Path, TextIO]:
+        """The next that nobody has written."""
+        with explained(self.logs, "--out"):
+            self.logs.mkdir(parents=True, exist_ok=True)
+            number = len(list(self.logs.glob("worker-*.log")))
+            while (log := self.logs / f"worker-{number}-{lane_name}.log").exists():
+                number += 1
+            return log, log.open("x", encoding="utf-8")
 
     def _free_slice(self) -> str | None:
         """The first that no worker has; workers that share GPUs have the same one several times."""

@@ -7,10 +7,13 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 
-from harness.errors import UserError
+from harness.errors import Failure, UserError
 from harness.execution import Execution
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
+
+_PATIENCE_SECONDS = 30.0
+"""Of a driver that has to wake eight GPUs."""
 
 
 def visible_gpus() -> tuple[str, ...]:
@@ -22,17 +25,25 @@ def visible_gpus() -> tuple[str, ...]:
             gpu = text.strip()
             if not gpu or gpu.startswith("-") or gpu == "NoDevFiles":  # CUDA sees nothing from there on
                 break
+            if gpu in gpus:  # CUDA sees nothing at all then
+                raise UserError(f"{VISIBLE}={named} names {gpu} twice", "name each GPU once")
             gpus.append(gpu)
         return tuple(gpus)
     smi = shutil.which("nvidia-smi")
-    if smi is None:
-        return ()
-    done = subprocess.run([smi, "-L"], capture_output=True, text=True, check=False)
-    return tuple(str(number) for number, line in enumerate(filter(_is_gpu, done.stdout.splitlines())))
+    return () if smi is None else tuple(str(number) for number in range(_listed(smi)))
 
 
-def _is_gpu(line: str) -> bool:
-    return line.startswith("GPU ")
+def _listed(smi: str) -> int:
+    """How many GPUs there are. Where that cannot be told nothing is computed on CPUs in their place."""
+    remedy = f"mend the driver, or set {VISIBLE}: to the GPUs to use, or to nothing for CPUs"
+    try:
+        done = subprocess.run([smi, "-L"], capture_output=True, text=True, check=False, timeout=_PATIENCE_SECONDS)
+    except subprocess.TimeoutExpired:
+        raise Failure(f"nvidia-smi does not answer within {_PATIENCE_SECONDS:g} s", remedy) from None
+    said = f"{done.stdout}{done.stderr}".strip()
+    if done.returncode != 0 and "No devices" not in said:
+        raise Failure(f"nvidia-smi fails: {said.splitlines()[0] if said else 'without a word'}", remedy)
+    return sum(line.startswith("GPU ") for line in done.stdout.splitlines())
 
 
 def shared_out(gpus: Sequence[str], workers: int, gpus_per_job: int | None, execution: Execution) -> list[str | None]:

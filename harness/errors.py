@@ -7,7 +7,7 @@ without a traceback unless `--debug` is given.
 from __future__ import annotations
 
 import copyreg
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
@@ -54,3 +54,17 @@ class Failure(HarnessError):  # noqa: N818 (what it is to the user: nothing was 
     """What was asked for was right, and the machine or a job failed: disk, memory, a crash. Exit code 1."""
 
     exit_code = 1
+
+
+def told(error: HarnessError) -> dict[str, Any]:
+    """The error as JSON, for another process; `retold` makes the error of it."""
+    said: dict[str, Any] = {"problem": error.problem, "remedy": error.remedy, "exit_code": error.exit_code}
+    return {**said, "each": [told(one) for one in error.errors]} if isinstance(error, Refused) else said
+
+
+def retold(said: Mapping[str, Any]) -> HarnessError:
+    """The error that another process told of."""
+    if each := said.get("each"):
+        return Refused([retold(one) for one in each])
+    kind = UserError if said["exit_code"] == UserError.exit_code else Failure
+    return kind(said["problem"], said["remedy"])

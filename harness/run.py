@@ -15,7 +15,7 @@ from harness.crew import Crew, Queue, engine
 from harness.data.resolve import Places
 from harness.discovery import load_plugin
 from harness.engines.pool import require
-from harness.errors import Failure, HarnessError, UserError
+from harness.errors import HarnessError, UserError, retold
 from harness.jobs import Job
 from harness.launch.launchers import check
 from harness.plan import Plan
@@ -105,7 +105,6 @@ def check_engines(todo: Mapping[str, Job]) -> None:
 
 def failure(event: Mapping[str, Any]) -> HarnessError:
     """The error that a worker told of."""
-    kind = UserError if event["exit_code"] == UserError.exit_code else Failure
-    error = kind(event["problem"], event["remedy"])
+    error = retold(event)
     error.add_note(event.get("traceback", ""))
     return error

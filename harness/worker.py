@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING, Any, TextIO
 from harness.canonical import Json, canonical, file_digest
 from harness.context import Context, Progress
 from harness.data.resolve import Places, made_sources
-from harness.errors import Failure, HarnessError
+from harness.errors import Failure, HarnessError, told
 from harness.jobs import CHECKPOINTS, CORPUS, Evaluate, Generate, Job, Merge, PrepareModel, Train
+from harness.launch.order import FILE as ORDER
 from harness.machine import failures_named
 from harness.processes import die_with_parent
 from harness.provenance import git_state, surroundings
@@ -147,6 +148,7 @@ class Worker:
 
     def train(self, job: Job, scene: Scene, context: Context) -> Mapping[str, Any]:
         """Train in this process, or in those of a launcher."""
+        (context.folder / ORDER).unlink(missing_ok=True)  # of a launch that was killed
         if context.execution.launcher != "none":
             from harness.launch.supervisor import launch
 
@@ -180,13 +182,7 @@ def main() -> None:
         except Exception as error:  # noqa: BLE001 (whatever a job raises is that job's failure, told to the parent)
             traceback.print_exc()
             said = error if isinstance(error, HarnessError) else _unexpected(error, fields["label"])
-            worker.say(
-                event="failed",
-                problem=said.problem,
-                remedy=said.remedy,
-                exit_code=said.exit_code,
-                traceback=traceback.format_exc(),
-            )
+            worker.say(event="failed", **told(said), traceback=traceback.format_exc())
 
 
 def _unexpected(error: Exception, label: str) -> Failure:

@@ -36,6 +36,13 @@ def test_a_slice_is_given_back(crew):
     assert [seen(crew._hire("torch").process) for _ in range(2)] == ["GPU-aa", "GPU-cc"]
 
 
+def test_the_log_of_another_worker_is_not_written_over(crew):
+    crew.logs.mkdir()
+    (crew.logs / "worker-1-torch.log").write_text("kept")
+    assert crew._hire("torch").log.name == "worker-2-torch.log"
+    assert (crew.logs / "worker-1-torch.log").read_text() == "kept"
+
+
 @pytest.mark.timeout(180)
 def test_jobs_side_by_side_see_disjoint_gpus(command, tmp_path):
     places = ("--store", tmp_path / "store", "--out", tmp_path / "run")

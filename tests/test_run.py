@@ -170,11 +170,17 @@ def test_a_killed_worker_is_one_line_and_the_next_run_completes(start, tmp_path,
     assert "its worker was killed by SIGKILL (memory may have run out: lower runtime.workers" in last
     assert last.endswith(f"its output is in {tmp_path}/run/logs/worker-0-torch.log; the same command then goes on)")
     assert "Traceback" not in err
+    here, done = Store(tmp_path / "store"), results(tiny_run / "store")
+    for key in filter(lambda key: not here.has(key), done):
+        (here.partial(key) / "launch.json").parent.mkdir(parents=True, exist_ok=True)
+        (here.partial(key) / "launch.json").write_text("{}")  # of a launch that was killed
     assert finish(start())[0] == 0
-    assert results(tmp_path / "store") == results(tiny_run / "store")
+    assert results(tmp_path / "store") == done
+    trained = [entry.key for entry in here.entries() if entry.manifest["kind"] == "train"]
+    assert [key for key in trained if (here.folder(key) / "launch.json").exists()] == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_ctrl_c_ends_the_workers_and_says_how_to_go_on(start, number):
     process = start()
     wait_for(lambda: workers(process))

@@ -13,12 +13,15 @@ from harness.errors import HarnessError
 INTERRUPTED = 130
 
 
+_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
 class Interrupted(BaseException):
-    """Ctrl-C or SIGTERM. Not KeyboardInterrupt, which typer ends the process on without a word."""
+    """Ctrl-C, SIGTERM, or a closed terminal. Not KeyboardInterrupt, which typer ends the process on without a word."""
 
 
 def _interrupt(*_: object) -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in _STOPPING:
         signal.signal(number, signal.SIG_IGN)  # a second Ctrl-C must not keep the first from ending the workers
     raise Interrupted
 
@@ -29,8 +32,9 @@ def main() -> None:
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
     try:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, _interrupt)
+        for number in _STOPPING:
+            if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+                signal.signal(number, _interrupt)
         from harness.cli.app import app
 
         app(arguments, prog_name="harness")

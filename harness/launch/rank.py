@@ -22,7 +22,7 @@ from harness.canonical import Json, canonical
 from harness.context import Context, Progress
 from harness.data.resolve import made_sources
 from harness.devices import VISIBLE
-from harness.errors import Failure, HarnessError
+from harness.errors import Failure, HarnessError, told
 from harness.jobs import Train
 from harness.launch.launchers import GPUS
 from harness.launch.link import Link, call
@@ -184,13 +184,7 @@ def _told(error: Exception) -> dict[str, Json]:
         text = str(error).strip().splitlines()
         said = Failure(f"{type(error).__name__}: {text[0] if text else 'no message'}")
         because = _because_of_others(error)
-    return {
-        "problem": said.problem,
-        "remedy": said.remedy,
-        "exit_code": said.exit_code,
-        "expected": isinstance(error, HarnessError),
-        "because": because,
-    }
+    return {**told(said), "expected": isinstance(error, HarnessError), "because": because}
 
 
 def _outcome(order: Order, folder: Path, rank: int, out: TextIO) -> Json:

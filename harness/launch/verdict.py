@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.errors import Failure, HarnessError, UserError
+from harness.errors import Failure, HarnessError, UserError, retold
 from harness.processes import how_it_ended
 
 
@@ -91,7 +91,7 @@ def _raised(label: str, rank: Rank, logs: Path) -> HarnessError:
     said = rank.failed
     assert said is not None
     if said["exit_code"] == UserError.exit_code:
-        return UserError(said["problem"], said["remedy"])
+        return retold(said)
     problem = said["problem"] if said["expected"] else f"{label}: {rank}: {said['problem']}"
     log = f"the log of {rank} is {log_of(rank, logs)}"
     return Failure(problem, f"{said['remedy']}; {log}" if said["remedy"] else log)

@@ -12,7 +12,7 @@ from typing import Any
 
 from harness.context import Progress
 from harness.data.resolve import Places
-from harness.errors import Failure, HarnessError
+from harness.errors import Failure, HarnessError, Refused
 from harness.jobs import Job
 from harness.plan import Plan
 from harness.run import Reporter, check_engines, failure, missing
@@ -182,6 +182,8 @@ class _Run:
         said, entry = self._news(job.key), self._entries.get(slurm)
         if said.get("event") == "failed":
             error = failure(said)
+            if isinstance(error, Refused):
+                return error
             return type(error)(error.problem, "; ".join(filter(None, [error.remedy, f"its output is in {log}"])))
         state = "is gone" if entry is None else f"ended as {entry.state}"
         if entry is not None and entry.state == "COMPLETED":

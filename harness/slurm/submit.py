@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, Protocol
 
 from harness.allocation import Allocation
@@ -94,6 +95,8 @@ class Submitter:
     def submit(self, job: Job, after: Sequence[str]) -> str:
         """Submit one job, to begin when the jobs `after` have succeeded; its id."""
         folder = self.store.submission(job.key).absolute()
+        asked = parameters(self.plan, job, after)
+        _check_words(folder, asked)
         folder.mkdir(parents=True, exist_ok=True)
         attempt = Attempt(
             job=asdict(job),
@@ -104,7 +107,7 @@ class Submitter:
             patience=self.plan.recipe.slurm.warning_seconds - _LEAVING_SECONDS,
         )
         with _undisturbed():  # a job that was submitted is known to SLURM, and so to whoever follows it next
-            return self.cluster.submit(attempt, parameters(self.plan, job, after))
+            return self.cluster.submit(attempt, asked)
 
     def attached(self) -> dict[str, Entry]:
         """By key the plan's jobs that an earlier command has submitted, and that still may be done."""
@@ -142,6 +145,15 @@ def parameters(plan: Plan, job: Job, after: Sequence[str]) -> dict[str, Any]:
         "additional_parameters": {"requeue": True, "kill-on-invalid-dep": "yes", **allocation.extra},
     }
     return {name: value for name, value in asked.items() if value is not None}
+
+
+def _check_words(folder: Path, asked: Mapping[str, Any]) -> None:
+    """Refuse what would be read otherwise in a batch script: a new line there is a command, and `%` names a job."""
+    if any(letter in "%\\" or not letter.isprintable() for letter in str(folder)):
+        raise UserError(f"SLURM cannot write to {str(folder)!r}", "give a --store whose path has no % or \\ in it")
+    for name, value in {**asked, **asked["additional_parameters"]}.items():
+        if name != "setup" and not f"{name}{value}".isprintable():
+            raise UserError(f"slurm: {name}: {value!r} is more than a line", "correct slurm: in the recipe")
 
 
 def _srun(allocation: Allocation) -> list[str]:

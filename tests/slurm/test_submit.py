@@ -4,6 +4,7 @@ import pytest
 
 from harness.errors import UserError
 from harness.slurm.submit import SlurmCluster, parameters
+from harness.store import Store
 
 
 def test_a_machine_without_slurm(monkeypatch, refused):
@@ -40,3 +41,20 @@ def test_fewer_gpus_than_processes(on_submitit):
     [job] = plan.jobs.values()
     with pytest.raises(UserError, match=r"train\.processes is 8, and SLURM is asked for 4 GPUs on each node"):
         parameters(plan, job, after=[])
+
+
+@pytest.mark.parametrize("name", ["100%", "a\nb", "back\\slash"])
+def test_a_store_that_batch_scripts_cannot_name(on_submitit, tmp_path, name):
+    on_submitit.store = Store(tmp_path / name)
+    plan = on_submitit.plan(only={"make the llama model (seed 0)"})
+    with pytest.raises(UserError, match=r"SLURM cannot write to '.*' .give a --store whose path has no % or "):
+        on_submitit.follow(plan)
+    assert on_submitit.submissions() == []
+
+
+@pytest.mark.parametrize("setting", ['slurm.partition="main\\nrm -r x"', 'slurm.extra={comment: "a\\nrm -r x"}'])
+def test_a_setting_of_more_than_a_line_would_be_a_command(on_submitit, setting):
+    plan = on_submitit.plan(setting, only={"make the llama model (seed 0)"})
+    with pytest.raises(UserError, match=r"slurm: \w+: 'a?(main)?\\nrm -r x' is more than a line \(correct slurm: in"):
+        on_submitit.follow(plan)
+    assert on_submitit.submissions() == []
