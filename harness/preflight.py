@@ -17,7 +17,7 @@ from harness.files import size_words
 from harness.inventory import compiler, free_disk, gpus, ninja
 from harness.jobs import TrainSettings
 from harness.plan import Plan
-from harness.sharding import faults
+from harness.sharding import faults, read_sharding
 from harness.store import Store
 
 EXTRAS = {
@@ -89,11 +89,13 @@ def problems(plan: Plan, store: Store, estimate: Estimate, *, here: bool = True)
         return []
     execution = plan.recipe.train.execution()
     lora = [settings for settings in (plan.jobs[stage.key].declared["settings"]["lora"] for stage in todo) if settings]
+    quantized = any(of["quantize"] != "none" for of in lora)
     return [
         *(_devices(execution) if here else ()),
         *_launching(execution),
         *_sharded(execution),
-        *_packages(execution, quantized=any(of["quantize"] != "none" for of in lora), adapters=bool(lora)),
+        *_together(execution, quantized=quantized),
+        *_packages(execution, quantized=quantized, adapters=bool(lora)),
         *(_compiling(execution) if here else ()),
         *_disk(plan, store, estimate, todo),
     ]
@@ -105,6 +107,8 @@ def _devices(execution: Execution) -> Iterator[UserError]:
             f"train.processes={execution.processes} are one a GPU, and this machine shows {len(gpus())}",
             f"--set train.processes={len(gpus())}",
         )
+    if execution.liger and not gpus():
+        yield UserError("train.liger needs a GPU, for which its kernels are compiled", "--set train.liger=false")
 
 
 def _launching(execution: Execution) -> Iterator[UserError]:
@@ -122,6 +126,20 @@ def _sharded(execution: Execution) -> Iterator[UserError]:
     if execution.launcher != "deepspeed" and find_spec("deepspeed") is None:
         yield UserError(f"train.deepspeed={execution.deepspeed} needs deepspeed", EXTRAS["deepspeed"][1])
     yield from faults(execution.deepspeed)
+
+
+def _together(execution: Execution, *, quantized: bool) -> Iterator[UserError]:
+    """What ZeRO-3 does not go with, so that no model is made or fetched before it is said."""
+    if execution.deepspeed is None or faults(execution.deepspeed):
+        return
+    if not read_sharding(execution.deepspeed).shards_parameters:
+        return
+    if quantized:
+        remedy = "--set train.deepspeed=zero2, or --set train.lora.quantize=none"
+        yield UserError("ZeRO-3 cannot shard weights held in nf4", remedy)
+    if execution.compile:
+        remedy = "--set train.compile=false"
+        yield UserError("train.compile cannot see the weights that ZeRO-3 gathers layer by layer", remedy)
 
 
 def _packages(execution: Execution, *, adapters: bool, quantized: bool) -> Iterator[UserError]:

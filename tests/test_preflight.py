@@ -60,6 +60,7 @@ def test_all_that_is_missing_is_told_at_once(found, absent, monkeypatch, tmp_pat
     said = found(*LAUNCHED, f"train.deepspeed={config}", *settings)
     replaced = "the recipe's AdamW would be replaced by it (take it out; train.* of the recipe says this)"
     assert said == [
+        "train.liger needs a GPU, for which its kernels are compiled (--set train.liger=false)",
         f"train.deepspeed={config} needs deepspeed (pip install 'instruct-harness[deepspeed]')",
         f"{config} holds a section 'optimizer': {replaced}",
         f"{config}: ZeRO-3 without stage3_gather_16bit_weights_on_model_save saves no weights (set it to true)",
@@ -70,6 +71,25 @@ def test_all_that_is_missing_is_told_at_once(found, absent, monkeypatch, tmp_pat
         "DeepSpeed on CPU needs a C++ compiler, and there is no g++ (apt-get install g++)",
         "DeepSpeed on CPU needs ninja (pip install ninja)",
     ]
+
+
+def test_settings_that_do_not_go_together(found, tmp_path):
+    mine = tmp_path / "mine.json"
+    mine.write_text(json.dumps({"zero_optimization": {"stage": 3, "stage3_gather_16bit_weights_on_model_save": True}}))
+    asked = ("train.lora.quantize=nf4", "train.compile=true")
+    assert found(*LAUNCHED, "train.deepspeed=zero2", *asked) == []
+    for sharding in ("zero3", str(mine)):
+        assert found(*LAUNCHED, f"train.deepspeed={sharding}", *asked) == [
+            "ZeRO-3 cannot shard weights held in nf4 (--set train.deepspeed=zero2, or --set train.lora.quantize=none)",
+            "train.compile cannot see the weights that ZeRO-3 gathers layer by layer (--set train.compile=false)",
+        ]
+
+
+def test_liger_without_a_gpu(found, monkeypatch):
+    (said,) = found("train.liger=true")
+    assert said == "train.liger needs a GPU, for which its kernels are compiled (--set train.liger=false)"
+    monkeypatch.setattr(preflight, "gpus", lambda: (H100,))
+    assert found("train.liger=true") == []
 
 
 @pytest.mark.parametrize("launcher", ["deepspeed", "accelerate"])
