@@ -15,6 +15,9 @@ from harness.errors import UserError
 SHIPPED = ("zero0", "zero1", "zero2", "zero3", "zero3_offload")
 """Names of the configurations in `ds_configs/`."""
 
+DIVIDES = ("round_robin_gradients", "sub_group_size", "zero_hpz_partition_size", "mics_shard_size")
+"""Of `zero_optimization`. DeepSpeed reads a checkpoint into another order of parameters without noticing."""
+
 GATHER = "stage3_gather_16bit_weights_on_model_save"
 _STAGES = range(4)
 _OURS = {
@@ -64,6 +67,12 @@ class Sharding:
     def digest(self) -> str:
         """Of what the file says."""
         return digest(self.config)
+
+    @property
+    def division(self) -> str:
+        """Digest of what decides which part of the optimiser's state lies where in a checkpoint's files."""
+        zero = self.config.get("zero_optimization", {})
+        return digest({key: zero[key] for key in DIVIDES if key in zero})
 
     def filled(self) -> dict[str, Json]:
         """A copy for DeepSpeed in which everything that the recipe decides is "auto", for transformers to fill in."""

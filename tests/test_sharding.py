@@ -79,3 +79,11 @@ def test_what_would_lose_the_model_or_change_results_is_refused(written, refused
 def test_a_file_that_is_not_there():
     with pytest.raises(UserError, match=r"no DeepSpeed configuration 'none\.json'.*use zero0, zero1"):
         read_sharding("none.json")
+
+
+def test_the_order_of_the_state_decides_its_division_and_the_size_of_buckets_does_not(written):
+    def division(**zero):
+        return read_sharding(written({"zero_optimization": {"stage": 2, **zero}})).division
+
+    assert division() == division(reduce_bucket_size=1000)
+    assert division() != division(round_robin_gradients=True)

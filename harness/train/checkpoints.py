@@ -12,6 +12,7 @@ from typing import Any
 from harness.canonical import canonical, file_digest
 from harness.errors import UserError
 from harness.files import sync
+from harness.sharding import DIVIDES
 
 SEAL = "complete.json"
 
@@ -37,6 +38,8 @@ class Spread:
     """Name of the DeepSpeed configuration."""
     digest: str | None = None
     """Of that configuration."""
+    division: str | None = None
+    """Of what in it decides where parts of the optimiser's state lie."""
 
     def __str__(self) -> str:
         processes = "1 process" if self.processes == 1 else f"{self.processes} processes"
@@ -44,7 +47,15 @@ class Spread:
 
     def fits(self, other: Spread) -> bool:
         """Whether a checkpoint of one can be read by the other."""
-        return (self.processes, self.stage, self.offloaded) == (other.processes, other.stage, other.offloaded)
+        return self._shape == other._shape and self.division == other.division
+
+    @property
+    def _shape(self) -> tuple[int, int | None, bool]:
+        return self.processes, self.stage, self.offloaded
+
+    def divides_otherwise(self, other: Spread) -> bool:
+        """Whether nothing but the order of the optimiser's state differs."""
+        return self._shape == other._shape and self.division != other.division
 
 
 @dataclass(frozen=True)
@@ -63,6 +74,11 @@ class Checkpoint:
         if self.spread.fits(spread):
             return
         was = self.spread
+        if was.divides_otherwise(spread):
+            raise UserError(
+                f"the stage's checkpoint at step {self.step} divides the optimiser's state otherwise than {spread}",
+                f"take back what changed of {', '.join(DIVIDES)}, or begin the stage anew with --restart-stage",
+            )
         raise UserError(
             f"the stage's checkpoint at step {self.step} was written by {was}, and this run has {spread}",
             f"go on with --set train.processes={was.processes} --set train.deepspeed={was.deepspeed or 'null'}, "

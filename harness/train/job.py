@@ -158,7 +158,9 @@ class _Stage:
         sharding, size = self.sharding, self.world.size
         if sharding is None:
             return Spread(size)
-        return Spread(size, sharding.stage, sharding.offloads_optimizer, sharding.name, sharding.digest)
+        return Spread(
+            size, sharding.stage, sharding.offloads_optimizer, sharding.name, sharding.digest, sharding.division
+        )
 
     def check_fit(self, model: Any, rows: Corpus) -> None:
         if int(rows.ids.max()) >= model.get_input_embeddings().num_embeddings:

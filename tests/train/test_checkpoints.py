@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -89,6 +90,13 @@ def test_processes_or_shards_that_changed_are_refused(tmp_path, other):
 
 def test_another_file_of_the_same_stage_goes_on(tmp_path):
     write(tmp_path, 3, spread=TWO).check(Spread(2, 2, deepspeed="mine.json", digest="def"))
+
+
+def test_a_file_that_divides_the_state_otherwise_is_refused(tmp_path):
+    found = write(tmp_path, 3, spread=replace(TWO, division="here"))
+    found.check(replace(TWO, division="here", digest="another"))
+    with pytest.raises(UserError, match=r"step 3 divides .* otherwise .*round_robin_gradients.*--restart-stage"):
+        found.check(replace(TWO, division="there"))
 
 
 def test_a_stage_begun_anew_leaves_a_mark_only_where_it_discards_something(two, tmp_path):
