@@ -17,7 +17,8 @@ Line = Mapping[str, Any]
 
 def explained(why: Mapping[str, Any], examples: Sequence[Line], *, marks: bool) -> Group:
     """What happened, how many examples there are, and what the styles mean."""
-    numbers = ", ".join(f"{name.replace('_', ' ')} {why[name]}" for name in ("step", "loss", "grad_norm", "lr"))
+    measured = ", ".join(f"{name.replace('_', ' ')} {_short(why[name])}" for name in ("loss", "grad_norm", "lr"))
+    numbers = f"step {why['step']}, {measured}"
     bad = sum(bool(example["not_finite"]) for example in examples)
     held = f"{len(examples)} examples of step {why['batch_of_step']}, {bad} with a loss that is no number"
     return Group(
@@ -26,6 +27,10 @@ def explained(why: Mapping[str, Any], examples: Sequence[Line], *, marks: bool) 
         Text(held),
         legend(marks=marks),
     )
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def told(example: Line, *, marks: bool) -> Text:

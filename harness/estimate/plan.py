@@ -310,11 +310,12 @@ def _too_large(arms: Iterable[ArmEstimate], place: Room, plan: Plan) -> Iterable
                 continue
             seen.add((stage.name, gib))
             shared = plan.recipe.runtime.workers * stage.case.execution.processes
-            of = "" if place.gpu or shared == 1 else f" (a {shared}th of the machine's)"
+            of = "" if place.gpu or shared == 1 else f" for each of the {shared} processes at once"
+            ways = remedies(stage.case, place)
             yield Trouble(
                 f"{arm.id}: train {stage.name} needs {needs_words(stage.memory, place)}; "
-                f"there are {place.device / 2**30:.0f} GiB{of}",
-                remedies(stage.case, place),
+                f"there are {place.device / 2**30:.0f} GiB{of}{'' if ways else ', and no settings are known that fit'}",
+                ways,
             )
 
 

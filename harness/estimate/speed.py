@@ -81,7 +81,7 @@ def _assumed(
     if execution.gradient_checkpointing:
         flops *= 4 / 3
     rate = execution.world_size * peak * 1e12 * ASSUMED_MFU / flops
-    return Speed(rate, f"assumes {ASSUMED_MFU:.0%} of {peak:g} TFLOP/s a device")
+    return Speed(rate, f"assumes {100 * ASSUMED_MFU:.0f} % of {peak:g} TFLOP/s a device")
 
 
 def peak_tflops(execution: Execution, gpu: Gpu | None) -> float | None:

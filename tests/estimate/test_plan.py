@@ -103,7 +103,7 @@ def test_what_does_not_fit_is_told_with_what_would(planned, llama, tmp_path, mac
         f"{launched}=zero3_offload",
     ]
     assert all(remedy.bytes <= H100[1] for remedy in trouble.remedies)
-    assert found.arms[0].stages[0][0].speed.source == "assumes 35% of 989 TFLOP/s a device"
+    assert found.arms[0].stages[0][0].speed.source == "assumes 35 % of 989 TFLOP/s a device"
 
 
 def test_the_least_disturbing_settings_come_first(planned, tmp_path, machine):
@@ -121,6 +121,15 @@ def test_the_least_disturbing_settings_come_first(planned, tmp_path, machine):
     ]
     changed, places = planned("playground", *settings, "runtime.micro_tokens=4096")
     assert estimate(changed, Store(tmp_path), places).troubles == ()
+
+
+def test_where_no_settings_fit_it_is_said(planned, llama, tmp_path, machine):
+    machine(gib=3)
+    launched = ("train.launcher=torchrun", "train.processes=2", "train.deepspeed=zero3")
+    plan, places = planned("playground", f"model={llama}", "seeds=[0]", "runtime.workers=1", *launched)
+    (trouble, *_) = estimate(plan, Store(tmp_path), places).troubles
+    assert trouble.problem.endswith(" GiB for each of the 2 processes at once, and no settings are known that fit")
+    assert trouble.remedies == ()
 
 
 def test_nothing_is_warned_of_where_everything_fits(planned, tmp_path, machine):

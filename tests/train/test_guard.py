@@ -87,7 +87,7 @@ def test_the_batch_can_be_read_by_people(stage, make, bad, tmp_path):
     assert shown.exit_code == 0
     what, numbers, held, _, _, head, *text = shown.output.splitlines()
     assert what.startswith("the loss is nan at step ")
-    assert re.fullmatch(r"step \d+, loss nan, grad norm [a-z\d.]+, lr [\d.]+", numbers)
+    assert re.fullmatch(r"step \d+, loss nan, grad norm [a-z\d.]+, lr [\de.+-]+", numbers)
     assert re.fullmatch(r"\d examples of step \d+, 1 with a loss that is no number", held)
     assert re.fullmatch(rf"{bad[0]} {bad[1].id}, \d+ tokens, \d+ scored, nan at token \d+ \('.*'\), rank 0", head)
     asked, answered = bad[1].messages
