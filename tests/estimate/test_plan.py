@@ -103,7 +103,7 @@ def test_what_does_not_fit_is_told_with_what_would(planned, llama, tmp_path, mac
         f"{launched}=zero3_offload",
     ]
     assert all(remedy.bytes <= H100[1] for remedy in trouble.remedies)
-    assert found.arms[0].stages[0][0].speed.source == "assumes 35 % of 989 TFLOP/s a device"
+    assert found.arms[0].stages[0][0].speed.source == "assumes 35 % of 989.4 TFLOP/s a device"
 
 
 def test_the_least_disturbing_settings_come_first(planned, tmp_path, machine):
