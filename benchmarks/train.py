@@ -38,12 +38,14 @@ from transformers import (
 
 from harness.api import Part, token_loss
 from harness.jobs import TrainSettings
+from harness.train.arguments import arguments
 from harness.train.attention import ATTENTION, kernel
 from harness.train.batches import MicroBatches, Steps
 from harness.train.corpus import Corpus
-from harness.train.loop import StageTrainer, Watch, arguments
+from harness.train.loop import StageTrainer
 from harness.train.loss import Head, Objective
 from harness.train.process import isolated
+from harness.train.watch import Watch
 
 
 @dataclass(frozen=True)

@@ -88,17 +88,22 @@ def problems(plan: Plan, store: Store, estimate: Estimate, *, here: bool = True)
     if not todo:
         return []
     execution = plan.recipe.train.execution()
-    lora = [settings for settings in (plan.jobs[stage.key].declared["settings"]["lora"] for stage in todo) if settings]
-    quantized = any(of["quantize"] != "none" for of in lora)
+    stages = [TrainSettings.model_validate(plan.jobs[stage.key].declared["settings"]) for stage in todo]
+    faults_of_stages = {str(error): error for settings in stages for error in declared(settings, execution)}
     return [
         *(_devices(execution) if here else ()),
         *_launching(execution),
-        *_sharded(execution),
-        *_together(execution, quantized=quantized),
-        *_packages(execution, quantized=quantized, adapters=bool(lora)),
+        *faults_of_stages.values(),
         *(_compiling(execution) if here else ()),
         *_disk(plan, store, estimate, todo),
     ]
+
+
+def declared(settings: TrainSettings, execution: Execution, *, penalised: bool = False) -> Iterator[UserError]:
+    """What stands in the way of training so, wherever it is done; `penalised` where the loss has a penalty."""
+    yield from _sharded(execution)
+    yield from _conflicts(settings, execution, penalised=penalised)
+    yield from _packages(settings, execution)
 
 
 def _devices(execution: Execution) -> Iterator[UserError]:
@@ -128,24 +133,10 @@ def _sharded(execution: Execution) -> Iterator[UserError]:
     yield from faults(execution.deepspeed)
 
 
-def _together(execution: Execution, *, quantized: bool) -> Iterator[UserError]:
-    """What ZeRO-3 does not go with, so that no model is made or fetched before it is said."""
-    if execution.deepspeed is None or faults(execution.deepspeed):
-        return
-    if not read_sharding(execution.deepspeed).shards_parameters:
-        return
-    if quantized:
-        remedy = "--set train.deepspeed=zero2, or --set train.lora.quantize=none"
-        yield UserError("ZeRO-3 cannot shard weights held in nf4", remedy)
-    if execution.compile:
-        remedy = "--set train.compile=false"
-        yield UserError("train.compile cannot see the weights that ZeRO-3 gathers layer by layer", remedy)
-
-
-def _packages(execution: Execution, *, adapters: bool, quantized: bool) -> Iterator[UserError]:
+def _packages(settings: TrainSettings, execution: Execution) -> Iterator[UserError]:
     wanted = {
-        "peft": ("train.lora", adapters),
-        "bitsandbytes": ("train.lora.quantize", quantized),
+        "peft": ("train.lora", settings.lora is not None),
+        "bitsandbytes": ("train.lora.quantize", settings.lora is not None and settings.lora.quantize != "none"),
         "liger": ("train.liger", execution.liger),
         "tensorboard": ("train.tracking=tensorboard", execution.tracking == "tensorboard"),
         "wandb": ("train.tracking=wandb", execution.tracking == "wandb"),
@@ -155,6 +146,32 @@ def _packages(execution: Execution, *, adapters: bool, quantized: bool) -> Itera
         module, remedy = EXTRAS[name]
         if asked and find_spec(module) is None:
             yield UserError(f"{setting} needs {module}", remedy)
+
+
+def _conflicts(settings: TrainSettings, execution: Execution, *, penalised: bool) -> Iterator[UserError]:
+    """What is good alone, and does not go together."""
+    if settings.lora is not None and penalised:
+        yield UserError(
+            "the loss's penalty looks at weights that train.lora leaves frozen",
+            "train all weights: leave out train.lora",
+        )
+    if execution.deepspeed is None or faults(execution.deepspeed):
+        return
+    if not read_sharding(execution.deepspeed).shards_parameters:
+        return
+    if penalised:
+        yield UserError(
+            "the loss's penalty looks at weights that ZeRO-3 holds in shards", "--set train.deepspeed=zero2"
+        )
+    if settings.lora is not None and settings.lora.quantize != "none":
+        yield UserError(
+            f"ZeRO-3 cannot shard weights held in {settings.lora.quantize}",
+            "--set train.deepspeed=zero2, or --set train.lora.quantize=none",
+        )
+    if execution.compile:
+        yield UserError(
+            "train.compile cannot see the weights that ZeRO-3 gathers layer by layer", "--set train.compile=false"
+        )
 
 
 def _compiling(execution: Execution) -> Iterator[UserError]:

@@ -92,6 +92,20 @@ def test_liger_without_a_gpu(found, monkeypatch):
     assert found("train.liger=true") == []
 
 
+@pytest.mark.parametrize(
+    ("lora", "sharding", "said"),
+    [
+        ({}, None, ["the loss's penalty looks at weights that train.lora leaves frozen"]),
+        (None, "zero3", ["the loss's penalty looks at weights that ZeRO-3 holds in shards"]),
+        (None, "zero2", []),
+    ],
+)
+def test_a_penalty_looks_at_weights_that_are_trained_and_whole(lora, sharding, said):
+    settings, execution = TrainSettings(lora=lora), Execution(launcher="torchrun", deepspeed=sharding)
+    assert [error.problem for error in preflight.declared(settings, execution, penalised=True)] == said
+    assert not list(preflight.declared(settings, execution))
+
+
 @pytest.mark.parametrize("launcher", ["deepspeed", "accelerate"])
 def test_a_launcher_that_is_not_installed(found, absent, launcher):
     absent(launcher)

@@ -21,14 +21,12 @@ from harness.train.attention import ATTENTION, segment_attention
 _EAGER = "--set train.compile=false"
 
 
-def check(execution: Execution, *, shards_parameters: bool = False) -> None:
+def check(execution: Execution) -> None:
     """Refuse, before any weights are read, what cannot be done here; UserError with the remedy."""
     if execution.liger:
         liger.check()
     if not execution.compile:
         return
-    if shards_parameters:
-        raise UserError("train.compile cannot see the weights that ZeRO-3 gathers layer by layer", _EAGER)
     if os.environ.get("TORCHDYNAMO_DISABLE") == "1":
         raise UserError("train.compile is on, and TORCHDYNAMO_DISABLE=1 switches it off", f"unset it, or {_EAGER}")
     # Inductor writes C++ for a CPU; for a GPU, Triton compiles the C that starts its kernels.

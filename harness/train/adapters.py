@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterable, Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -26,37 +25,6 @@ ADAPTER = "adapter"
 """Folder beside `model/` that holds the adapters alone."""
 
 _CONFIG = "adapter_config.json"
-
-
-def check(settings: TrainSettings, *, shards_parameters: bool = False, penalised: bool = False) -> None:
-    """Refuse, before any weights are read, what adapters cannot be trained with.
-
-    Args:
-        settings: The stage's.
-        shards_parameters: Whether no process holds whole weights (ZeRO-3).
-        penalised: Whether the loss has a penalty on the weights.
-
-    Raises:
-        UserError: Naming what is missing or does not go together.
-    """
-    lora = settings.lora
-    if lora is None:
-        return
-    install = "pip install 'instruct-harness[lora]'"
-    if find_spec("peft") is None:
-        raise UserError("train.lora needs peft", install)
-    if lora.quantize != "none" and find_spec("bitsandbytes") is None:
-        raise UserError(f"train.lora.quantize={lora.quantize} needs bitsandbytes", install)
-    if lora.quantize != "none" and shards_parameters:
-        raise UserError(
-            f"ZeRO-3 cannot shard weights held in {lora.quantize}",
-            "--set train.deepspeed=zero2, or --set train.lora.quantize=none",
-        )
-    if penalised:
-        raise UserError(
-            "the loss's penalty looks at weights that train.lora leaves frozen",
-            "train all weights: leave out train.lora",
-        )
 
 
 def storage(settings: TrainSettings, device: torch.device) -> Mapping[str, Any]:

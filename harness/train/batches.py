@@ -9,6 +9,7 @@ import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -133,16 +134,21 @@ class MicroBatches(torch.utils.data.Dataset[MicroBatch]):
 
     def __init__(self, corpus: Corpus, steps: Steps, reduction: str, rank: int = 0, seed: int = 0) -> None:
         """`seed` is the stage's, for the random numbers of its examples."""
-        self._corpus, self._steps, self._rank, self._seed = corpus, steps, rank, seed
+        self.corpus, self.steps, self._rank, self._seed = corpus, steps, rank, seed
         self._denominators = denominators(corpus, steps, reduction)
         self._lengths = corpus.lengths
 
     def __len__(self) -> int:
-        return len(self._steps) * self._steps.accumulation
+        return len(self.steps) * self.steps.accumulation
+
+    @cached_property
+    def tokens(self) -> npt.NDArray[np.int64]:
+        """Of each step, over all ranks; [steps]."""
+        return np.array([self._lengths[self.steps.examples(step)].sum() for step in range(len(self.steps))])
 
     def __getitem__(self, index: int) -> MicroBatch:
-        step, part = divmod(index, self._steps.accumulation)
-        corpus, steps = self._corpus, self._steps
+        step, part = divmod(index, self.steps.accumulation)
+        corpus, steps = self.corpus, self.steps
         places = steps.places(step, part, self._rank)
         spans = [slice(corpus.offsets[i], corpus.offsets[i + 1]) for i in steps.order[places]]
         return MicroBatch.of(

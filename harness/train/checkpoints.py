@@ -14,6 +14,8 @@ from harness.errors import UserError
 from harness.files import sync
 from harness.sharding import DIVIDES
 
+WRITING = "writing"
+"""The folder beside the checkpoints in which the next one is written."""
 SEAL = "complete.json"
 
 REQUEST = "wanted"

@@ -2,37 +2,38 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property, partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import TrainingArguments
 
 from harness.api import DataSource, Loss
 from harness.canonical import Json
 from harness.context import Context
 from harness.errors import UserError
 from harness.estimate.relief import relief
+from harness.execution import Execution
 from harness.jobs import CHECKPOINTS, Train
 from harness.machine import failures_named
 from harness.sharding import Sharding, read_sharding
-from harness.train import acceleration, adapters, layouts, network, preflight
-from harness.train.batches import MicroBatches, Order, Steps
+from harness.train import acceleration, adapters, layouts, network, outcome, preflight
+from harness.train.arguments import arguments
+from harness.train.batches import MicroBatches, Steps
 from harness.train.checkpoints import REQUEST, Spread
 from harness.train.corpus import Corpus
-from harness.train.loop import METRICS, Place, StageTrainer, Watch, arguments
+from harness.train.loop import Place, StageTrainer
 from harness.train.loss import Head, Objective
-from harness.train.observer import StageObserver, telemetry
-from harness.train.process import isolated, peak_memory
+from harness.train.observer import StageObserver
+from harness.train.process import isolated
 from harness.train.stagedata import StageData
-from harness.train.throughput import Meter, peak_tflops
+from harness.train.watch import Watch
 from harness.train.world import PATIENCE, World
 
 MICRO_TOKENS = 8192
@@ -47,110 +48,181 @@ def train(declared: Train, data: Mapping[str, DataSource], loss: Loss, context: 
     Returns `result`, equal for equal declarations, and `measured`; the result is the main process's alone.
     Raises UserError for data or models that cannot be trained on, Failure for a full disk or memory.
     """
-    if declared.objective != "sft":
-        raise UserError(f"the objective {declared.objective!r} is not known to the training loop", "use objective sft")
-    execution, threads = context.execution, context.runtime.get("threads")
-    world = World.of(execution)
-    sharding = read_sharding(execution.deepspeed) if execution.deepspeed else None
-    if sharding is not None and find_spec("deepspeed") is None:
-        raise UserError("train.deepspeed needs DeepSpeed", "pip install 'instruct-harness[deepspeed]'")
-    if sharding is not None and sharding.shards_parameters and loss.penalty is not None:
-        raise UserError(
-            "the loss's penalty looks at weights that ZeRO-3 holds in shards", "--set train.deepspeed=zero2"
-        )
-    share = max(1, threads // execution.processes) if threads else None
-    start = context.parents["start"] / "model"
-    less = partial(relief, declared, start, execution, context.runtime, references=len(loss.references))
+    execution, runtime, start = context.execution, context.runtime, context.parents["start"] / "model"
+    world, threads = World.of(execution), runtime.get("threads")
+    less = partial(relief, declared, start, execution, runtime, references=len(loss.references))
     with (
-        world.joined(context.runtime.get("collective_timeout") or PATIENCE),
-        isolated(share),
+        world.joined(runtime.get("collective_timeout") or PATIENCE),
+        isolated(max(1, threads // execution.processes) if threads else None),
         failures_named("training", context.folder, relief=less),
     ):
-        return _Stage(declared, data, loss, context, world, sharding).run()
+        return _Stage(StageData(declared, data, loss, context, start), world).run()
+
+
+@dataclass(frozen=True)
+class _Networks:
+    """What is trained, and what it is compared with."""
+
+    model: Any
+    """The transformers causal language model."""
+    tuned: Any
+    """What the optimiser is given: the model itself, or adapters on it."""
+    head: Head
+    references: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class _Stage:
-    declared: Train
-    data: Mapping[str, DataSource]
-    loss: Loss
-    context: Context
-    world: World
-    sharding: Sharding | None
+    """One rank's part of a stage."""
 
-    @cached_property
-    def start(self) -> Path:
-        return self.context.parents["start"] / "model"
+    data: StageData
+    world: World
 
     def run(self) -> Json:
-        declared, settings, runtime, world = self.declared, self.declared.settings, self.context.runtime, self.world
-        execution, tracker = self.context.execution, telemetry(self.context, world)
-        adapters.check(settings, shards_parameters=self.sharded, penalised=self.loss.penalty is not None)
-        acceleration.check(execution, shards_parameters=self.sharded)
-        data = StageData(declared, self.data, self.loss, self.context, self.start)
-        preflight.check(data, world)
-        rows = data.corpus(declared.mixture, settings.max_length)
-        order = data.order(rows)
-        layout, micro_tokens = execution.layout, runtime.get("micro_tokens") or MICRO_TOKENS
-        steps = Steps.of(order, rows.lengths, settings.batch_size, micro_tokens, ranks=world.size, layout=layout)
-        if self.sharded and world.main:
-            layouts.check_architecture(self.start, layout)
-        args = arguments(settings, steps, self.context.folder, declared.seed, self.sharding)
-        dtype = getattr(torch, settings.dtype)
-        attention = layouts.attention_for(self.start, layout, args.device, dtype)
-        model = network.load(self.start, attention, **adapters.storage(settings, args.device))
-        model.to(args.device)
+        self.check()
+        batches = self.divided()
+        args = arguments(self.declared.settings, batches.steps, self.folder, self.declared.seed, self.sharding)
+        networks = self.loaded(batches.corpus, args.device)
+        observer = StageObserver.of(self.data, batches, networks.tuned, self.world, args.device)
+        trainer = self.trainer(networks, args, batches, observer)
+        with acceleration.accelerated(networks.model, self.execution):
+            restarted = trainer.run(restart=bool(self.context.runtime.get("restart_stage")) and not _requeued())
+        self.save(networks.tuned, self.folder)
+        self.world.barrier()
+        measured = {
+            **outcome.measured(self.context, self.world, trainer, observer.meter),
+            "attention": layouts.attention_name(networks.model, self.execution.layout, args.device, self.dtype),
+            **({"restarted": True} if restarted else {}),
+        }
+        result = outcome.result(self.data, batches, networks.tuned) if self.world.main else {}
+        return {"result": result, "measured": measured}
+
+    # --- before any weights are read ------------------------------------------------------------------------------
+
+    def check(self) -> None:
+        preflight.check(self.data, self.world)
+        if self.sharded and self.world.main:  # of weights in shards no logits can be looked at
+            layouts.check_architecture(self.data.start, self.execution.layout)
+
+    def divided(self) -> MicroBatches:
+        """The stage's examples in the micro-batches of this rank."""
+        settings, seed = self.declared.settings, self.declared.seed
+        rows = self.data.corpus(self.declared.mixture, settings.max_length)
+        steps = Steps.of(
+            self.data.order(rows),
+            rows.lengths,
+            settings.batch_size,
+            self.micro_tokens,
+            ranks=self.world.size,
+            layout=self.execution.layout,
+        )
+        return MicroBatches(rows, steps, settings.loss_reduction, rank=self.world.rank, seed=seed)
+
+    # --- networks and trainer -------------------------------------------------------------------------------------
+
+    def loaded(self, rows: Corpus, device: torch.device) -> _Networks:
+        settings, layout = self.declared.settings, self.execution.layout
+        attention = layouts.attention_for(self.data.start, layout, device, self.dtype)
+        model = network.load(self.data.start, attention, **adapters.storage(settings, device))
+        model.to(device)
         self.check_fit(model, rows)
         head = Head.of(model) if self.sharded else layouts.check(model, layout)
         references: dict[str, Any] = {
-            name: network.frozen(self.context.parents[name] / "model", args.device, attention)
-            for name in self.loss.references
+            name: network.frozen(self.context.parents[name] / "model", device, attention)
+            for name in self.data.loss.references
         }
-        tuned = adapters.attach(model, settings.lora, declared.seed)
-        observer = StageObserver.of(
-            self.context,
-            world,
-            network=tuned,
-            data=data,
-            rows=rows,
-            steps=steps,
-            telemetry=tracker,
-            device=args.device,
+        return _Networks(model, adapters.attach(model, settings.lora, self.declared.seed), head, references)
+
+    def check_fit(self, model: Any, rows: Corpus) -> None:
+        if int(rows.ids.max()) >= model.get_input_embeddings().num_embeddings:
+            raise UserError(
+                f"the tokenizer of {self.data.start} has more tokens than the model", "choose another model"
+            )
+        longest, context = int(rows.lengths.max()), getattr(model.config, "max_position_embeddings", None)
+        if context is not None and longest > context:
+            raise UserError(
+                f"examples of up to {longest} tokens do not fit the model's context of {context}",
+                f"--set train.max_length={context}",
+            )
+
+    def trainer(
+        self, networks: _Networks, args: TrainingArguments, batches: MicroBatches, observer: StageObserver
+    ) -> StageTrainer:
+        objective = Objective(
+            self.data.loss,
+            networks.head,
+            networks.references,
+            self.context.runtime.get("chunk_tokens"),
+            # A sharded head's weight is given back before Liger's backward pass looks for it.
+            fused=self.execution.liger and not self.sharded,
+            seen=observer.guard.tokens,
         )
-        trainer = StageTrainer(
-            tuned,
+        return StageTrainer(
+            networks.tuned,
             args,
-            data=MicroBatches(rows, steps, settings.loss_reduction, rank=world.rank, seed=declared.seed),
-            objective=Objective(
-                self.loss, head, references, runtime.get("chunk_tokens"), fused=self.fused, seen=observer.guard.tokens
-            ),
-            folder=self.context.folder,
-            watch=self.watch(tuned, len(steps)),
+            data=batches,
+            objective=objective,
+            folder=self.folder,
+            watch=self.watch(networks.tuned, len(batches.steps)),
             observer=observer,
-            place=Place(world, self.spread, {"layout": layout, "micro_tokens": micro_tokens}),
-            tokens=[int(rows.lengths[steps.examples(step)].sum()) for step in range(len(steps))],
+            place=Place(self.world, self.spread, {"layout": self.execution.layout, "micro_tokens": self.micro_tokens}),
         )
-        with acceleration.accelerated(model, execution):
-            restarted = trainer.run(restart=bool(runtime.get("restart_stage")) and not _requeued())
-        self.save(tuned, self.context.folder)
-        world.barrier()
-        attention = layouts.attention_name(model, layout, args.device, dtype)
-        measured = {**self.measured(trainer, observer.meter), "attention": attention}
-        measured |= {"restarted": True} if restarted else {}
-        if not world.main:
-            return {"result": {}, "measured": measured}
-        result = {**self.result(data, rows, order, steps), "trained_parameters": adapters.trainable(tuned)}
-        return {"result": result, "measured": measured}
+
+    def watch(self, tuned: Any, steps: int) -> Watch:
+        due = [(math.ceil(Fraction(str(share)) * steps), share) for share in self.declared.keep if share < 1]
+
+        def keep(step: int) -> None:
+            for share in (share for at, share in due if at == step):
+                self.save(tuned, self.folder / "kept" / f"{share:g}")
+
+        runtime = self.context.runtime
+        return Watch(
+            seconds=float(runtime.get("checkpoint_seconds", 60)),
+            steps=runtime.get("checkpoint_steps"),
+            keep=keep,
+            wanted=(self.folder / CHECKPOINTS / REQUEST).exists,
+        )
+
+    def save(self, tuned: Any, folder: Path) -> None:
+        adapters.save(tuned, self.data.start, folder, self.dtype, self.world, sharded=self.sharded)
+
+    # --- what is known from the start -----------------------------------------------------------------------------
+
+    @property
+    def declared(self) -> Train:
+        return self.data.declared
+
+    @property
+    def context(self) -> Context:
+        return self.data.context
+
+    @property
+    def execution(self) -> Execution:
+        return self.context.execution
+
+    @property
+    def folder(self) -> Path:
+        return self.context.folder
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """That of the computation, and of what is saved."""
+        found: torch.dtype = getattr(torch, self.declared.settings.dtype)
+        return found
+
+    @property
+    def micro_tokens(self) -> int:
+        return self.context.runtime.get("micro_tokens") or MICRO_TOKENS
+
+    @cached_property
+    def sharding(self) -> Sharding | None:
+        name = self.execution.deepspeed
+        return read_sharding(name) if name else None
 
     @property
     def sharded(self) -> bool:
         """Whether no process holds whole weights."""
         return self.sharding is not None and self.sharding.shards_parameters
-
-    @property
-    def fused(self) -> bool:
-        """Whether Liger computes the loss; its backward pass would find a sharded head's weight given back."""
-        return self.context.execution.liger and not self.sharded
 
     @property
     def spread(self) -> Spread:
@@ -161,68 +233,6 @@ class _Stage:
         return Spread(
             size, sharding.stage, sharding.offloads_optimizer, sharding.name, sharding.digest, sharding.division
         )
-
-    def check_fit(self, model: Any, rows: Corpus) -> None:
-        if int(rows.ids.max()) >= model.get_input_embeddings().num_embeddings:
-            raise UserError(f"the tokenizer of {self.start} has more tokens than the model", "choose another model")
-        longest, context = int(rows.lengths.max()), getattr(model.config, "max_position_embeddings", None)
-        if context is not None and longest > context:
-            raise UserError(
-                f"examples of up to {longest} tokens do not fit the model's context of {context}",
-                f"--set train.max_length={context}",
-            )
-
-    def watch(self, tuned: Any, steps: int) -> Watch:
-        due = [(math.ceil(Fraction(str(share)) * steps), share) for share in self.declared.keep if share < 1]
-
-        def keep(step: int) -> None:
-            for share in (share for at, share in due if at == step):
-                self.save(tuned, self.context.folder / "kept" / f"{share:g}")
-
-        runtime = self.context.runtime
-        return Watch(
-            seconds=float(runtime.get("checkpoint_seconds", 60)),
-            steps=runtime.get("checkpoint_steps"),
-            keep=keep,
-            wanted=(self.context.folder / CHECKPOINTS / REQUEST).exists,
-        )
-
-    def save(self, tuned: Any, folder: Path) -> None:
-        dtype = getattr(torch, self.declared.settings.dtype)
-        adapters.save(tuned, self.start, folder, dtype, self.world, sharded=self.sharded)
-
-    def result(self, data: StageData, rows: Corpus, order: Order, steps: Steps) -> Json:
-        metrics = (self.context.folder / METRICS).read_text().splitlines()
-        return {
-            "steps": len(steps),
-            "examples": len(order),
-            "tokens": int(rows.lengths[order].sum()),
-            "scored_tokens": int(rows.scored[order].sum()),
-            "truncated": rows.truncated,
-            "dropped": rows.dropped,
-            "special_in_text": rows.special_in_text,
-            "datasets": {n: {**of, "content": data.contents[n]} for n, of in rows.counts(order).items()},
-            "first_loss": json.loads(metrics[0])["loss"],
-            "final_loss": json.loads(metrics[-1])["loss"],
-            "template_digest": data.renderer.template_digest,
-        }
-
-    def measured(self, trainer: StageTrainer, meter: Meter) -> Json:
-        execution, size, device, seconds = self.context.execution, self.world.size, trainer.args.device, trainer.seconds
-        return {
-            "seconds": seconds,
-            "device_hours": seconds * size / 3600,
-            "tokens_per_second": trainer.rate,
-            "mfu": meter.mfu(seconds),
-            "peak_tflops": peak_tflops(device, execution.peak_tflops),
-            "peak_memory_bytes": int(self.world.highest(peak_memory(device))),
-            "world_size": size,
-            "launcher": execution.launcher,
-            "deepspeed": self.sharding.name if self.sharding else None,
-            "layout": execution.layout,
-            "execution": execution.model_dump(mode="json"),
-            **acceleration.record(execution),
-        }
 
 
 def _requeued() -> bool:

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,8 +34,6 @@ _OFF = "--set train.liger=false"
 
 def check() -> None:
     """Refuse, before any weights are read, machines on which Liger cannot compute what it should."""
-    if find_spec("liger_kernel") is None:
-        raise UserError("train.liger needs liger-kernel", "pip install 'instruct-harness[liger]'")
     if Version(installed()) < _SINCE:
         raise UserError(
             f"liger-kernel {installed()} computes wrong gradients where tokens weigh differently",

@@ -2,49 +2,30 @@
 
 from __future__ import annotations
 
-import json
-import math
 import shutil
 import time
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainingArguments
 
 from harness.errors import UserError
-from harness.jobs import CHECKPOINTS, TrainSettings
-from harness.sharding import Sharding
-from harness.train import checkpoints, operators
+from harness.jobs import CHECKPOINTS
+from harness.train import checkpoints
 from harness.train.adapters import causal
-from harness.train.batches import MicroBatches, Steps
-from harness.train.checkpoints import Spread
+from harness.train.batches import MicroBatches
+from harness.train.checkpoints import WRITING, Spread
 from harness.train.loss import Objective
+from harness.train.metrics import Metrics
 from harness.train.microbatch import MicroBatch
 from harness.train.observer import Observer
+from harness.train.watch import Watch, Watcher
 from harness.train.world import World
-
-METRICS = "metrics.jsonl"
-
-_CHECKPOINT_SHARE = 10
-"""Training between two checkpoints takes at least so many times as long as writing one."""
-
-_SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
-
-
-@dataclass(frozen=True)
-class Watch:
-    """When to write a checkpoint, and what else to save."""
-
-    seconds: float = 60.0
-    steps: int | None = None
-    keep: Callable[[int], None] = lambda _step: None
-    """Called after every step, to save models that are to be kept."""
-    wanted: Callable[[], bool] = lambda: False
-    """Whether somebody wants a checkpoint now."""
 
 
 @dataclass(frozen=True)
@@ -54,54 +35,6 @@ class Place:
     world: World = field(default_factory=World)
     spread: Spread = field(default_factory=Spread)
     layout: Mapping[str, Any] = field(default_factory=dict)
-
-
-def arguments(
-    settings: TrainSettings, steps: Steps, folder: Path, seed: int, sharding: Sharding | None = None
-) -> TrainingArguments:
-    """The settings in transformers' words."""
-    warmup = min(math.ceil(settings.warmup * len(steps)), len(steps) - 1)
-    args = TrainingArguments(
-        output_dir=str(folder / CHECKPOINTS / "writing"),
-        max_steps=len(steps),
-        per_device_train_batch_size=1,
-        gradient_accumulation_steps=steps.accumulation,
-        learning_rate=settings.lr,
-        lr_scheduler_type=_SCHEDULES[settings.schedule],
-        warmup_steps=warmup,
-        weight_decay=settings.weight_decay,
-        adam_beta1=settings.betas[0],
-        adam_beta2=settings.betas[1],
-        adam_epsilon=settings.eps,
-        # Without a limit the norm is still wanted, and not every stage of ZeRO computes one that nobody clips with.
-        max_grad_norm=settings.clip or math.inf,
-        optim="adamw_torch_fused",
-        bf16=settings.dtype == "bfloat16",
-        use_cpu=not torch.cuda.is_available(),
-        deepspeed=sharding.filled() if sharding else None,
-        # Every parameter takes part in every micro-batch, also in an empty one; looking for others costs time.
-        ddp_find_unused_parameters=False,
-        seed=seed,
-        data_seed=seed,
-        logging_steps=1,
-        logging_nan_inf_filter=False,
-        save_strategy="no",
-        report_to=[],
-        disable_tqdm=True,
-        log_level="error",
-        remove_unused_columns=False,
-        dataloader_pin_memory=False,
-    )
-    # On a machine of several GPUs transformers would wrap the model in DataParallel, which cannot split a packed row:
-    # every GPU would compute the whole of it.
-    args._n_gpu = min(args.n_gpu, 1)  # noqa: SLF001 -- transformers' own way to say so
-    if sharding is not None:
-        import deepspeed
-
-        operators.build(sharding, on_cpu=args.use_cpu)
-        # DeepSpeed takes over the process group that stands; on a CPU nothing else tells it to before weights load.
-        deepspeed.init_distributed("gloo" if args.use_cpu else None, auto_mpi_discovery=False)
-    return args
 
 
 class StageTrainer(Trainer):  # type: ignore[misc]
@@ -116,7 +49,6 @@ class StageTrainer(Trainer):  # type: ignore[misc]
         objective: Objective,
         folder: Path,
         watch: Watch,
-        tokens: Sequence[int],
         observer: Observer | None = None,
         place: Place | None = None,
     ) -> None:
@@ -124,22 +56,26 @@ class StageTrainer(Trainer):  # type: ignore[misc]
         self._place = place or Place()
         self._world = self._place.world
         self.remove_callback(PrinterCallback)
-        self.add_callback(_Watcher(watch, self._world))
+        self.add_callback(Watcher(watch, self._world))
         # The loss arrives divided by what the whole step is worth; nothing is left to scale.
         self.loss_is_scaled_for_ga = True
         self._objective = objective
         self._folder = folder
-        self._metrics = folder / METRICS
+        self._metrics = Metrics(folder)
         self._observer = observer or Observer()
-        self._tokens_of_step = tokens
+        self._tokens = np.concatenate([[0], np.cumsum(data.tokens)])
         self._started = time.monotonic()
         self._seconds_before = 0.0
-        self.tokens = 0
 
     @property
     def seconds(self) -> float:
         """Training time, that of earlier attempts up to their last checkpoint included."""
         return self._seconds_before + time.monotonic() - self._started
+
+    @property
+    def tokens(self) -> int:
+        """Of the steps that are done, over all ranks."""
+        return int(self._tokens[self.state.global_step])
 
     @property
     def rate(self) -> float:
@@ -152,19 +88,19 @@ class StageTrainer(Trainer):  # type: ignore[misc]
         Returns whether the stage was begun anew, in this attempt or an earlier one, leaving a checkpoint aside.
         Raises UserError where the checkpoint was written by other processes or in other shards.
         """
-        home = self._folder / CHECKPOINTS
-        looked = self._look(home, restart=restart) if self._world.main else (None, False)
-        found, restarted = self._world.agreed(looked)
+        found, restarted = self._world.agreed(self._look(restart=restart) if self._world.main else (None, False))
         if found is not None:
             found.check(self._place.spread)
-        self._restore(found)
+            self._seconds_before = found.seconds
+        if self._world.main:
+            self._metrics.begin(found.folder if found else None)
         if self._world.rank:
             torch.manual_seed(self.args.seed + (self._world.rank << 32))  # or all would draw the same noise
         self._started = time.monotonic()
         network = self.model
         network.forward = types.MethodType(self._forward, network)
         try:
-            self._observer.start(_losses(found))
+            self._observer.start(Metrics(found.folder).losses if found else [])
             self.train(resume_from_checkpoint=str(found.folder) if found else None)
         except RuntimeError as error:
             if "Expected to have finished reduction" not in str(error):
@@ -178,8 +114,9 @@ class StageTrainer(Trainer):  # type: ignore[misc]
             self._observer.close()
         return restarted
 
-    def _look(self, home: Path, *, restart: bool) -> tuple[checkpoints.Checkpoint | None, bool]:
-        shutil.rmtree(home / "writing", ignore_errors=True)
+    def _look(self, *, restart: bool) -> tuple[checkpoints.Checkpoint | None, bool]:
+        home = self._folder / CHECKPOINTS
+        shutil.rmtree(home / WRITING, ignore_errors=True)
         if restart:
             checkpoints.discard(home)
         return checkpoints.newest(home), (home / checkpoints.RESTARTED).exists()
@@ -187,18 +124,6 @@ class StageTrainer(Trainer):  # type: ignore[misc]
     def _forward(self, network: Any, batch: MicroBatch, denominator: float) -> torch.Tensor:
         # Everything that reads parameters happens inside the model's forward, where sharded ones are gathered.
         return self._objective(causal(network), batch, denominator, ranks=self.accelerator.num_processes)
-
-    def _restore(self, found: checkpoints.Checkpoint | None) -> None:
-        """Take clock, tokens and the metrics file back to where the checkpoint left them."""
-        if found is not None:
-            self._seconds_before = found.seconds
-            self.tokens = sum(self._tokens_of_step[: found.step])
-        if not self._world.main:
-            return
-        if found is None:
-            self._metrics.write_text("")
-        else:
-            shutil.copyfile(found.folder / METRICS, self._metrics)
 
     # --- what is computed -----------------------------------------------------------------------------------------
 
@@ -246,11 +171,8 @@ class StageTrainer(Trainer):  # type: ignore[misc]
             return
         step, loss, lr, norm = self.state.global_step, logs["loss"], logs["learning_rate"], logs["grad_norm"]
         self._observer.check(step, loss, norm, lr, self._world.barrier)
-        self.tokens += self._tokens_of_step[step - 1]
         if self._world.main:
-            line = {"step": step, "loss": loss, "lr": lr, "grad_norm": norm, "tokens": self.tokens}
-            with self._metrics.open("a") as file:
-                file.write(json.dumps(line) + "\n")
+            self._metrics.add({"step": step, "loss": loss, "lr": lr, "grad_norm": norm, "tokens": self.tokens})
         self._observer.step(step, loss, norm, lr)
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
@@ -267,7 +189,7 @@ class StageTrainer(Trainer):  # type: ignore[misc]
         if self._world.main:
             step, place = self.state.global_step, self._place
             written = Path(self.args.output_dir) / f"checkpoint-{step}"
-            shutil.copyfile(self._metrics, written / METRICS)
+            self._metrics.copy(written)
             checkpoints.seal(
                 written,
                 self._folder / CHECKPOINTS,
@@ -277,37 +199,6 @@ class StageTrainer(Trainer):  # type: ignore[misc]
                 layout=place.layout,
             )
         self._world.barrier()
-
-
-class _Watcher(TrainerCallback):  # type: ignore[misc]
-    """Asks for a checkpoint when one is due; the last step needs none, for the finished model follows it."""
-
-    def __init__(self, watch: Watch, world: World) -> None:
-        self._watch = watch
-        self._world = world
-        self._wait = watch.seconds
-        self._last = self._asked = time.monotonic()
-
-    def on_step_end(self, _args: Any, state: Any, control: Any, **_: Any) -> Any:
-        self._watch.keep(state.global_step)
-        self._asked = time.monotonic()
-        # Clocks differ, and a checkpoint is written by all or by none.
-        due = self._world.decided(self._asked - self._last >= self._wait or self._watch.wanted())
-        due = due or (self._watch.steps is not None and state.global_step % self._watch.steps == 0)
-        control.should_save = due and state.global_step < state.max_steps
-        return control
-
-    def on_save(self, _args: Any, _state: Any, control: Any, **_: Any) -> Any:
-        self._last = time.monotonic()
-        # That of a large model takes minutes to write and seal.
-        self._wait = max(self._watch.seconds, _CHECKPOINT_SHARE * (self._last - self._asked))
-        return control
-
-
-def _losses(found: checkpoints.Checkpoint | None) -> list[float]:
-    """Of the steps before a checkpoint."""
-    lines = (found.folder / METRICS).read_text().splitlines() if found else []
-    return [json.loads(line)["loss"] for line in lines]
 
 
 def _clip_and_tell(engine: Any) -> None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
 
-from harness.context import Context, Progress
-from harness.train.batches import Steps
-from harness.train.corpus import Corpus
+from harness.context import Progress
+from harness.train.batches import MicroBatches
 from harness.train.guard import Guard, Reader
 from harness.train.microbatch import MicroBatch
 from harness.train.process import peak_memory
@@ -64,19 +63,9 @@ class StageObserver(Observer):
     """Steps of the stage."""
 
     @classmethod
-    def of(
-        cls,
-        context: Context,
-        world: World,
-        *,
-        network: Any,
-        data: StageData,
-        rows: Corpus,
-        steps: Steps,
-        telemetry: Telemetry,
-        device: torch.device,
-    ) -> StageObserver:
-        """That of one rank of a stage which trains `network` on `rows` in `steps`."""
+    def of(cls, data: StageData, batches: MicroBatches, network: Any, world: World, device: torch.device) -> Self:
+        """That of one rank of a stage which trains `network`."""
+        context, rows, steps = data.context, batches.corpus, batches.steps
         guard = Guard(
             context.folder,
             Reader(lambda place: rows.origin(int(steps.order[place])), data.decode),
@@ -84,16 +73,19 @@ class StageObserver(Observer):
             label=context.label,
             watch_divergence=context.runtime.get("stop_on_divergence", True),
         )
-        work, chosen = Work.known(network), range(len(steps))
+        work = Work.known(network)
         flops = work.examples(rows.lengths, rows.scored) if work else np.zeros(len(rows))
         peak = peak_tflops(device, context.execution.peak_tflops) if work else None
         meter = Meter(
-            np.array([rows.lengths[steps.examples(step)].sum() for step in chosen]),
-            np.array([flops[steps.examples(step)].sum() for step in chosen]),
+            batches.tokens,
+            np.array([flops[steps.examples(step)].sum() for step in range(len(steps))]),
             None if peak is None else peak * 1e12 * world.size,
         )
         if not world.main:
             return cls(guard, meter)
+        telemetry = Telemetry(
+            context.execution.tracking, context.folder, context.notice, label=context.label, project=context.run
+        )
         return cls(guard, meter, telemetry, throttled(context.progress), lambda: peak_memory(device), total=len(steps))
 
     def start(self, losses: Sequence[float]) -> None:
@@ -143,17 +135,3 @@ class StageObserver(Observer):
         """As `Observer`."""
         if self.telemetry is not None:
             self.telemetry.close()
-
-
-def telemetry(context: Context, world: World) -> Telemetry:
-    """The tracker that the recipe chooses; asked for early, and by every rank, since it may not be installed.
-
-    Raises UserError where it was asked for and is not.
-    """
-    notice = context.notice if world.main else _nothing
-    choice = context.execution.tracking
-    return Telemetry(choice, context.folder, notice, label=context.label, project=context.run)
-
-
-def _nothing(_: str) -> None:
-    """The main process says it."""

@@ -9,25 +9,39 @@ from collections.abc import Iterator
 
 import torch
 
-from harness.context import Context
+from harness import preflight
 from harness.data.sampling import first
 from harness.errors import Refused, UserError
 from harness.estimate.model import known
-from harness.jobs import TrainSettings
+from harness.execution import Execution
+from harness.jobs import Train, TrainSettings
+from harness.train import acceleration
 from harness.train.stagedata import StageData
 from harness.train.world import World
 
 
 def check(data: StageData, world: World) -> None:
     """Raise Refused with everything that stands in the way of the stage; the same on every rank."""
-    context, settings = data.context, data.declared.settings
-    found = [*_devices(context, world), *_dtype(settings), *_conversations(data, settings)]
+    settings, execution = data.declared.settings, data.context.execution
+    _refuse(
+        *_objective(data.declared),
+        *preflight.declared(settings, execution, penalised=data.loss.penalty is not None),
+    )
+    _refuse(*_devices(execution, world), *_dtype(settings), *_kernels(execution), *_conversations(data, settings))
+
+
+def _refuse(*found: UserError) -> None:
     if found:
         raise Refused(found)
 
 
-def _devices(context: Context, world: World) -> Iterator[UserError]:
-    promised = context.execution.world_size
+def _objective(declared: Train) -> Iterator[UserError]:
+    if declared.objective != "sft":
+        yield UserError(f"the objective {declared.objective!r} is not known to the training loop", "use objective sft")
+
+
+def _devices(execution: Execution, world: World) -> Iterator[UserError]:
+    promised = execution.world_size
     if world.size != promised:
         yield UserError(
             f"the launcher started {world.size} processes, and {promised} were asked for",
@@ -45,6 +59,13 @@ def _dtype(settings: TrainSettings) -> Iterator[UserError]:
         return
     if not torch.cuda.is_bf16_supported(including_emulation=False):
         yield UserError(f"{torch.cuda.get_device_name()} does not compute in bfloat16", "--set train.dtype=float32")
+
+
+def _kernels(execution: Execution) -> Iterator[UserError]:
+    try:
+        acceleration.check(execution)
+    except UserError as error:
+        yield error
 
 
 def _conversations(data: StageData, settings: TrainSettings) -> Iterator[UserError]:

@@ -14,8 +14,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
-from harness.errors import UserError
 from harness.execution import Tracker as Choice
+from harness.preflight import EXTRAS
 
 CURVES = "curves"
 """The folder in a job's that holds what trackers write."""
@@ -24,7 +24,6 @@ SENT = "sent"
 """The last step that a tracker with a memory of its own was told of."""
 
 _NAMES = {"tensorboard": "TensorBoard", "wandb": "Weights & Biases", "trackio": "Trackio"}
-_INSTALL = "pip install 'instruct-harness[tracking]'"
 _PATIENCE = 60
 """Seconds that a server may take to answer."""
 
@@ -175,22 +174,15 @@ class Telemetry:
     def __init__(
         self, choice: Choice, job: Path, notice: Callable[[str], None], *, label: str = "", project: str = ""
     ) -> None:
-        """`job` is the job's folder, whose name is its key.
-
-        Raises UserError for a tracker that was asked for and is not installed.
-        """
+        """`job` is the job's folder, whose name is its key; a tracker that was chosen is installed."""
         self._kind = "tensorboard" if choice == "auto" else choice
         self._folder, self._notice = job / CURVES, notice
         self._label, self._project = label or job.name, project or "instruct-harness"
         self._key = job.name[:_KEY]
         self._tracker: Tracker | None = None
-        if self._kind != "none" and find_spec(self._kind) is None:
-            if choice != "auto":
-                raise UserError(
-                    f"train.tracking={choice} needs {_NAMES[choice]}, which is not installed",
-                    f"{_INSTALL}, or --set train.tracking=none",
-                )
-            notice(f"TensorBoard is not installed, so training curves stand in metrics.jsonl alone ({_INSTALL})")
+        module, remedy = EXTRAS["tensorboard"]
+        if choice == "auto" and find_spec(module) is None:
+            notice(f"TensorBoard is not installed, so training curves stand in metrics.jsonl alone ({remedy})")
             self._kind = "none"
 
     def start(self, after: int) -> None:

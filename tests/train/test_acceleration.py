@@ -100,7 +100,3 @@ def test_a_switched_off_compiler_is_named(refused, monkeypatch):
     monkeypatch.setenv("TORCHDYNAMO_DISABLE", "1")
     assert "TORCHDYNAMO_DISABLE=1" in refused(acceleration.check, Execution(compile=True))
     acceleration.check(Execution())
-
-
-def test_compiled_layers_and_sharded_weights_are_refused(refused):
-    assert "ZeRO-3" in refused(acceleration.check, Execution(compile=True), shards_parameters=True)

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from torch.nn import functional as F  # noqa: N812
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from harness import preflight
 from harness.api import Part
 from harness.data.chat import Renderer
 from harness.jobs import LoraSettings, TrainSettings
@@ -211,20 +212,12 @@ def test_the_head_and_parts_of_names_are_no_targets(refused, stage, target):
     assert f"no linear layer '{target}'" in refused(stage, lora={**LORA, "targets": [target]})
 
 
-def test_four_bits_and_sharded_weights_are_refused(refused):
-    settings = TrainSettings(lora=LoraSettings(quantize="nf4"))
-    assert "ZeRO-3 cannot shard weights held in nf4" in refused(adapters.check, settings, shards_parameters=True)
-    adapters.check(settings)
-    adapters.check(TrainSettings(lora=LoraSettings()), shards_parameters=True)
-
-
 @pytest.mark.parametrize("missing", ["peft", "bitsandbytes"])
-def test_a_missing_library_is_named_with_its_extra(refused, monkeypatch, missing):
+def test_a_missing_library_is_named_with_its_extra(refused, stage, monkeypatch, missing):
     find = importlib.util.find_spec
-    monkeypatch.setattr(adapters, "find_spec", lambda name: None if name == missing else find(name))
-    said = refused(adapters.check, TrainSettings(lora=LoraSettings(quantize="nf4")))
-    assert f"needs {missing}" in said
-    assert "pip install 'instruct-harness[lora]'" in said
+    monkeypatch.setattr(preflight, "find_spec", lambda name: None if name == missing else find(name))
+    said = refused(stage, lora={**LORA, "quantize": "nf4"})
+    assert f"needs {missing} (pip install 'instruct-harness[lora]')" in said
 
 
 def test_a_penalty_on_frozen_weights_is_refused(make, refused, stage):

@@ -167,12 +167,6 @@ def test_a_penalty_on_weights_in_shards_is_refused(make, near_base, one_rank, tm
         stage.train_here(tmp_path / "stage")
 
 
-def test_deepspeed_that_shards_nothing_is_refused(make, one_rank, tmp_path):
-    stage = make.launched(tmp_path, *one_rank, *sharded("zero0"))
-    with pytest.raises(UserError, match=r"zero0 shards nothing.*deepspeed=zero1"):
-        stage.train_here(tmp_path / "stage")
-
-
 def test_parameters_that_the_loss_never_sees_are_refused_by_name(make, one_rank, tmp_path, monkeypatch):
     load = network.load
 

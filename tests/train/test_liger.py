@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from harness import preflight
 from harness.train import liger
 
 
@@ -28,9 +29,10 @@ def test_a_version_with_wrong_gradients_is_refused(refused, monkeypatch):
     liger.check()
 
 
-def test_a_missing_liger_is_named_with_its_extra(refused, monkeypatch):
-    monkeypatch.setattr(liger, "find_spec", lambda _: None)
-    assert "pip install 'instruct-harness[liger]'" in refused(liger.check)
+def test_a_missing_liger_is_named_with_its_extra(refused, stage, monkeypatch):
+    monkeypatch.setattr(preflight, "find_spec", lambda name: None if name == "liger_kernel" else name)
+    said = "train.liger needs liger_kernel (pip install 'instruct-harness[liger]')"
+    assert refused(stage, execution={"liger": True}) == said
 
 
 @pytest.mark.timeout(180)

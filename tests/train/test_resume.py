@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from harness.train.loop import Watch, _Watcher
+from harness.train.watch import Watch, Watcher
 from harness.train.world import World
 
 
@@ -127,8 +127,8 @@ def test_a_stage_begun_anew_is_flagged_however_often_it_was_killed_since(make, b
 
 def test_a_checkpoint_that_takes_long_to_write_is_written_less_often(monkeypatch):
     now = 0.0
-    monkeypatch.setattr("harness.train.loop.time.monotonic", lambda: now)
-    watcher = _Watcher(Watch(seconds=60), World())
+    monkeypatch.setattr("harness.train.watch.time.monotonic", lambda: now)
+    watcher = Watcher(Watch(seconds=60), World())
 
     def due_at(moment):
         nonlocal now

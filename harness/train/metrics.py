@@ -1,0 +1,44 @@
+"""`metrics.jsonl`, the record of a stage: one line for each optimiser step, and none beyond what a checkpoint holds."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.canonical import Json
+
+NAME = "metrics.jsonl"
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Those of the stage whose job or checkpoint the folder is; the main process alone writes them."""
+
+    folder: Path
+
+    @property
+    def _path(self) -> Path:
+        return self.folder / NAME
+
+    @property
+    def losses(self) -> list[float]:
+        """Of all steps so far."""
+        return [json.loads(line)["loss"] for line in self._path.read_text().splitlines()]
+
+    def begin(self, found: Path | None) -> None:
+        """Anew, or with what a checkpoint's folder holds."""
+        if found is None:
+            self._path.write_text("")
+        else:
+            Metrics(found).copy(self.folder)
+
+    def add(self, line: Json) -> None:
+        """Those of one more step."""
+        with self._path.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def copy(self, folder: Path) -> None:
+        """What there is so far, for a checkpoint."""
+        shutil.copyfile(self._path, folder / NAME)
