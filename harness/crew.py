@@ -19,10 +19,10 @@ from harness.canonical import Json, canonical
 from harness.data.resolve import Places
 from harness.devices import VISIBLE, shared_out, visible_gpus
 from harness.errors import Failure
-from harness.estimate.relief import relief
+from harness.estimate.relief import relief_of
 from harness.files import explained
-from harness.jobs import Job, Train
-from harness.machine import Relief, killed_for_memory
+from harness.jobs import Job
+from harness.machine import Relief, killed_for_memory, starved
 from harness.processes import end_group, how_it_ended
 from harness.recipe import Recipe
 from harness.store import Store
@@ -107,11 +107,7 @@ class WorkerProcess:
         code = self.process.wait()
         what = self.job.label if self.job else "a worker"
         if code == -signal.SIGKILL and killed_for_memory() > self.kills:
-            found = self._relief()
-            return Failure(
-                f"{what}: the kernel killed its worker for want of memory{f': {found.wanted}' if found else ''}",
-                found.remedy if found else "lower --set runtime.workers or runtime.micro_tokens; results stay the same",
-            )
+            return starved(what, "its worker", "runtime.workers or runtime.micro_tokens", self._relief())
         hint = (
             "memory may have run out: lower runtime.workers or runtime.micro_tokens; "
             if code == -signal.SIGKILL
@@ -124,13 +120,9 @@ class WorkerProcess:
 
     def _relief(self) -> Relief | None:
         """What a training stage would have needed, and what takes less."""
-        if self.job is None or self.store is None or self.job.kind != "train":
+        if self.job is None or self.store is None:
             return None
-        recipe = Recipe.model_validate(self.job.payload["recipe"])
-        declared, start = Train.model_validate(self.job.declared), self.store.folder(self.job.parents["start"])
-        runtime = recipe.runtime.model_dump(mode="json")
-        references = int("base" in self.job.parents)
-        return relief(declared, start / "model", recipe.train.execution(), runtime, references)
+        return relief_of(self.job, {role: self.store.folder(key) for role, key in self.job.parents.items()})
 
     def end(self) -> None:
         """Kill it with everything it started; a job half done is gone on with next time."""

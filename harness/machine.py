@@ -72,6 +72,14 @@ def out_of_memory(doing: str, setting: str, relief: Relief | None) -> Failure:
     return Failure(f"out of memory while {doing}: {relief.wanted}", relief.remedy)
 
 
+def starved(label: str, who: str, setting: str, relief: Relief | None) -> Failure:
+    """What to say of a process that the kernel killed for memory, which could not say it itself."""
+    problem = f"{label}: the kernel killed {who} for want of memory"
+    if relief is None:
+        return Failure(problem, f"lower --set {setting}; results stay the same")
+    return Failure(f"{problem}: {relief.wanted}", relief.remedy)
+
+
 def _explain(
     error: Exception, doing: str, folder: Path, setting: str, relief: Callable[[], Relief] | None
 ) -> Failure | None:

@@ -8,7 +8,9 @@ import pytest
 from harness import inventory, preflight
 from harness.data.resolve import Places
 from harness.estimate.plan import estimate
+from harness.execution import Execution
 from harness.inventory import Gpu
+from harness.jobs import TrainSettings
 from harness.planner import build, choose_arms
 from harness.recipe import load
 from harness.settings import Setting

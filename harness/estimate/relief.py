@@ -10,13 +10,23 @@ from typing import Any
 from harness.estimate.fit import Case, fits, remedies, room
 from harness.estimate.model import known
 from harness.execution import Execution
-from harness.jobs import Train
+from harness.jobs import Job, Train
 from harness.machine import Relief
+from harness.recipe import Recipe
 
 _GIB = 2**30
 _TOO_LOW = 0.75
 """Where the estimate says that the stage fits, it is off by more than the room left: settings must stay below this
 share of it."""
+
+
+def relief_of(job: Job, parents: Mapping[str, Path]) -> Relief | None:
+    """Of a training job whose parents, by their roles, have these folders; None of jobs of other kinds."""
+    if job.kind != "train":
+        return None
+    recipe, declared = Recipe.model_validate(job.payload["recipe"]), Train.model_validate(job.declared)
+    runtime, references = recipe.runtime.model_dump(mode="json"), int("base" in job.parents)
+    return relief(declared, parents["start"] / "model", recipe.train.execution(), runtime, references)
 
 
 def relief(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import secrets
 import shutil
 import subprocess
@@ -16,11 +17,13 @@ from harness.canonical import canonical
 from harness.context import Context, Progress
 from harness.data.resolve import Places
 from harness.errors import Failure, HarnessError
+from harness.estimate.relief import relief_of
 from harness.jobs import Job
 from harness.launch.launchers import BRINGS_NO_STORE, check, meeting_point, start
 from harness.launch.link import Exchange, Link, listening
 from harness.launch.order import LOGS, Address, Order
 from harness.launch.verdict import Rank, verdict
+from harness.machine import killed_for_memory
 from harness.processes import end_group, how_it_ended
 
 EVENTS = "events.jsonl"
@@ -102,6 +105,8 @@ class _Supervisor:
     """What to say of the first launcher that ended before its time."""
     outcome: Mapping[str, Any] | None = None
     troubled_at: float | None = None
+    kills: int = field(default_factory=killed_for_memory)
+    """Processes that this machine's kernel had killed for memory when the launch began."""
 
     def supervise(self) -> Mapping[str, Any]:
         patience = self.context.runtime.get("start_timeout") or START_TIMEOUT
@@ -203,7 +208,9 @@ class _Supervisor:
     # --- failing --------------------------------------------------------------------------------------------------
 
     def failure(self) -> HarnessError:
-        found = verdict(self.order.job.label, self.ranks.values(), self.logs)
+        short = killed_for_memory() > self.kills
+        known = {platform.node(): relief_of(self.order.job, self.order.parents)} if short else None
+        found = verdict(self.order.job.label, self.ranks.values(), self.logs, known)
         return found or Failure(f"{self.order.job.label}: {self.lost}", f"the logs of this launch are in {self.logs}")
 
     def never_started(self, patience: float) -> HarnessError:

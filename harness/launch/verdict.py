@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import Failure, HarnessError, UserError, retold
+from harness.machine import Relief, starved
 from harness.processes import how_it_ended
 
 
@@ -50,19 +51,21 @@ class Rank:
         return f"rank {self.number} on {self.host}"
 
 
-def verdict(label: str, ranks: Iterable[Rank], logs: Path) -> HarnessError | None:
+def verdict(
+    label: str, ranks: Iterable[Rank], logs: Path, short: Mapping[str, Relief | None] | None = None
+) -> HarnessError | None:
     """What to raise of ranks of which at least one is in trouble; None where none is.
 
     A rank that died comes before one that raised, for others raise because it is gone; one that raised an error of its
     own before one that waited in vain; and where all that raised have waited in vain, those that are still there are
-    what they waited for.
+    what they waited for. `short` are hosts whose kernel has killed for memory meanwhile, and what would take less.
     """
     ranks = sorted(ranks, key=lambda rank: rank.troubled_at or 0)
     troubled = [rank for rank in ranks if rank.troubled_at is not None]
     if not troubled:
         return None
     for dead in (rank for rank in troubled if rank.died):
-        return _died(label, dead, logs)
+        return _died(label, dead, logs, short or {})
     for own in (rank for rank in troubled if rank.failed and not rank.because):
         return _raised(label, own, logs)
     late = [rank for rank in troubled if rank.because == "late"]
@@ -74,11 +77,13 @@ def verdict(label: str, ranks: Iterable[Rank], logs: Path) -> HarnessError | Non
     return Failure(f"{label}: {troubled[0]} {how_it_ended(troubled[0].code or 0)}", _go_on(troubled[0], logs))
 
 
-def _died(label: str, rank: Rank, logs: Path) -> HarnessError:
+def _died(label: str, rank: Rank, logs: Path, short: Mapping[str, Relief | None]) -> HarnessError:
     if rank.silent:
         return Failure(f"{label}: {rank} does not answer any more", "its machine or network is gone")
     # Whatever else can end a guard, it would have told.
     code = -signal.SIGKILL if rank.code is None else rank.code
+    if code == -signal.SIGKILL and rank.host in short:
+        return starved(label, str(rank), "runtime.micro_tokens", short[rank.host])
     memory = (
         "memory may have run out: lower runtime.micro_tokens, or shard with train.deepspeed; "
         if code == -signal.SIGKILL

@@ -7,6 +7,7 @@ import pytest
 
 from harness.errors import UserError
 from harness.launch.verdict import Rank, verdict
+from harness.machine import Relief
 
 LOGS = Path("/job/ranks")
 LABEL = "im: train sft (seed 0)"
@@ -36,6 +37,19 @@ def test_a_killed_rank_comes_before_those_that_raise_because_it_is_gone():
         "runtime.micro_tokens, or shard with train.deepspeed; its log is /job/ranks/1.log; the same command then "
         "goes on)"
     )
+
+
+def test_a_rank_killed_for_memory_is_told_with_what_would_take_less():
+    killed, relief = rank(1, at=1.0, code=-signal.SIGKILL), Relief("it needed more than 4 GiB", "fits: fewer tokens")
+    assert str(verdict(LABEL, [rank(0), killed], LOGS, {"node1": relief})) == (
+        f"{LABEL}: the kernel killed rank 1 on node1 for want of memory: it needed more than 4 GiB (fits: fewer tokens)"
+    )
+    unknown = str(verdict(LABEL, [killed], LOGS, {"node1": None}))
+    assert unknown.endswith("want of memory (lower --set runtime.micro_tokens; results stay the same)")
+    elsewhere = str(verdict(LABEL, [killed], LOGS, {"node0": relief}))
+    assert "rank 1 on node1 was killed by SIGKILL (memory may have run out" in elsewhere
+    crashed = rank(1, at=1.0, code=-signal.SIGSEGV)
+    assert "SIGSEGV" in str(verdict(LABEL, [crashed], LOGS, {"node1": relief}))
 
 
 def test_a_guard_that_went_without_a_word_was_killed():
