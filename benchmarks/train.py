@@ -45,6 +45,8 @@ from harness.train.corpus import Corpus
 from harness.train.loop import StageTrainer
 from harness.train.loss import Head, Objective
 from harness.train.process import isolated
+from harness.train.throughput import Work as UsefulWork
+from harness.train.throughput import peak_tflops
 from harness.train.watch import Watch
 
 
@@ -83,9 +85,6 @@ SIZES = {
     "small": Size(256, 704, 4, 4, 8192, 2048),
     "1.2b": Size(2048, 8192, 16, 32, 128256, 4096, "bfloat16"),
 }
-
-PEAKS = {"H200": 989e12, "H100": 989e12, "A100": 312e12}
-"""Dense bf16 FLOP/s of the vendors' datasheets."""
 
 
 def network(size: Size, attention: str) -> Any:
@@ -303,10 +302,11 @@ def apart(trainer: Any) -> Iterator[None]:
 
 
 def flops_per_token(size: Size, lengths: Sequence[int]) -> float:
-    """Forward and backward of the matrix multiplications: 6 a weight, and causal attention over the real lengths."""
-    weights = size.layers * (4 * size.hidden**2 + 3 * size.hidden * size.intermediate) + size.vocabulary * size.hidden
-    seen = sum(n * n for n in lengths) / sum(lengths) / 2
-    return 6.0 * weights + 12.0 * size.layers * size.hidden * seen
+    """Useful FLOPs, as `harness run` counts them; every token but an example's first is scored."""
+    with torch.device("meta"):
+        work = UsefulWork.of(network(size, "sdpa"))
+    tokens = np.array(lengths)
+    return float(work.examples(tokens, tokens - 1).sum() / tokens.sum())
 
 
 def systems(work: Work, *, peers: bool) -> dict[str, Callable[[Work], Clock]]:
@@ -333,22 +333,15 @@ def measure(size: Size, lengths: Lengths, options: argparse.Namespace) -> None:
         for _ in range(options.rounds):
             for name, way in ways.items():
                 rates[name].append(way(work).rate)
-    peak = peak_flops()
+    peak = peak_tflops(torch.device("cuda" if torch.cuda.is_available() else "cpu"), None)
     cost = flops_per_token(size, list(map(len, rows)))
     mine = statistics.median(rates["ours"])
     for name, values in rates.items():
         median = statistics.median(values)
         ratios = statistics.median(a / b for a, b in zip(rates["ours"], values, strict=True))
-        mfu = f"{100 * median * cost / peak:5.1f} %" if peak else "      -"
+        mfu = f"{median * cost / peak / 1e10:5.1f} %" if peak else "      -"
         spread = f"{min(values):,.0f} to {max(values):,.0f}"
         print(f"  {name:18} {median:10,.0f} {spread:>20} {mine / median:8.2f} {ratios:8.2f} {mfu:>8}", flush=True)
-
-
-def peak_flops() -> float | None:
-    if not torch.cuda.is_available():
-        return None
-    name = torch.cuda.get_device_name()
-    return next((peak for key, peak in PEAKS.items() if key in name), None)
 
 
 def main() -> None:
