@@ -11,7 +11,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from harness.errors import UserError
-from harness.estimate.plan import Estimate, StageEstimate, checkpoints_bytes
+from harness.estimate.figures import Estimate, StageEstimate
+from harness.estimate.plan import checkpoints_bytes
 from harness.execution import Execution
 from harness.files import size_words
 from harness.inventory import compiler, free_disk, gpus, ninja

@@ -10,7 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from harness.estimate.plan import ArmEstimate, Estimate, StageEstimate, Sum, Trouble
+from harness.estimate.figures import ArmEstimate, Estimate, StageEstimate, Sum, Trouble
 from harness.files import size_words
 
 UNKNOWN = "unknown"

@@ -20,7 +20,7 @@ from harness.cli.console import console
 from harness.data.mixtures import count
 from harness.discovery import LoadedPlugin, installed, load_plugin
 from harness.errors import UserError
-from harness.estimate.plan import Estimate
+from harness.estimate.figures import Estimate
 from harness.jobs import MADE, MixtureItem
 from harness.plan import ArmPlan, Plan
 from harness.preflight import chosen

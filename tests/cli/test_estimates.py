@@ -7,8 +7,9 @@ from rich.console import Console
 
 from harness.cli import estimates
 from harness.data.resolve import Places
+from harness.estimate.figures import Trouble
 from harness.estimate.fit import Remedy
-from harness.estimate.plan import Trouble, estimate
+from harness.estimate.plan import estimate
 from harness.files import size_words
 from harness.planner import build, choose_arms
 from harness.recipe import load
