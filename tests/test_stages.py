@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import textwrap
+from contextlib import suppress
 
 import psutil
 import pytest
@@ -151,8 +152,9 @@ def dies_and_goes_on(run, undisturbed, *, match, mend=lambda: None, **happens):
 
 def kill_the_worker():
     for child in psutil.Process().children(recursive=True):
-        if "harness.worker" in child.cmdline():
-            child.kill()
+        with suppress(psutil.Error):  # another test's, which has ended and nobody has asked for
+            if "harness.worker" in child.cmdline():
+                child.kill()
 
 
 @pytest.mark.timeout(300)

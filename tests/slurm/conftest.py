@@ -180,7 +180,7 @@ def local_cluster():
     yield cluster
     for job, _ in cluster.jobs.values():
         job.cancel()
-        job._process.wait(20)
+        job._process.wait(60)
 
 
 @pytest.fixture(name="wait_for")
