@@ -24,7 +24,7 @@ from harness.estimate.figures import Estimate
 from harness.jobs import MADE, MixtureItem
 from harness.plan import ArmPlan, Plan
 from harness.preflight import chosen
-from harness.runfolder import PLAN_FILE
+from harness.runfolder import CURVES, PLAN_FILE
 from harness.slurm.queue import cluster_states
 from harness.store import SHORT, Store
 
@@ -152,7 +152,8 @@ def show_result(folder: Path) -> None:
     console = Console()
     console.print()
     print_board(read_board(folder), console)
-    console.print(Text(f"\n{folder}: leaderboard.json, index.html, rows, samples"))
+    curves = ", curves" if any((folder / CURVES).glob("*/*/*/*")) else ""
+    console.print(Text(f"\n{folder}: leaderboard.json, index.html, rows, samples{curves}"))
 
 
 # --- status --------------------------------------------------------------------------------------------------------
