@@ -154,6 +154,7 @@ def test_references_stay_whole_where_weights_are_sharded(make, differences, near
 def one_rank(monkeypatch):
     """What a launcher tells the only process that it starts; its process group ends with the test."""
     told = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "localhost", "MASTER_PORT": "0"}
+    told["OMP_NUM_THREADS"] = "1"  # accelerate warns where it is left open
     for name, value in told.items():
         monkeypatch.setenv(name, value)
     yield ("train.launcher=torchrun",)
