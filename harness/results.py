@@ -75,7 +75,7 @@ def _seed_run(arm: ArmPlan, seed: SeedPlan, plan: Plan, store: Store) -> SeedRun
             key=key,
             protocol=evaluator.protocol,
             folder=store.folder(key),
-            score_name=f"{evaluator.task.metric},{evaluator.task.filter}",
+            score_name=evaluator.task.score,
             result=manifest["result"],
             measured=manifest["measured"],
             higher_is_better=evaluator.higher_is_better,

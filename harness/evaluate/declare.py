@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.api import Evaluator
+from harness.api import Evaluator, LmEvalTask
 from harness.canonical import digest, file_digest
 from harness.data.sources import declare_files
 from harness.evaluate.tasks import check_own_files, find_task
@@ -27,6 +27,7 @@ def declare(
     it, and for data that cannot be read.
     """
     task = evaluator.task
+    assert isinstance(task, LmEvalTask)
     found = find_task(task)
     check_own_files(task)
     return Evaluate(

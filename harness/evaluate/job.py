@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
-from harness.api import Evaluator
+from harness.api import Evaluator, LmEvalTask
 from harness.canonical import Json, canonical, digest, file_digest
 from harness.context import Context, Progress
 from harness.engines.pool import Engines
@@ -90,6 +90,7 @@ def evaluate(declared: Evaluate, evaluator: Evaluator, engines: Engines, context
     opening = time.perf_counter()
     engine = engines.open(declared.engine, context.parents["model"] / "model", context.runtime)
     answering = time.perf_counter()
+    assert isinstance(evaluator.task, LmEvalTask)
     prompts = Prompts(engine.tokenizer, chat=evaluator.task.chat)
     questions = benchmark.questions(prompts)
     responses = context.folder / "responses.jsonl"

@@ -63,18 +63,20 @@ class Benchmark:
 
     def __init__(self, declared: Evaluate, evaluator: Evaluator, data_root: Path | None) -> None:
         self._declared = declared
-        self.name = evaluator.task.task
-        self.score_name = f"{evaluator.task.metric},{evaluator.task.filter}"
+        task = evaluator.task
+        assert isinstance(task, LmEvalTask)
+        self.name = task.task
+        self.score_name = task.score
         """The number that is the benchmark's score."""
-        with declared_data(evaluator.task, declared.data, data_root):
-            self._task = _load(evaluator.task)
+        with declared_data(task, declared.data, data_root):
+            self._task = _load(task)
         filters = [ensemble.name for ensemble in self._task._filters]  # noqa: SLF001 - lm-eval offers no other way
-        if evaluator.task.filter not in filters:
+        if task.filter not in filters:
             raise UserError(
-                f"the task {self.name} has no filter {evaluator.task.filter!r}",
+                f"the task {self.name} has no filter {task.filter!r}",
                 f"it has {', '.join(filters)}",
             )
-        self._main_filter = evaluator.task.filter
+        self._main_filter = task.filter
 
     def questions(self, prompts: Prompts) -> list[Question]:
         """All questions, or the first `limit`, in the task's order."""

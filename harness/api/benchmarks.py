@@ -1,0 +1,264 @@
+"""Benchmarks: what a model is asked, in rounds, and how its answers are scored.
+
+Asking and scoring are two jobs. `Questions` ask the model and nothing else; all that they ask about an item is stored
+before a `Scorer` sees it, so that a judge, a protocol or a mended parser never costs a second generation.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+from harness.api.data import Hub, Message
+
+Rows = Sequence[Mapping[str, Any]]
+Read = Callable[[Hub], Rows]
+"""The rows of a hub dataset that the benchmark declares, all its files together, in order."""
+
+
+@dataclass(frozen=True)
+class LmEvalTask:
+    """A benchmark written as an lm-eval task."""
+
+    task: str
+    """The task's name, found in `tasks/` or in `include`."""
+    metric: str
+    filter: str = "none"
+    """The metric and filter whose number is the benchmark's score; every other one is reported beside it."""
+    include: str | None = None
+    """A folder of task YAML that the plug-in ships; None for the harness's own `tasks/`."""
+    chat: bool = True
+    """Whether the prompt goes through the model's chat template."""
+    data: tuple[Hub, ...] = ()
+    """Hub datasets the task reads, so that their content enters the key and the mirror can hold them."""
+    shots: int | None = None
+    """Few-shot examples; None keeps the task's own number."""
+
+    @property
+    def score(self) -> str:
+        """The number that is the benchmark's score, as samples name it."""
+        return f"{self.metric},{self.filter}"
+
+
+# --- asking --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Item:
+    """One question of a benchmark. `id` is unique within it and stable; clusters and pairs are formed by it."""
+
+    id: str
+    content: Mapping[str, Any]
+    """The row, as JSON. Its digest, not its text, is published."""
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One answer wanted of the model: to a conversation through a chat template, or as the continuation of a text."""
+
+    prompt: tuple[Message, ...] | str
+    max_new_tokens: int
+    temperature: float = 0.0
+    """0 is greedy. Any other draws by a seed made of the run's, the benchmark's and the item's own."""
+    top_p: float = 1.0
+    stop: tuple[str, ...] = ()
+    """Texts that end the answer and are no part of it. The model's end-of-sequence tokens always end it."""
+    template: str | None = None
+    """None: the model's own chat template. Else the name of a FastChat conversation template, such as `vicuna_v1.1`."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What the model said."""
+
+    text: str
+    finish: Literal["stop", "length"]
+    """`length`: cut off by `max_new_tokens`."""
+    tokens: int = 0
+    """Tokens generated."""
+    prompt_cut: int = 0
+    """Tokens lost on the left of a prompt that did not fit."""
+
+
+Asking = Generator[Sequence[Ask], Sequence[Reply], None]
+"""Yields what one round asks about an item, receives the replies in the same order; returns after the last round."""
+
+
+@dataclass(frozen=True)
+class Questions(ABC):
+    """The asking half of a benchmark: a frozen dataclass, whose fields are JSON and enter the key."""
+
+    data: ClassVar[tuple[Hub, ...]] = ()
+    """What `items` reads; subclasses may make it a property."""
+
+    @abstractmethod
+    def items(self, read: Read) -> Sequence[Item]:
+        """All items, in an order that never changes. Pure."""
+
+    @abstractmethod
+    def ask(self, item: Item) -> Asking:
+        """The rounds of one item. Pure: it is run again on stored replies when an evaluation is resumed."""
+
+
+# --- scoring -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Response:
+    """An item with all that the model replied, round by round."""
+
+    item: Item
+    rounds: tuple[tuple[Reply, ...], ...]
+
+    @property
+    def replies(self) -> tuple[Reply, ...]:
+        """All replies in order."""
+        return tuple(reply for replies in self.rounds for reply in replies)
+
+
+@dataclass(frozen=True)
+class JudgeReply:
+    """What the judge sent for one prompt."""
+
+    text: str
+    """Its content, without think blocks."""
+    logprobs: tuple[tuple[tuple[str, float], ...], ...] = ()
+    """Of each token of the reply the likeliest tokens with their log-probabilities (natural), where asked for."""
+    finish: str = "stop"
+    model: str = ""
+    """The model that answered, as the endpoint names it."""
+
+
+@dataclass(frozen=True)
+class JudgePrompt:
+    """One judgment to buy. `parse` makes a verdict of a reply, or None where it holds none: then it is asked again."""
+
+    messages: tuple[Message, ...]
+    parse: Callable[[JudgeReply], Any]
+    max_tokens: int = 2048
+    temperature: float = 0.0
+    top_logprobs: int | None = None
+    revision: str = "1"
+    """Of the prompt's template; part of the key of the stored reply."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A judgment: what `parse` made of the reply, or why there is nothing."""
+
+    value: Any
+    """None unless the outcome is `ok`."""
+    outcome: Literal["ok", "judge_unparsed", "judge_refused", "judge_error"]
+    text: str = ""
+    """The judge's own words."""
+
+
+@dataclass(frozen=True)
+class Execute:
+    """A program to run in the sandbox: it passes where it ends after the last line of `source`, with nothing raised."""
+
+    source: str
+    timeout: float = 10.0
+    """Seconds."""
+    memory_gib: float = 4.0
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How a program ended. `sandbox_failure` is ours; everything else is the program's."""
+
+    outcome: Literal["passed", "failed", "timeout", "memory", "output", "crashed", "sandbox_failure"]
+    detail: str = ""
+    """The end of what it wrote to its standard error."""
+
+
+Missing = Literal["scorer_error", "judge_unparsed", "judge_refused", "judge_error", "sandbox_failure", "ungraded"]
+"""What the apparatus failed to do: the item has no score, and is never counted as wrong."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a scorer makes of an item."""
+
+    values: Mapping[str, float]
+    """Numbers by name; empty where the apparatus failed."""
+    weights: Mapping[str, float] = field(default_factory=dict)
+    """What each number weighs in the benchmark's mean; 1 where nothing is said."""
+    extracted: Any = None
+    """What was read out of the answer, as JSON."""
+    unparsed: bool = False
+    """Nothing could be read out of the model's answer: scored, and counted."""
+    missing: Missing | None = None
+    judgments: tuple[Verdict, ...] = ()
+    """Kept with the sample, to be read."""
+    detail: Mapping[str, Any] = field(default_factory=dict)
+    """More to be kept with the sample, as JSON."""
+
+
+Call = JudgePrompt | Execute
+Result = Verdict | Execution
+Scoring = Generator[Sequence[Call], Sequence[Any], Scores]
+"""Yields what it needs judged or executed, receives the results in the same order, and returns the scores."""
+
+
+@dataclass(frozen=True)
+class Total:
+    """The benchmark's number is the sum of an item's scores over `out_of`, without the lowest of the groups.
+
+    The rule of the Hungarian exam: of three problems, each in several parts, the best two count.
+    """
+
+    out_of: float
+    drop_lowest_of: tuple[tuple[str, ...], ...] = ()
+    """Item ids of each group."""
+
+
+@dataclass(frozen=True)
+class Mean:
+    """The benchmark's number is the weighted mean over its scored items."""
+
+
+@dataclass(frozen=True)
+class Scorer(ABC):
+    """The scoring half of a benchmark: a frozen dataclass, whose fields are JSON and enter the key."""
+
+    data: ClassVar[tuple[Hub, ...]] = ()
+    """What `score` reads besides the answers: references, prompts of the judge. Subclasses may make it a property."""
+    needs: ClassVar[frozenset[Literal["judge", "sandbox", "opponent"]]] = frozenset()
+
+    @abstractmethod
+    def score(self, response: Response, read: Read, opponent: Response | None) -> Scoring:
+        """The scores of one item; `opponent` is another model's response to it, where the scorer needs one."""
+
+    def totals(self, scored: Sequence[tuple[Response, Scores]], read: Read) -> Mapping[str, float]:  # noqa: ARG002
+        """Numbers over the whole benchmark that are no mean over items, reported beside the score. None by default."""
+        return {}
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """Questions and how answers to them are scored. Benchmarks with equal questions share the model's answers."""
+
+    questions: Questions
+    scorer: Scorer
+    score: str
+    """Which of the scorer's values is the benchmark's number: a share, 0 to 1."""
+
+
+@dataclass(frozen=True)
+class Evaluator:
+    """A benchmark: its name, the protocol that makes its number, and the task that runs it."""
+
+    name: str
+    protocol: str
+    """`official`, `strict` or a protocol's own name, with a version: `strict-1`. Two protocols never share a column."""
+    task: LmEvalTask | Benchmark
+    higher_is_better: bool = True
+    summary: str = ""
+    aggregate: Mean | Total = Mean()
+    out_of: float = 100
+    """How the score is shown: a share of 0.653 reads 65.3 out of 100 and 6.53 out of 10."""
+    optional: bool = False
+    """Run only where a recipe or suite names it, `plugin:name`, not where the plug-in alone is named."""

@@ -1,0 +1,193 @@
+"""Data: where rows are, how they become conversations, and the mixtures that stages train on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+from fractions import Fraction
+from typing import Any, Literal
+
+from harness.errors import UserError
+
+
+class Part(IntEnum):
+    """What a token of a rendered conversation is. A loss chooses which parts count, and how much."""
+
+    TEMPLATE = 0
+    """Role headers, BOS and separators: text that the chat template adds."""
+    PROMPT = 1
+    """Content of system and user turns."""
+    RESPONSE = 2
+    """An assistant turn, from where generation would start through the end-of-turn token."""
+    PAD = 3
+
+
+@dataclass(frozen=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+@dataclass(frozen=True)
+class Example:
+    """One training conversation. `id` is unique within its dataset and stable from run to run."""
+
+    id: str
+    messages: tuple[Message, ...]
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ChatColumns:
+    """A column that holds a list of turns, `{"role", "content"}` or the older `{"from", "value"}`."""
+
+    messages: str = "messages"
+
+
+@dataclass(frozen=True)
+class PairColumns:
+    """A prompt column and a completion column, with an optional system prompt column."""
+
+    prompt: str = "prompt"
+    completion: str = "completion"
+    system: str | None = None
+
+
+@dataclass(frozen=True)
+class AlpacaColumns:
+    """Alpaca's three columns; a non-empty input follows the instruction after a blank line."""
+
+    instruction: str = "instruction"
+    input: str = "input"
+    output: str = "output"
+
+
+Columns = ChatColumns | PairColumns | AlpacaColumns
+"""How a row becomes a conversation."""
+
+
+@dataclass(frozen=True)
+class Hub:
+    """Files of a hub dataset at a pinned revision; found in the local mirror first (`HARNESS_DATA_ROOT/<id>/`)."""
+
+    id: str
+    files: tuple[str, ...] = ()
+    """Paths in the repository; none means its training files, `train*` in a format that can be read."""
+    revision: str = "main"
+    mirror: tuple[str, ...] = ()
+    """What the mirror calls the same rows, where that differs from `files`."""
+
+
+@dataclass(frozen=True)
+class Files:
+    """The user's own files: JSON, JSONL, Parquet or CSV."""
+
+    paths: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Generated:
+    """Examples made on the spot by a pure function; `recipe` holds its arguments and is part of the key."""
+
+    make: Callable[[], Iterator[Example]]
+    n: int
+    recipe: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """Where a dataset's rows are and how a row becomes a conversation. The core reads it; a plug-in declares it."""
+
+    location: Hub | Files | Generated
+    columns: Columns | None = None
+    """None where the location yields examples already (`Generated`), or to recognise the usual columns."""
+    licence: str = ""
+    summary: str = ""
+
+
+@dataclass(frozen=True)
+class DataInfo:
+    """What a strategy may know of a dataset: its name and role in the recipe, and how many examples it has."""
+
+    name: str
+    role: str
+    n: int | None
+    """None while unknown: rows that a job of the plan has yet to make, or a hub dataset not in the mirror."""
+
+
+@dataclass(frozen=True)
+class Derived:
+    """Data made from other data by a named operation. `sample` takes a share, the same for equal seeds.
+
+    A smaller share of the same data under the same seed is contained in a larger one.
+    """
+
+    parent: str | Derived | Answered
+    op: str = "sample"
+    amount: int | None = None
+    fraction: Fraction | None = None
+    seed: int | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A dataset's prompts, answered anew by a model of this arm: a `generate` job, whose size is known once it ran.
+
+    Each conversation must end in an assistant turn, which the model writes anew. Answers that ran into
+    `max_new_tokens` are left out and counted.
+    """
+
+    parent: str | Derived | Answered
+    model: str = "base"
+    """`base`, or the name of an earlier stage."""
+    samples: int = 1
+    """Answers to each prompt; more than one needs a temperature."""
+    temperature: float = 0.0
+    top_p: float = 1.0
+    max_new_tokens: int = 256
+
+    def __post_init__(self) -> None:
+        if self.samples < 1 or (self.samples > 1 and self.temperature == 0):
+            raise UserError(f"{self.samples} answers at temperature {self.temperature}", "greedy answers are all alike")
+
+
+Data = str | Derived | Answered
+"""What a mixture is made of."""
+
+
+def sample(data: Data, fraction: Fraction | None = None, *, amount: int | None = None) -> Derived:
+    """`floor(fraction * n)` examples of `data`, at least one when the fraction is above 0; or `amount` of them."""
+    if (fraction is None) == (amount is None):
+        raise UserError(f"sample({data!r}) needs a fraction or an amount", "give exactly one of them")
+    return Derived(parent=data, fraction=fraction, amount=amount)
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Datasets trained on together, shuffled into one stream."""
+
+    items: tuple[Data, ...]
+
+    @classmethod
+    def of(cls, *items: Data) -> Mixture:
+        """`Mixture.of("general", sample("math", Fraction(1, 256)))`."""
+        return cls(tuple(items))
+
+
+def with_role(data: Mapping[str, DataInfo], *roles: str) -> tuple[str, ...]:
+    """Names of the datasets that hold one of the roles, in the recipe's order.
+
+    Raises UserError naming a role that no dataset of the recipe holds.
+    """
+    held = {info.role for info in data.values()}
+    for role in roles:
+        if role not in held:
+            raise UserError(
+                f"the strategy needs data in the role {role!r}, and the recipe gives it to none",
+                f"add `data: {{{role}: [...]}}` to the recipe, or --set data.{role}=SOURCE",
+            )
+    return tuple(name for name, info in data.items() if info.role in roles)

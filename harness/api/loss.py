@@ -1,0 +1,99 @@
+"""The loss: what it sees of a micro-batch and of the model, and what it returns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from harness.api.data import Part
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Batch(Protocol):
+    """One micro-batch as a loss sees it. All tensors have the shape [rows, length]; a row may pack several examples.
+
+    Position t stands for the token at t, as the target of the prediction made at t - 1.
+    """
+
+    @property
+    def input_ids(self) -> torch.Tensor:
+        """Tokens, int64."""
+        ...
+
+    @property
+    def parts(self) -> torch.Tensor:
+        """`Part` of each token, uint8."""
+        ...
+
+    @property
+    def segments(self) -> torch.Tensor:
+        """Which example of the micro-batch the token belongs to, from 0; -1 on padding."""
+        ...
+
+    def is_part(self, *parts: Part) -> torch.Tensor:
+        """1.0 where the token is one of the parts, else 0.0; float32."""
+        ...
+
+    def leads(self, part: Part) -> torch.Tensor:
+        """1.0 on the unbroken run of `part` with which each example begins, else 0.0; float32."""
+        ...
+
+    @property
+    def example_lengths(self) -> torch.Tensor:
+        """Tokens of the example that the token belongs to, int64; 0 on padding."""
+        ...
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest example of the whole optimiser step, over all its micro-batches."""
+        ...
+
+    def uniform(self, width: int) -> torch.Tensor:
+        """Random numbers, uniform between -1 and 1, [rows, length, width], float32; 0 on padding.
+
+        Fixed by the run's seed, the stage's order and the example alone: they are the same however the step is laid
+        out and split, on any number of ranks, and after a resume. Every call returns the same.
+        """
+        ...
+
+
+class Model(Protocol):
+    """The model as a token loss sees it: losses per token, computed in chunks, never the whole logits."""
+
+    def token_nll(self, batch: Batch) -> torch.Tensor:
+        """Negative log-likelihood of each token given those before it, [rows, length], float32, 0 at segment starts."""
+        ...
+
+    def logits(self, batch: Batch) -> torch.Tensor:
+        """Logits that predict each token, [rows, length, vocabulary]. Costs memory; for those who need them."""
+        ...
+
+
+def nll(model: Model, batch: Batch, references: Mapping[str, Model]) -> torch.Tensor:  # noqa: ARG001 (the shape of every token loss)
+    """The plain token loss: cross-entropy."""
+    return model.token_nll(batch)
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What is minimised: `sum(weights * per_token) / sum(weights)` over the whole effective batch, plus a penalty.
+
+    `weights` is evaluated before the forward pass, so that the mean is exact over accumulation, packing and ranks.
+    """
+
+    weights: Callable[[Batch], torch.Tensor]
+    per_token: Callable[[Model, Batch, Mapping[str, Model]], torch.Tensor] = nll
+    penalty: Callable[[torch.nn.Module, Mapping[str, torch.nn.Module]], torch.Tensor] | None = None
+    """Counted once per optimiser step, not per token."""
+    references: tuple[Literal["base"], ...] = ()
+    """Frozen models the loss compares with."""
+    embed: Callable[[torch.Tensor, Batch], torch.Tensor] | None = None
+    """Perturbs the input embeddings [rows, length, width] in training only."""
+
+
+def token_loss(weights: Callable[[Batch], torch.Tensor]) -> Loss:
+    """Cross-entropy under token weights: all there is to SFT, instruction modelling and prompt weighting."""
+    return Loss(weights=weights)

@@ -1,0 +1,45 @@
+"""Training stages, and what becomes of their models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any, Literal
+
+from harness.api.data import Mixture
+from harness.api.loss import Loss
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One training stage, as data. The recipe's settings hold, except where `train` names what the method defines."""
+
+    name: str
+    mixture: Mixture
+    start: str = "previous"
+    """`base`, `previous` (the base for the first stage) or the name of an earlier stage."""
+    objective: Literal["sft", "dpo"] = "sft"
+    loss: Loss | None = None
+    """None: the arm's loss, which is what lets instruction modelling live inside DMT."""
+    train: Mapping[str, Any] = field(default_factory=dict)
+    keep: tuple[float, ...] = (1.0,)
+    """Shares of the stage's data after which a checkpoint is kept."""
+    seed: int | None = None
+
+
+class Merger:
+    """What becomes of the stages' models: one of the classes below."""
+
+
+@dataclass(frozen=True)
+class KeepLast(Merger):
+    """The model of the last stage, untouched; refuses several unmerged experts."""
+
+
+@dataclass(frozen=True)
+class Average(Merger):
+    """Weighted mean of the named stages' weights, `sum(a_j M_j)` (arXiv:2405.13432); uniform without weights."""
+
+    stages: tuple[str, ...]
+    weights: tuple[Fraction, ...] = ()
