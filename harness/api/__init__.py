@@ -26,6 +26,7 @@ from harness.api.benchmarks import (
     Total,
     Verdict,
 )
+from harness.api.controls import share_alike
 from harness.api.data import (
     AlpacaColumns,
     Answered,
@@ -104,6 +105,7 @@ __all__ = [
     "hookimpl",
     "nll",
     "sample",
+    "share_alike",
     "token_loss",
     "with_role",
 ]

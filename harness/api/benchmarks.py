@@ -11,11 +11,11 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-from harness.api.data import Hub, Message
+from harness.api.data import Files, Hub, Message
 
 Rows = Sequence[Mapping[str, Any]]
-Read = Callable[[Hub], Rows]
-"""The rows of a hub dataset that the benchmark declares, all its files together, in order."""
+Read = Callable[[Hub | Files], Rows]
+"""The rows of a dataset that the benchmark declares, all its files together, in order."""
 
 
 @dataclass(frozen=True)
@@ -90,8 +90,10 @@ Asking = Generator[Sequence[Ask], Sequence[Reply], None]
 class Questions(ABC):
     """The asking half of a benchmark: a frozen dataclass, whose fields are JSON and enter the key."""
 
-    data: ClassVar[tuple[Hub, ...]] = ()
-    """What `items` reads; subclasses may make it a property."""
+    @property
+    def data(self) -> tuple[Hub | Files, ...]:
+        """What `items` reads; nothing by default."""
+        return ()
 
     @abstractmethod
     def items(self, read: Read) -> Sequence[Item]:
@@ -224,9 +226,12 @@ class Mean:
 class Scorer(ABC):
     """The scoring half of a benchmark: a frozen dataclass, whose fields are JSON and enter the key."""
 
-    data: ClassVar[tuple[Hub, ...]] = ()
-    """What `score` reads besides the answers: references, prompts of the judge. Subclasses may make it a property."""
     needs: ClassVar[frozenset[Literal["judge", "sandbox", "opponent"]]] = frozenset()
+
+    @property
+    def data(self) -> tuple[Hub | Files, ...]:
+        """What `score` reads besides the answers: references, prompts of the judge. Nothing by default."""
+        return ()
 
     @abstractmethod
     def score(self, response: Response, read: Read, opponent: Response | None) -> Scoring:

@@ -1,0 +1,30 @@
+"""Controls: what shows that a score was not earned."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+LIKENESS = 0.8
+"""Texts whose words overlap by at least this share of all their words are near copies."""
+
+
+def share_alike(texts: Sequence[str]) -> float:
+    """The largest share of the texts that are near copies of one of them: 1 where all say the same.
+
+    Judges can be won over by one text that answers nothing: a constant answer was rated 9.55 of 10 on MT-Bench, and
+    preferred in 86.5 % of AlpacaEval 2 (Zheng et al., 2024, arXiv:2410.07137). Near copies share at least 0.8 of their
+    distinct words, in any order and case. Raises ValueError for no texts.
+    """
+    if not texts:
+        raise ValueError("no texts to compare")
+    counts = Counter(frozenset(text.lower().split()) for text in texts)
+    return max(sum(n for other, n in counts.items() if _near(words, other)) for words in counts) / len(texts)
+
+
+def _near(words: frozenset[str], other: frozenset[str]) -> bool:
+    smaller, larger = sorted((len(words), len(other)))
+    if smaller < LIKENESS * larger:
+        return False
+    shared = len(words & other)
+    return shared >= LIKENESS * (smaller + larger - shared)
