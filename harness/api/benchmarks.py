@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from harness.api.data import Files, Hub, Message
+from harness.errors import UserError
 
 Rows = Sequence[Mapping[str, Any]]
 Read = Callable[[Hub | Files], Rows]
@@ -230,16 +231,30 @@ class Scorer(ABC):
 
     @property
     def data(self) -> tuple[Hub | Files, ...]:
-        """What `score` reads besides the answers: references, prompts of the judge. Nothing by default."""
+        """What `score` reads besides the answers: references, prompts of the judge, grades. Nothing by default.
+
+        Raises UserError where the user has yet to name a file: so it is said before anything runs.
+        """
         return ()
 
     @abstractmethod
     def score(self, response: Response, read: Read, opponent: Response | None) -> Scoring:
         """The scores of one item; `opponent` is another model's response to it, where the scorer needs one."""
 
+    def settle(self, scored: Sequence[tuple[Response, Scores]], read: Read) -> Sequence[Scores]:  # noqa: ARG002
+        """The scores once every item has its own, for values that no item has by itself. Unchanged by default."""
+        return [scores for _, scores in scored]
+
     def totals(self, scored: Sequence[tuple[Response, Scores]], read: Read) -> Mapping[str, float]:  # noqa: ARG002
         """Numbers over the whole benchmark that are no mean over items, reported beside the score. None by default."""
         return {}
+
+    def given(self, rows: Rows, read: Read) -> Sequence[tuple[Response, Scores]]:  # noqa: ARG002
+        """Answers with the scores that others gave them: the rows of published annotations or of a graded exam.
+
+        Raises UserError for rows that are nothing of the kind, as it does by default.
+        """
+        raise UserError("this benchmark takes no scores from a file", "let a model answer it: harness run or eval")
 
 
 @dataclass(frozen=True)
