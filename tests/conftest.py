@@ -169,3 +169,15 @@ def mounted(tmp_path):
     yield mount
     for place in places:
         subprocess.run(["umount", "--lazy", place], check=True)
+
+
+@pytest.fixture(scope="session")
+def scripted():
+    """The module of the scripted judge: `with scripted.ScriptedJudge(faults=scripted.WORST) as server`."""
+    import importlib.util
+
+    path = Path(__file__).parent / "judge" / "scripted.py"
+    spec = importlib.util.spec_from_file_location("scripted", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

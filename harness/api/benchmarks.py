@@ -145,6 +145,8 @@ class JudgePrompt:
     top_logprobs: int | None = None
     revision: str = "1"
     """Of the prompt's template; part of the key of the stored reply."""
+    repeat: int = 0
+    """Which of several judgments of the same: each is bought by itself."""
 
 
 @dataclass(frozen=True)

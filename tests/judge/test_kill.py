@@ -1,0 +1,110 @@
+"""Whatever kills the process that asks: no stored reply is lost, none is there twice, and none is bought twice.
+
+What was in flight at the moment of the kill may be asked again, and nothing else.
+"""
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from harness.judge.judgments import read
+from harness.judge.prompts import reply_key, request_body
+from harness.judge.settings import Judging
+
+QUESTIONS = 120
+CONCURRENCY = 8
+SETTINGS = Judging(model="judge-1", base_url="http://localhost/v1", name="scripted").settings()
+
+
+@pytest.fixture
+def asking(tmp_path):
+    """Processes that ask a server for ratings and keep the replies in one store."""
+    started = []
+
+    def asking(server):
+        arguments = [Path(__file__).with_name("conftest.py"), server.base_url, tmp_path, QUESTIONS]
+        script = Path(__file__).with_name("asking.py")
+        process = subprocess.Popen(
+            [sys.executable, script, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        started.append(process)
+        return process
+
+    yield asking
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def ratings(process):
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    return dict(line.split(" ", 1) for line in out.splitlines() if " ok " in line)
+
+
+def stored(folder):
+    """Every record that is there, by key; none may be there twice."""
+    records = [record for judge in (folder / "judgments").glob("*") for record in read(judge)]
+    assert len({record.key for record in records}) == len(records)
+    return {record.key: record for record in records}
+
+
+@pytest.mark.timeout(120)
+def test_killed_now_and_then(scripted, asking, tmp_path, question):
+    kill_and_compare(4, scripted, asking, tmp_path, question)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1200)
+def test_killed_at_fifty_moments(scripted, asking, tmp_path, question):
+    kill_and_compare(50, scripted, asking, tmp_path, question)
+
+
+def kill_and_compare(times, scripted, asking, folder, question):
+    prompts = [question(number) for number in range(QUESTIONS)]
+    keys = {scripted.identity(request_body(p, SETTINGS)): reply_key(p, SETTINGS, 0) for p in prompts}
+    lost = Counter()
+    before = {}
+    with scripted.ScriptedJudge(faults={"429": 0.1, "reset": 0.02}, delay=0.01) as server:
+        for number in range(times):
+            sold = server.completed.copy()
+            process = asking(server)
+            wanted = QUESTIONS * (number + random.random()) / (times + 1)
+            while server.completed.total() < wanted and process.poll() is None:
+                time.sleep(0.001)
+            time.sleep(random.random() * 0.03)
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            while server.busy:  # the last replies leave
+                time.sleep(0.001)
+            now = stored(folder)
+            assert now.items() >= before.items()
+            before = now
+            in_flight = [name for name in server.completed - sold if keys[name] not in now]
+            assert len(in_flight) <= CONCURRENCY
+            lost.update(in_flight)
+        last = ratings(asking(server))
+        again = ratings(asking(server))
+        assert last == again
+        assert set(last) == {str(number) for number in range(QUESTIONS)}
+        assert set(stored(folder)) == set(keys.values())
+        assert server.completed == Counter([*keys]) + lost
+
+
+@pytest.mark.timeout(120)
+def test_two_at_once(scripted, asking, tmp_path):
+    with scripted.ScriptedJudge(delay=0.01) as server:
+        one, other = asking(server), asking(server)
+        assert len(ratings(one)) == len(ratings(other)) == QUESTIONS
+        calls = server.calls
+        assert calls <= 2 * QUESTIONS
+        files = [*(tmp_path / "judgments").glob("*/*.jsonl")]
+        assert len(files) in {1, 2}  # one where the other had finished before it began
+        assert len(ratings(asking(server))) == QUESTIONS
+        assert server.calls == calls
