@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -68,7 +69,7 @@ def run_engine(name: str, model_dir: Path, asked: Sequence[tuple[int, ...]], new
     engine = engines.open(EngineSettings.model_validate({"name": name}), model_dir, {})
     ready = time.perf_counter()
     requests = [GenerateRequest(str(n), ids, Sampling(new_tokens)) for n, ids in enumerate(asked)]
-    tokens = sum(len(answer.token_ids) for lot in engine.generate(requests) for _, answer in lot)
+    tokens = sum(len(answer.token_ids) for lot in engine.answer(deque(requests)) for _, answer in lot)
     done = time.perf_counter()
     engines.close()
     return {"start": ready - started, "seconds": done - ready, "tokens": tokens}

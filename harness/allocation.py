@@ -8,7 +8,7 @@ import pydantic
 
 from harness.jobs import Declaration, Kind
 
-_WITHOUT_GPU = ("prepare", "merge")
+_WITHOUT_GPU = ("prepare", "merge", "evaluate")
 
 
 class Allocation(Declaration):
@@ -43,6 +43,7 @@ class Slurm(Allocation):
     train: Allocation = Allocation()
     merge: Allocation = Allocation()
     generate: Allocation = Allocation()
+    respond: Allocation = Allocation()
     evaluate: Allocation = Allocation()
 
     def of(self, kind: Kind) -> Allocation:

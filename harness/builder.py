@@ -15,9 +15,9 @@ from harness.data.facts import file_digest_cached
 from harness.data.mixtures import count
 from harness.data.resolve import Dataset, Places, derived_item, made_parents
 from harness.data.templates import resolve
-from harness.discovery import load_plugin, suggestion
+from harness.discovery import suggestion
 from harness.errors import UserError
-from harness.evaluate.declare import declare
+from harness.evaluate.declare import Declarer, needs, wanted_benchmarks
 from harness.jobs import (
     Budget,
     DataDeclaration,
@@ -26,11 +26,12 @@ from harness.jobs import (
     Merge,
     MixtureItem,
     PrepareModel,
+    Respond,
     StageBudget,
     Train,
     TrainSettings,
 )
-from harness.plan import ArmPlan, SeedPlan, StagePlan
+from harness.plan import ArmPlan, Evaluation, SeedPlan, StagePlan
 from harness.recipe import Recipe
 
 
@@ -57,16 +58,26 @@ class JobBuilder:
 
     # --- one arm ---------------------------------------------------------------------------------------------------
 
-    def arm(self, bound: BoundArm, baseline: str | None, matched: BoundArm | None) -> ArmPlan:
-        """All seeds of an arm. What does not depend on the seed (an untrained hub model) is one job for all of them."""
-        seeds = tuple(
-            self.seed(bound, seed, None if matched is None else self.budget(matched, seed))
-            for seed in self.recipe.seeds
-        )
-        return ArmPlan(bound.arm.id, bound.spec, bound, baseline, seeds, {})
+    def arm(
+        self, bound: BoundArm, baseline: BoundArm | None, matched: BoundArm | None, budget_of: BoundArm | None = None
+    ) -> ArmPlan:
+        """All seeds of an arm. What does not depend on the seed (an untrained hub model) is one job for all of them.
 
-    def seed(self, bound: BoundArm, seed: int, budget: Budget | None) -> SeedPlan:
-        """Model, stages, merge and evaluations of one seed."""
+        `matched` is the arm whose budget this one has, `budget_of` the one whose budget its baseline has.
+        """
+        seeds = []
+        for seed in self.recipe.seeds:
+            stages, merge, model = self.model(bound, seed, matched)
+            opponent = None if baseline is None else self.model(baseline, seed, budget_of)[2]
+            evaluations = self.evaluations(bound, model, seed, opponent)
+            seeds.append(SeedPlan(seed, stages, merge, model, evaluations))
+        return ArmPlan(bound.arm.id, bound.spec, bound, None if baseline is None else baseline.arm.id, tuple(seeds), {})
+
+    def model(
+        self, bound: BoundArm, seed: int, matched: BoundArm | None
+    ) -> tuple[tuple[StagePlan, ...], str | None, str]:
+        """The stages of one seed, the merge if there is one, and the job whose model comes of them."""
+        budget = None if matched is None else self.budget(matched, seed)
         previous = base = self.prepare(bound, seed)
         models, plans = {"base": base}, []
         stages = bound.stages(self.infos)
@@ -76,8 +87,7 @@ class JobBuilder:
             models[stage.name] = previous = plan.key
             plans.append(plan)
         merge = self.merge(bound, stages, models, seed)
-        model = merge or previous
-        return SeedPlan(seed, tuple(plans), merge, model, self.evaluations(bound, model, seed))
+        return tuple(plans), merge, merge or previous
 
     def prepare(self, bound: BoundArm, seed: int) -> str:
         """The job that makes or fetches the starting model."""
@@ -227,31 +237,29 @@ class JobBuilder:
             Job("merge", label, declared.model_dump(mode="json"), parents=parents, payload=self.payload(bound))
         )
 
-    def evaluations(self, bound: BoundArm, model: str, seed: int) -> dict[str, str]:
-        """Benchmark name to the key of its job for this model."""
-        keys, offered = {}, bound.evaluators()
-        wanted = {name: load_plugin(name) for name in self.recipe.benchmarks}
-        for name, plugin in wanted.items():
-            if not any(owner is plugin for _, owner in offered.values()):
-                raise UserError(f"the plug-in {name!r} offers no benchmark", "take it out of the recipe's benchmarks")
-        for name, (evaluator, plugin) in offered.items():
-            if plugin not in wanted.values():
-                continue
-            declared = declare(
-                evaluator,
-                plugin.stamp(),
-                self.recipe.engine,
-                data_root=self.places.data_root,
-                cache=self.places.cache,
-                limit=self.recipe.limit,
-                seed=0,
-            )
-            label = f"{bound.arm.id}: evaluate {name} (seed {seed})"
+    def evaluations(self, bound: BoundArm, model: str, seed: int, opponent: str | None) -> dict[str, Evaluation]:
+        """Benchmark name to the jobs that ask this model and score what it says; `opponent` is the baseline's model."""
+        found, offered = {}, bound.evaluators()
+        for name in wanted_benchmarks(self.recipe.benchmarks, offered):
+            evaluator, plugin = offered[name]
+            declarer = Declarer(plugin.stamp(), self.places.data_root, self.places.cache)
             payload = {**self.payload(bound), "benchmark": name}
-            keys[name] = self.add(
-                Job("evaluate", label, declared.model_dump(mode="json"), parents={"model": model}, payload=payload)
-            )
-        return keys
+            declared = declarer.respond(evaluator.task, self.recipe.engine, limit=self.recipe.limit, seed=0)
+
+            def respond(asked: str, whose: str, declared: Respond = declared, payload: Json = payload) -> str:
+                label = f"{bound.arm.id}: ask {whose}"
+                return self.add(
+                    Job("respond", label, declared.model_dump(mode="json"), parents={"model": asked}, payload=payload)
+                )
+
+            parents = {"answers": respond(model, f"{name} (seed {seed})")}
+            if needs(evaluator, "opponent"):
+                parents["opponent"] = respond(opponent or model, f"{name} of the baseline (seed {seed})")
+            scored = declarer.evaluate(evaluator, None).model_dump(mode="json")
+            label = f"{bound.arm.id}: evaluate {name} (seed {seed})"
+            key = self.add(Job("evaluate", label, scored, parents=parents, payload=payload))
+            found[name] = Evaluation(parents["answers"], key)
+        return found
 
 
 def _answerers(data: Data) -> list[str]:

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -27,9 +27,14 @@ from harness.processes import end_group, how_it_ended
 from harness.recipe import Recipe
 from harness.store import Store
 
+LIGHT = ("score", "judge")
+"""Lanes whose jobs compute nothing to speak of: each has one worker of its own beside the others, without a GPU."""
+
 
 def lane(job: Job) -> str:
-    """Jobs of one lane can share a process; vLLM keeps one to itself."""
+    """Jobs of one lane can share a process; vLLM keeps one to itself, and a judge's replies are awaited apart."""
+    if job.kind == "evaluate":
+        return "judge" if job.declared["judge"] else "score"
     return "vllm" if engine(job) == "vllm" else "torch"
 
 
@@ -60,9 +65,17 @@ class Queue:
         free = [job for job in self.left.values() if not self.unfinished.intersection(job.parents.values())]
         yield from sorted(free, key=lambda job: -self._depth[job.key])
 
-    def take(self, job: Job) -> Job:
-        """Hand the job out."""
-        return self.left.pop(job.key)
+    def take(self, jobs: Iterable[Job]) -> list[Job]:
+        """Hand the jobs out."""
+        return [self.left.pop(job.key) for job in jobs]
+
+    def sittings(self) -> list[list[Job]]:
+        """Ready jobs, most urgent first, in lots that one worker can do together: all that is asked of one model."""
+        lots: dict[Any, list[Job]] = {}
+        for job in self.ready():
+            together = job.kind == "respond" and (job.parents["model"], canonical(job.declared["engine"]))
+            lots.setdefault(together or job.key, []).append(job)
+        return list(lots.values())
 
     def finish(self, job: Job) -> None:
         """Free the job's children."""
@@ -78,15 +91,16 @@ class WorkerProcess:
     log: Path
     gpus: str | None
     """Its CUDA_VISIBLE_DEVICES; None where it has that of the command."""
-    job: Job | None = None
+    jobs: dict[str, Job] = field(default_factory=dict)
+    """What it was given and has not finished, by key."""
     store: Store | None = None
     kills: int = 0
-    """Processes that the kernel had killed for memory when the job was given."""
+    """Processes that the kernel had killed for memory when the jobs were given."""
 
-    def give(self, job: Job) -> None:
-        """Have it do the job."""
-        self.job, self.kills = job, killed_for_memory()
-        self.tell(asdict(job))
+    def give(self, jobs: Sequence[Job]) -> None:
+        """Have it do the jobs, together."""
+        self.jobs, self.kills = {job.key: job for job in jobs}, killed_for_memory()
+        self.tell({"jobs": [asdict(job) for job in jobs]})
 
     def tell(self, value: Mapping[str, Any]) -> None:
         """Send it one line."""
@@ -97,15 +111,10 @@ class WorkerProcess:
         except BrokenPipeError:
             raise self.died() from None
 
-    def doing(self) -> Job:
-        """The job that it was given."""
-        assert self.job is not None
-        return self.job
-
     def died(self) -> Failure:
         """What to say when it ended without a word."""
         code = self.process.wait()
-        what = self.job.label if self.job else "a worker"
+        what = next((job.label for job in self.jobs.values()), "a worker")
         if code == -signal.SIGKILL and killed_for_memory() > self.kills:
             return starved(what, "its worker", "runtime.workers or runtime.micro_tokens", self._relief())
         hint = (
@@ -120,9 +129,10 @@ class WorkerProcess:
 
     def _relief(self) -> Relief | None:
         """What a training stage would have needed, and what takes less."""
-        if self.job is None or self.store is None:
+        job = next(iter(self.jobs.values()), None)
+        if job is None or self.store is None:
             return None
-        return relief_of(self.job, {role: self.store.folder(key) for role, key in self.job.parents.items()})
+        return relief_of(job, {role: self.store.folder(key) for role, key in job.parents.items()})
 
     def end(self) -> None:
         """Kill it with everything it started; a job half done is gone on with next time."""
@@ -179,18 +189,45 @@ class Crew:
 
     def busy(self) -> bool:
         """Whether a worker has a job."""
-        return any(worker.job is not None for worker in self.workers)
+        return any(worker.jobs for worker in self.workers)
 
-    def assign(self, queue: Queue) -> Iterator[tuple[WorkerProcess, Job]]:
-        """Pair ready jobs with idle workers, starting workers up to the allowed number and letting idle ones go."""
-        for job in queue.ready():
-            worker = next((w for w in self.workers if w.job is None and w.lane == lane(job)), None)
-            if worker is None and len(self.workers) >= len(self.slices):
-                idle = next((w for w in self.workers if w.job is None), None)
-                if idle is None:
-                    return
-                self._dismiss(idle)
-            yield worker or self._hire(lane(job)), queue.take(job)
+    def assign(self, queue: Queue) -> Iterator[tuple[WorkerProcess, list[Job]]]:
+        """Pair ready jobs with idle workers, starting workers up to the allowed number and letting idle ones go.
+
+        What is asked of one model is shared out between workers that would have nothing else to do.
+        """
+        lots = queue.sittings()
+        heavy = [lot for lot in lots if lane(lot[0]) not in LIGHT]
+        busy = sum(bool(worker.jobs) for worker in self.workers if worker.lane not in LIGHT)
+        spare = len(self.slices) - busy - len(heavy)
+        for lot in lots:
+            name = lane(lot[0])
+            parts = [lot]
+            if name not in LIGHT and spare > 0:
+                count = min(len(lot), 1 + spare)
+                spare -= count - 1
+                parts = [lot[n::count] for n in range(count)]
+            for part in parts:
+                worker = self._worker(name)
+                if worker is not None:
+                    yield worker, queue.take(part)
+
+    def _worker(self, lane_name: str) -> WorkerProcess | None:
+        """An idle worker of the lane, if need be a new one; None where all places are taken."""
+        idle = [worker for worker in self.workers if not worker.jobs]
+        worker = next((worker for worker in idle if worker.lane == lane_name), None)
+        if worker is not None:
+            return worker
+        if lane_name in LIGHT:
+            taken = any(worker.lane == lane_name for worker in self.workers)
+            return None if taken else self._hire(lane_name)
+        heavy = [worker for worker in self.workers if worker.lane not in LIGHT]
+        if len(heavy) >= len(self.slices):
+            leaving = next((worker for worker in heavy if not worker.jobs), None)
+            if leaving is None:
+                return None
+            self._dismiss(leaving)
+        return self._hire(lane_name)
 
     def events(self) -> Iterator[tuple[WorkerProcess, dict[str, Any]]]:
         """Wait until a worker says something, and pass on what it said."""
@@ -206,7 +243,7 @@ class Crew:
 
     def _hire(self, lane_name: str) -> WorkerProcess:
         threads = self.runtime.threads or max(1, (os.cpu_count() or 1) // len(self.slices))
-        gpus = self._free_slice()
+        threads, gpus = (1, "") if lane_name in LIGHT else (threads, self._free_slice())
         log, stderr = self._log(lane_name)
         with stderr:
             process = subprocess.Popen(
@@ -237,7 +274,7 @@ class Crew:
 
     def _free_slice(self) -> str | None:
         """The first that no worker has; workers that share GPUs have the same one several times."""
-        free = Counter(self.slices) - Counter(worker.gpus for worker in self.workers)
+        free = Counter(self.slices) - Counter(worker.gpus for worker in self.workers if worker.lane not in LIGHT)
         return next(iter(free.elements()))
 
     def _dismiss(self, worker: WorkerProcess) -> None:

@@ -14,9 +14,9 @@ import pydantic
 
 from harness.canonical import Json, digest
 
-Kind = Literal["prepare", "train", "merge", "generate", "evaluate"]
+Kind = Literal["prepare", "train", "merge", "generate", "respond", "evaluate"]
 
-SEMANTICS: Mapping[str, int] = {"prepare": 1, "train": 1, "merge": 1, "generate": 1, "evaluate": 1}
+SEMANTICS: Mapping[str, int] = {"prepare": 1, "train": 1, "merge": 1, "generate": 1, "respond": 1, "evaluate": 2}
 """Version of what each kind of job means. Raise it when the core's code changes a job's result."""
 
 
@@ -202,18 +202,16 @@ class Generate(Declaration):
     seed: int = 0
 
 
-class Evaluate(Declaration):
-    """`evaluate`: one model (parent `model`), one benchmark, one protocol.
+class Respond(Declaration):
+    """`respond`: all that a benchmark asks one model (parent `model`). Benchmarks with equal questions share the job.
 
-    Leaves `<job>/responses.jsonl` (raw, written as they come) and `<job>/samples.jsonl` (scored).
+    Leaves `<job>/responses.jsonl` (raw, written as they come) and `<job>/answers.jsonl` (item by item).
     """
 
-    benchmark: str
-    protocol: str
     plugin: str
-    """`name version` of the plug-in that offers the benchmark."""
-    task: Json
-    """The task's name, metric, filter, shots, and the digest of the YAML folder that defines it."""
+    """`name version` of the plug-in that asks."""
+    questions: Json
+    """What is asked: the lm-eval task with the digest of its files, or the plug-in's `Questions` with their fields."""
     data: tuple[DataDeclaration, ...] = ()
     engine: EngineSettings
     limit: int | None = None
@@ -221,9 +219,32 @@ class Evaluate(Declaration):
     seed: int = 0
 
 
+class Evaluate(Declaration):
+    """`evaluate`: the answers of one model (parent `answers`) to one benchmark, scored by one protocol.
+
+    A scorer that compares has the parent `opponent` too, another model's answers to the same questions. No engine takes
+    part. Leaves `<job>/samples.jsonl`.
+    """
+
+    benchmark: str
+    protocol: str
+    plugin: str
+    """`name version` of the plug-in that offers the benchmark."""
+    scorer: Json
+    """How is scored: the lm-eval task with metric and filter, or the plug-in's `Scorer` with its fields."""
+    aggregate: Json
+    """How the scores become the benchmark's number."""
+    data: tuple[DataDeclaration, ...] = ()
+    judge: Json = None
+    """Who judges; None where nobody does."""
+
+
 CHECKPOINTS = "checkpoints"
 CORPUS = "corpus"
 """Folders of an unfinished `train` job: what it goes on from, and what it trains on."""
+
+ANSWERS = "answers.jsonl"
+"""What a `respond` job leaves for those that score."""
 
 EXAMPLES = "examples.jsonl"
 """What a `generate` job leaves for training."""

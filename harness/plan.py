@@ -1,6 +1,6 @@
 """What a plan is: arms whose every step names a job, and the jobs by key. Plain data, without torch.
 
-    prepare (model) -> train (stage) -> train (stage) -> merge -> evaluate (benchmark)
+    prepare (model) -> train (stage) -> train (stage) -> merge -> respond (questions) -> evaluate (benchmark)
 
 Two arms that need the same work name the same key, so it is done once. `harness.planner` makes plans.
 """
@@ -8,7 +8,7 @@ Two arms that need the same work name the same key, so it is done once. `harness
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 from harness.arms import ArmSpec, BoundArm
 from harness.canonical import Json, digest
@@ -31,6 +31,14 @@ class StagePlan:
 
 
 @dataclass(frozen=True)
+class Evaluation:
+    """One benchmark for one model: the job that asks, and the job that scores."""
+
+    respond: str
+    evaluate: str
+
+
+@dataclass(frozen=True)
 class SeedPlan:
     """One seed of an arm: its stages, the model that comes of them, and the model's evaluations."""
 
@@ -38,7 +46,7 @@ class SeedPlan:
     stages: tuple[StagePlan, ...]
     merge: str | None
     model: str
-    evaluations: Mapping[str, str]
+    evaluations: Mapping[str, Evaluation]
 
 
 @dataclass(frozen=True)
@@ -91,6 +99,11 @@ class Plan:
         return digest(self.to_json())
 
 
+def evaluation_keys(seed: SeedPlan) -> list[str]:
+    """The jobs that ask and score, each once."""
+    return list(dict.fromkeys(key for of in seed.evaluations.values() for key in (of.respond, of.evaluate)))
+
+
 def _seed_json(seed: SeedPlan) -> Json:
     stages = [{"name": s.name, "key": s.key, "examples": s.examples, "epochs": s.epochs} for s in seed.stages]
     return {
@@ -98,5 +111,5 @@ def _seed_json(seed: SeedPlan) -> Json:
         "stages": stages,
         "merge": seed.merge,
         "model": seed.model,
-        "evaluations": dict(seed.evaluations),
+        "evaluations": {name: asdict(of) for name, of in seed.evaluations.items()},
     }

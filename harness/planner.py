@@ -90,9 +90,11 @@ def build(recipe: Recipe, arms: Sequence[ArmSpec], places: Places) -> Plan:
     builder = JobBuilder(recipe, places, datasets(recipe, first, places))
     bounds = {spec.id: bind(spec, recipe.plugin_names()) for spec in arms}
     baselines = _choose_baselines(builder, bounds)
-    planned = [
-        builder.arm(bound, baselines.get(name), bounds.get(bound.spec.matched)) for name, bound in bounds.items()
-    ]
+    planned = []
+    for name, bound in bounds.items():
+        baseline = bounds.get(baselines.get(name, ""))
+        matched_to = bounds.get(baseline.spec.matched) if baseline else None
+        planned.append(builder.arm(bound, baseline, bounds.get(bound.spec.matched), matched_to))
     by_id = {arm.id: arm for arm in planned}
     return Plan(
         recipe,

@@ -68,16 +68,19 @@ def _data(arm: ArmPlan, plan: Plan) -> tuple[DataRecord, ...]:
 def _seed_run(arm: ArmPlan, seed: SeedPlan, plan: Plan, store: Store) -> SeedRun:
     evaluators = arm.bound.evaluators()
     evaluations = {}
-    for name, key in seed.evaluations.items():
+    for name, planned in seed.evaluations.items():
         evaluator, _ = evaluators[name]
-        manifest = _manifest(store, plan.jobs[key])
+        manifest = _manifest(store, plan.jobs[planned.evaluate])
+        asked = _manifest(store, plan.jobs[planned.respond])
         evaluations[name] = EvaluateRun(
-            key=key,
+            key=planned.evaluate,
             protocol=evaluator.protocol,
-            folder=store.folder(key),
+            folder=store.folder(planned.evaluate),
             score_name=evaluator.task.score,
             result=manifest["result"],
             measured=manifest["measured"],
+            respond_key=planned.respond,
+            respond_measured=asked["measured"],
             higher_is_better=evaluator.higher_is_better,
         )
     train = []

@@ -79,22 +79,23 @@ def execute(plan: Plan, store: Store, places: Places, reporter: Reporter, *, log
     with Crew(plan.recipe, store, places, logs) as crew:
         queue = Queue(todo)
         while queue.left or crew.busy():
-            for worker, job in crew.assign(queue):
-                reporter.started(job, resumed=store.started(job.key))
-                worker.give(job)
+            for worker, jobs in crew.assign(queue):
+                for job in jobs:
+                    reporter.started(job, resumed=store.started(job.key))
+                worker.give(jobs)
             for worker, event in crew.events():
-                job = worker.doing()
+                if event["event"] == "failed":
+                    raise failure(event)
+                job = worker.jobs[event["key"]]
                 if event["event"] == "progress":
-                    said = {name: value for name, value in event.items() if name != "event"}
+                    said = {name: value for name, value in event.items() if name not in {"event", "key"}}
                     reporter.progressed(job, Progress(**said))
                 elif event["event"] == "notice":
                     reporter.noticed(job, event["text"])
-                elif event["event"] == "done":
-                    worker.job = None
+                else:
+                    del worker.jobs[job.key]
                     queue.finish(job)
                     reporter.finished(job, event["seconds"])
-                else:
-                    raise failure(event)
 
 
 def check_engines(todo: Mapping[str, Job]) -> None:

@@ -11,10 +11,11 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -22,7 +23,7 @@ from harness.canonical import Json, canonical, file_digest
 from harness.context import Context, Progress
 from harness.data.resolve import Places, made_sources
 from harness.errors import Failure, HarnessError, told
-from harness.jobs import CHECKPOINTS, CORPUS, Evaluate, Generate, Job, Merge, PrepareModel, Train
+from harness.jobs import CHECKPOINTS, CORPUS, Evaluate, Generate, Job, Merge, PrepareModel, Respond, Train
 from harness.launch.order import FILE as ORDER
 from harness.machine import failures_named
 from harness.processes import die_with_parent
@@ -36,6 +37,16 @@ if TYPE_CHECKING:
 _PROGRESS_INTERVAL = 0.2
 
 
+@dataclass(frozen=True)
+class _Task:
+    """A job with what it works with."""
+
+    job: Job
+    scene: Scene
+    context: Context
+    started: datetime
+
+
 class Worker:
     """Does jobs; keeps the engine between evaluations."""
 
@@ -44,7 +55,7 @@ class Worker:
         self.places = places
         self.runtime = runtime
         self.out = out
-        self._last_progress = 0.0
+        self._last_progress: dict[str, float] = {}
 
     @cached_property
     def engines(self) -> Engines:
@@ -58,60 +69,88 @@ class Worker:
         self.out.write(canonical(event) + "\n")
         self.out.flush()
 
-    def progress(self, progress: Progress) -> None:
+    def do(self, jobs: Sequence[Job]) -> None:
+        """Do the jobs, but those that somebody else has finished meanwhile; several are asked of one model together."""
+        with ExitStack() as locks:
+            tasks = []
+            for job in sorted(jobs, key=lambda job: job.key):  # in one order everywhere, so that nobody waits in a ring
+                folder = locks.enter_context(self.store.working_on(job.key, partial(self._waits, job)))
+                if self.store.has(job.key):
+                    folder.rmdir()
+                    self.say(event="done", key=job.key, seconds=0.0)
+                else:
+                    tasks.append(self._task(job, folder))
+            tasks.sort(key=lambda task: [job.key for job in jobs].index(task.job.key))
+            if tasks and tasks[0].job.kind == "respond":
+                self._ask(tasks)
+                return
+            for task in tasks:
+                clock = time.monotonic()
+                outcome = self.execute(task.job, task.scene, task.context)
+                self._commit(task, outcome, time.monotonic() - clock)
+
+    def _task(self, job: Job, folder: Path) -> _Task:
+        scene = Scene(job, self.places)
+        context = Context(
+            folder,
+            {role: self.store.folder(key) for role, key in job.parents.items()},
+            {**self.runtime, "store": str(self.store.root)},
+            partial(self._progress, job),
+            scene.recipe.train.execution(),
+            lambda text: self.say(event="notice", key=job.key, text=text),
+            job.label,
+            scene.recipe.name,
+        )
+        return _Task(job, scene, context, datetime.now(UTC))
+
+    def _progress(self, job: Job, progress: Progress) -> None:
         """Pass progress on, a few times a second."""
         now = time.monotonic()
-        if now - self._last_progress >= _PROGRESS_INTERVAL or progress.done >= progress.total:
-            self._last_progress = now
-            self.say(event="progress", **asdict(progress))
+        if now - self._last_progress.get(job.key, 0.0) >= _PROGRESS_INTERVAL or progress.done >= progress.total:
+            self._last_progress[job.key] = now
+            self.say(event="progress", key=job.key, **asdict(progress))
 
-    def notice(self, text: str) -> None:
-        """Pass a line on to the user."""
-        self.say(event="notice", text=text)
-
-    def wait(self) -> None:
+    def _waits(self, job: Job) -> None:
         """Say why nothing moves."""
-        self.say(event="progress", done=0, total=1, unit="job", note="waits for another run that works on it")
+        note = "waits for another run that works on it"
+        self.say(event="progress", key=job.key, done=0, total=1, unit="job", note=note)
 
-    def do(self, job: Job) -> None:
-        """Do one job, unless somebody else has finished it meanwhile."""
-        with self.store.working_on(job.key, self.wait) as folder:
-            if self.store.has(job.key):
-                folder.rmdir()
-                self.say(event="done", seconds=0.0)
-                return
-            scene = Scene(job, self.places)
-            parents = {role: self.store.folder(key) for role, key in job.parents.items()}
-            context = Context(
-                folder,
-                parents,
-                self.runtime,
-                self.progress,
-                scene.recipe.train.execution(),
-                self.notice,
-                job.label,
-                scene.recipe.name,
-            )
-            started, clock = datetime.now(UTC), time.monotonic()
-            outcome = self.execute(job, scene, context)
-            seconds = time.monotonic() - clock
-            weights = {p.name: file_digest(p) for p in sorted((folder / "model").glob("*.safetensors"))}
-            manner = {"execution": context.execution.manner()} if job.kind == "train" else {}
-            manifest = {
-                "key": job.key,
-                "kind": job.kind,
-                "label": job.label,
-                "declared": job.declared,
-                "parents": dict(job.parents),
-                "arm": job.payload["arm"],
-                "plugins": scene.plugins(),
-                "result": {**outcome["result"], **({"weights": weights} if weights else {})},
-                "measured": {**outcome["measured"], **manner, "job_seconds": seconds, **surroundings()},
-                "started": started.isoformat(timespec="seconds"),
-                "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-            }
-            self.store.commit(job, manifest, without=(CHECKPOINTS, CORPUS) if job.kind == "train" else ())
-        self.say(event="done", seconds=seconds)
+    def _ask(self, tasks: Sequence[_Task]) -> None:
+        """Benchmarks of one model, through one engine; each is committed as soon as its last item is answered."""
+        from harness.evaluate.declare import needs
+        from harness.evaluate.respond import Assignment, respond
+
+        asked = [(task, task.scene.bound.evaluators()[task.job.payload["benchmark"]][0]) for task in tasks]
+        asked.sort(key=lambda pair: not needs(pair[1], "judge"))  # a judge has its own time to take
+        assignments = [
+            Assignment(Respond.model_validate(task.job.declared), evaluator.task, task.context)
+            for task, evaluator in asked
+        ]
+        by_folder = {task.context.folder: task for task in tasks}
+        with failures_named("asking", tasks[0].context.folder, "runtime.batch_size"):
+            for assignment, outcome in respond(assignments, self.engines):
+                self._commit(by_folder[assignment.context.folder], outcome, outcome["measured"]["seconds"])
+
+    def _commit(self, task: _Task, outcome: Mapping[str, Any], seconds: float) -> None:
+        """Put what came of a job into the store."""
+        job, folder = task.job, task.context.folder
+        weights = {p.name: file_digest(p) for p in sorted((folder / "model").glob("*.safetensors"))}
+        manner = {"execution": task.context.execution.manner()} if job.kind == "train" else {}
+        manifest = {
+            "key": job.key,
+            "kind": job.kind,
+            "label": job.label,
+            "declared": job.declared,
+            "parents": dict(job.parents),
+            "arm": job.payload["arm"],
+            "plugins": task.scene.plugins(),
+            "result": {**outcome["result"], **({"weights": weights} if weights else {})},
+            "measured": {**outcome["measured"], **manner, "job_seconds": seconds, **surroundings()},
+            "started": task.started.isoformat(timespec="seconds"),
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        self.store.commit(job, manifest, without=(CHECKPOINTS, CORPUS) if job.kind == "train" else ())
+        self.say(event="done", key=job.key, seconds=seconds)
 
     def execute(self, job: Job, scene: Scene, context: Context) -> Mapping[str, Any]:
         """Call the code of the job's kind; returns its `result` and `measured`."""
@@ -137,11 +176,10 @@ class Worker:
             with failures_named("generating", context.folder, "runtime.batch_size"):
                 outcome = generate(Generate.model_validate(job.declared), sources, self.engines, context)
         elif job.kind == "evaluate":
-            from harness.evaluate.job import evaluate
+            from harness.evaluate.score import evaluate
 
             evaluator, _ = scene.bound.evaluators()[job.payload["benchmark"]]
-            with failures_named("evaluating", context.folder, "runtime.batch_size"):
-                outcome = evaluate(Evaluate.model_validate(job.declared), evaluator, self.engines, context)
+            outcome = evaluate(Evaluate.model_validate(job.declared), evaluator, context)
         else:
             raise Failure(f"this worker knows no job of the kind {job.kind!r}", "update the harness")
         return outcome
@@ -178,10 +216,10 @@ def main() -> None:
     for line in sys.stdin:
         fields = json.loads(line)
         try:
-            worker.do(Job(**fields))
+            worker.do([Job(**of) for of in fields["jobs"]])
         except Exception as error:  # noqa: BLE001 (whatever a job raises is that job's failure, told to the parent)
             traceback.print_exc()
-            said = error if isinstance(error, HarnessError) else _unexpected(error, fields["label"])
+            said = error if isinstance(error, HarnessError) else _unexpected(error, fields["jobs"][0]["label"])
             worker.say(event="failed", **told(said), traceback=traceback.format_exc())
 
 

@@ -52,7 +52,7 @@ def test_jobs_side_by_side_see_disjoint_gpus(command, tmp_path):
     while process.poll() is None:
         try:
             workers = [p for p in psutil.Process(process.pid).children() if "harness.worker" in p.cmdline()]
-            side_by_side.add(tuple(sorted(map(seen, workers))))
+            side_by_side.add(tuple(sorted(filter(None, map(seen, workers)))))
         except psutil.NoSuchProcess:
             pass
         time.sleep(0.1)

@@ -225,7 +225,7 @@ def kinds_that_differ(one, other):
 @pytest.mark.parametrize(("name", "value"), OTHER.items())
 def test_every_training_setting_changes_training(plan, name, value):
     changed = plan("dmt", settings=[f"train.{name}={json.dumps(value)}"])
-    assert kinds_that_differ(plan("dmt"), changed) == {"train", "evaluate"}
+    assert kinds_that_differ(plan("dmt"), changed) == {"train", "respond", "evaluate"}
     assert not {key for key, job in changed.jobs.items() if job.kind == "train"} & plan("dmt").jobs.keys()
 
 
@@ -250,16 +250,16 @@ def test_every_setting_of_execution_is_tried_above():
 @pytest.mark.parametrize(
     ("setting", "kinds"),
     [
-        ("seeds=[1]", {"prepare", "train", "evaluate"}),
-        ("model.init.config.hidden_size=64", {"prepare", "train", "evaluate"}),
-        ("model.init.vocab_size=301", {"prepare", "train", "evaluate"}),
-        ("model.chat_template=tulu", {"prepare", "train", "evaluate"}),
-        ("engine.name=vllm", {"evaluate"}),
-        ("engine.dtype=bfloat16", {"evaluate"}),
-        ("engine.max_length=64", {"evaluate"}),
-        ("limit=3", {"evaluate"}),
-        ("dmt.k=1/2", {"train", "evaluate"}),
-        ("dmt:train.lr=1", {"train", "evaluate"}),
+        ("seeds=[1]", {"prepare", "train", "respond", "evaluate"}),
+        ("model.init.config.hidden_size=64", {"prepare", "train", "respond", "evaluate"}),
+        ("model.init.vocab_size=301", {"prepare", "train", "respond", "evaluate"}),
+        ("model.chat_template=tulu", {"prepare", "train", "respond", "evaluate"}),
+        ("engine.name=vllm", {"respond", "evaluate"}),
+        ("engine.dtype=bfloat16", {"respond", "evaluate"}),
+        ("engine.max_length=64", {"respond", "evaluate"}),
+        ("limit=3", {"respond", "evaluate"}),
+        ("dmt.k=1/2", {"train", "respond", "evaluate"}),
+        ("dmt:train.lr=1", {"train", "respond", "evaluate"}),
     ],
 )
 def test_what_changes_which_jobs(plan, setting, kinds):
@@ -267,7 +267,11 @@ def test_what_changes_which_jobs(plan, setting, kinds):
 
 
 def test_options_of_the_loss_change_training(plan):
-    assert kinds_that_differ(plan("im"), plan("im", settings=["im.prompt_weight=1/2"])) == {"train", "evaluate"}
+    assert kinds_that_differ(plan("im"), plan("im", settings=["im.prompt_weight=1/2"])) == {
+        "train",
+        "respond",
+        "evaluate",
+    }
 
 
 def test_the_datas_content_changes_keys(plan, synthetic):
@@ -280,7 +284,7 @@ def test_the_datas_content_changes_keys(plan, synthetic):
 def test_the_tasks_yaml_changes_its_evaluations(plan, synthetic):
     before = plan("dmt")
     (synthetic / "site-synth" / "bench_tasks" / "bench.yaml").write_text("task: bench_task\nnum_fewshot: 1\n")
-    assert kinds_that_differ(before, plan("dmt")) == {"evaluate"}
+    assert kinds_that_differ(before, plan("dmt")) == {"respond", "evaluate"}
 
 
 def test_a_models_folder_is_its_content(plan, synthetic):
@@ -305,7 +309,7 @@ def test_a_plugins_version_changes_only_what_it_takes_part_in(plan, monkeypatch)
     before = plan("im", "dmt")
     monkeypatch.setattr(LoadedPlugin, "stamp", newer)
     changed = [job.label for key, job in before.jobs.items() if key not in plan("im", "dmt").jobs]
-    assert changed == ["im: train all (seed 0)", "im: evaluate bench (seed 0)"]
+    assert changed == ["im: train all (seed 0)", "im: ask bench (seed 0)", "im: evaluate bench (seed 0)"]
 
 
 # --- shared work ---------------------------------------------------------------------------------------------------

@@ -75,7 +75,7 @@ def test_a_run_ends_in_a_leaderboard(tiny_run):
     assert sorted(line["arm"] for line in board["lines"]) == ["dmt+im", "sft"]
     assert set(board["benchmarks"]) == {"playground_arithmetic", "playground_code", "playground_chat"}
     kinds = sorted(entry.manifest["kind"] for entry in Store(tiny_run / "store").entries())
-    assert kinds == ["evaluate"] * 6 + ["prepare"] + ["train"] * 3
+    assert kinds == ["evaluate"] * 6 + ["prepare"] + ["respond"] * 6 + ["train"] * 3
 
 
 def test_a_finished_job_holds_nothing_that_it_went_on_from(tiny_run):

@@ -21,15 +21,20 @@ Read = Callable[[Hub | Files], Rows]
 
 @dataclass(frozen=True)
 class LmEvalTask:
-    """A benchmark written as an lm-eval task."""
+    """A benchmark written as an lm-eval task, or as a group or tag of tasks.
+
+    Where a group says how its tasks are averaged, that holds; all tasks weigh the same elsewhere.
+    """
 
     task: str
-    """The task's name, found in `tasks/` or in `include`."""
+    """The name of the task, group or tag, found in `tasks/`, in `include` or in `stock`."""
     metric: str
     filter: str = "none"
     """The metric and filter whose number is the benchmark's score; every other one is reported beside it."""
     include: str | None = None
     """A folder of task YAML that the plug-in ships; None for the harness's own `tasks/`."""
+    stock: str | None = None
+    """A folder of the tasks that come with lm-eval instead, `mmlu/default`."""
     chat: bool = True
     """Whether the prompt goes through the model's chat template."""
     data: tuple[Hub, ...] = ()

@@ -75,7 +75,8 @@ class Hub:
 
     id: str
     files: tuple[str, ...] = ()
-    """Paths in the repository; none means its training files, `train*` in a format that can be read."""
+    """Paths in the repository, `*` standing for anything; none means its training files, `train*` in a format that can
+    be read."""
     revision: str = "main"
     mirror: tuple[str, ...] = ()
     """What the mirror calls the same rows, where that differs from `files`."""

@@ -237,5 +237,8 @@ def _jobs(seed: SeedRun) -> list[JobMeasure]:
     ]
     if seed.merge is not None:
         parts.append(("merge", seed.merge.key, seed.merge.measured))
-    parts += [(f"evaluate {name}", job.key, job.measured) for name, job in seed.evaluations.items()]
+    for name, job in seed.evaluations.items():
+        if job.respond_key is not None:
+            parts.append((f"ask {name}", job.respond_key, job.respond_measured))
+        parts.append((f"evaluate {name}", job.key, job.measured))
     return [JobMeasure(seed=seed.seed, job=job, key=key, measured=dict(measured)) for job, key, measured in parts]

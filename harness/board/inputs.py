@@ -80,6 +80,9 @@ class EvaluateRun:
     """The manifest's `result`: `score`, `n_expected` and `samples_sha256` (of samples.jsonl) are checked against the
     samples; counts and metrics are made from the samples again; the rest (template digest, BOS) is kept as it is."""
     measured: Mapping[str, Json] = field(default_factory=dict)
+    respond_key: str | None = None
+    """The job that asked the model; several benchmarks may share it."""
+    respond_measured: Mapping[str, Json] = field(default_factory=dict)
     higher_is_better: bool = True
 
 

@@ -104,8 +104,10 @@ def _steps(plan: Plan, arm: ArmPlan, store: Store) -> list[_Step]:
     merges = [seed.merge for seed in arm.seeds if seed.merge]
     if merges:
         steps.append(_Step("merge", merges, plan.jobs[merges[0]].declared["method"]))
-    names = arm.seeds[0].evaluations
-    return [*steps, *(_Step(f"evaluate {name}", [seed.evaluations[name] for seed in arm.seeds]) for name in names)]
+    for name in arm.seeds[0].evaluations:
+        of = [seed.evaluations[name] for seed in arm.seeds]
+        steps.append(_Step(f"evaluate {name}", [*(e.respond for e in of), *(e.evaluate for e in of)]))
+    return steps
 
 
 def _answering(plan: Plan, trains: list[str]) -> list[_Step]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
 from harness.api import Hub
@@ -11,7 +12,7 @@ from harness.errors import UserError
 
 
 def mirrored(hub: Hub, data_root: Path | None) -> tuple[Path, ...] | None:
-    """The dataset's files in the mirror `<data_root>/<id>/`; None where it has none or lacks one of them.
+    """The dataset's files in the mirror `<data_root>/<id>/`; None where it has none, or nothing for one of the names.
 
     Raises UserError for a mirror that is not there, and where no files are named and none can be singled out.
     """
@@ -22,9 +23,9 @@ def mirrored(hub: Hub, data_root: Path | None) -> tuple[Path, ...] | None:
     folder = data_root / hub.id
     if not folder.is_dir():
         return None
-    names = hub.mirror or hub.files or training_files(hub.id, [_name(path, folder) for path in folder.rglob("*")])
-    paths = tuple(folder / name for name in names)
-    return paths if all(path.is_file() for path in paths) else None
+    held = [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file()]
+    names = tuple(_named(hub.mirror or hub.files or training_files(hub.id, held), held))
+    return tuple(folder / name for name in names) if set(names) <= set(held) else None
 
 
 def download(hub: Hub) -> tuple[Path, ...]:
@@ -34,9 +35,10 @@ def download(hub: Hub) -> tuple[Path, ...]:
 
     elsewhere = f"put its files into HARNESS_DATA_ROOT/{hub.id}/"
     try:
-        files = hub.files or training_files(
-            hub.id, HfApi().list_repo_files(hub.id, revision=hub.revision, repo_type="dataset")
-        )
+        files = hub.files
+        if not files or any("*" in name for name in files):
+            held = sorted(HfApi().list_repo_files(hub.id, revision=hub.revision, repo_type="dataset"))
+            files = tuple(_named(files or training_files(hub.id, held), held))
         return tuple(Path(hf_hub_download(hub.id, file, revision=hub.revision, repo_type="dataset")) for file in files)
     except errors.GatedRepoError:
         problem = f"the hub dataset {hub.id} is gated, and this account has no access to it"
@@ -75,5 +77,7 @@ def training_files(hub_id: str, names: Sequence[str]) -> tuple[str, ...]:
     )
 
 
-def _name(path: Path, folder: Path) -> str:
-    return path.relative_to(folder).as_posix()
+def _named(names: Iterable[str], held: Sequence[str]) -> Iterator[str]:
+    """The names, and for one with `*` all files that it fits; the name itself where there are none."""
+    for name in names:
+        yield from ([file for file in held if "*" in name and fnmatchcase(file, name)] or [name])

@@ -13,7 +13,8 @@ from harness.data.chat import Renderer
 from harness.data.mixtures import materialise
 from harness.engines.pool import Engines
 from harness.engines.protocol import GenerateRequest, Generation, Sampling
-from harness.engines.stored import StoredEngine
+from harness.engines.session import Asking, Seat, converse
+from harness.engines.stored import Responses
 from harness.errors import UserError
 from harness.jobs import EXAMPLES, Generate
 
@@ -29,13 +30,14 @@ def generate(declared: Generate, data: Mapping[str, DataSource], engines: Engine
     examples = [example for _, example in read.examples]
     engine = engines.open(declared.engine, context.parents["model"] / "model", context.runtime)
     requests = _requests(declared, examples, Renderer(engine.tokenizer))
-    answers: dict[str, Generation] = {}
+    asking = Asking(requests)
     tell = partial(Progress, total=len(requests), unit="request")
-    responses, model_key = context.folder / "responses.jsonl", context.parents["model"].name
-    with StoredEngine(engine, responses, settings=declared.engine, model_key=model_key) as stored:
-        for lot in stored.generate(requests):
-            answers.update(lot)
-            context.progress(tell(len(answers)))
+    path, model_key = context.folder / "responses.jsonl", context.parents["model"].name
+    with Responses(path, settings=declared.engine, model_key=model_key) as responses:
+        seat = Seat(asking, responses)
+        for _ in converse(engine, [seat], answered=lambda _: context.progress(tell(len(asking.answers)))):
+            pass
+    answers = {name: answer for name, answer in asking.answers.items() if isinstance(answer, Generation)}
     rows = [
         _row(example, f"{example.id}.{sample}", answer.text)
         for example in examples
@@ -58,9 +60,9 @@ def generate(declared: Generate, data: Mapping[str, DataSource], engines: Engine
         },
         "measured": {
             "seconds": time.perf_counter() - started,
-            "requests_asked": stored.asked,
-            "requests_stored": stored.stored,
-            "tokens_generated": stored.tokens_generated,
+            "requests_asked": seat.asked,
+            "requests_stored": seat.stored,
+            "tokens_generated": responses.tokens_generated,
         },
     }
 

@@ -16,8 +16,10 @@ from harness.engines.protocol import (
     Loglikelihood,
     LoglikelihoodRequest,
     Lot,
+    Request,
     Sampling,
     Tokenizer,
+    Waiting,
 )
 from harness.engines.text import Codec, context_length, fit_pair, fit_prompt
 from harness.errors import UserError
@@ -42,6 +44,8 @@ class _Row:
 
 class HfEngine:
     """Greedy and seeded sampling with a key-value cache; a sampled answer does not depend on its neighbours' draws."""
+
+    mixes = False
 
     def __init__(self, settings: EngineSettings, model_dir: Path, *, batch_size: int = BATCH_SIZE) -> None:
         self._settings = settings
@@ -80,15 +84,26 @@ class HfEngine:
         """Drop the model."""
         self._model = None
 
-    def generate(self, requests: Sequence[GenerateRequest]) -> Iterator[Lot[Generation]]:
-        """One lot per batch, the longest prompts first: what does not fit in memory fails at once."""
+    def answer(self, waiting: Waiting) -> Iterator[Lot]:
+        """One lot per batch, round after round, the longest requests first: what does not fit in memory fails at once.
+
+        So the lots are the same however much of the first ones was answered before.
+        """
+        later: list[Request] = []
+        while waiting or later:
+            while waiting:
+                later.append(waiting.popleft())
+            now = min(request.round for request in later)
+            ready, later = [r for r in later if r.round == now], [r for r in later if r.round != now]
+            yield from self._generate([r for r in ready if isinstance(r, GenerateRequest)])
+            yield from self._score([r for r in ready if isinstance(r, LoglikelihoodRequest)])
+
+    def _generate(self, requests: Sequence[GenerateRequest]) -> Iterator[Lot]:
         ordered = sorted(requests, key=lambda request: (-len(request.prompt_ids), request.id))
         for start in range(0, len(ordered), self._batch_size):
             yield self._generate_batch(ordered[start : start + self._batch_size])
 
-    def loglikelihood(self, requests: Sequence[LoglikelihoodRequest]) -> Iterator[Lot[Loglikelihood]]:
-        """One lot per batch, the longest requests first."""
-
+    def _score(self, requests: Sequence[LoglikelihoodRequest]) -> Iterator[Lot]:
         def length(request: LoglikelihoodRequest) -> int:
             return len(request.context_ids) + len(request.continuation_ids)
 

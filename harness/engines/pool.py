@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -36,8 +36,16 @@ class Engines:
     def __init__(self) -> None:
         self._open: _Open | None = None
 
-    def open(self, settings: EngineSettings, model_dir: Path, runtime: Mapping[str, Any]) -> Engine:
+    def open(
+        self,
+        settings: EngineSettings,
+        model_dir: Path,
+        runtime: Mapping[str, Any],
+        notice: Callable[[str], None] = log.info,
+    ) -> Engine:
         """The engine, holding this model: the running one with new weights in place, or a fresh one.
+
+        `notice` is told why a running one cannot be used.
 
         Raises UserError where the engine is not installed or the folder holds no model.
         """
@@ -51,7 +59,7 @@ class Engines:
                 if self._open.model_dir != model_dir:
                     self._swap(self._open, model_dir)
                 return self._open.engine
-            log.info("starting a fresh engine: %s", reason)
+            notice(f"starting a fresh engine: {reason}")
             self.close()
         self._open = _Open(_start(settings, model_dir, runtime), settings, model_dir)
         return self._open.engine

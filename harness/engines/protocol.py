@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol
 
 Tokenizer = Any
 """A `transformers` tokenizer; that package is not imported here."""
@@ -33,11 +33,13 @@ class Sampling:
 
 @dataclass(frozen=True)
 class GenerateRequest:
-    """A prompt to be continued. `id` is unique among the requests of one call."""
+    """A prompt to be continued. `id` is unique among the requests that are under way."""
 
     id: str
     prompt_ids: tuple[int, ...]
     sampling: Sampling
+    round: int = 0
+    """How many answers about the same item this one follows."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class LoglikelihoodRequest:
     id: str
     context_ids: tuple[int, ...]
     continuation_ids: tuple[int, ...]
+    round: int = 0
 
     def __post_init__(self) -> None:
         if not self.context_ids or not self.continuation_ids:
@@ -73,13 +76,28 @@ class Loglikelihood:
     prompt_cut: int
 
 
-Answer = TypeVar("Answer")
+Request = GenerateRequest | LoglikelihoodRequest
+Answer = Generation | Loglikelihood
 Lot = Sequence[tuple[str, Answer]]
 """Request ids and answers that were computed together; stored whole or not at all."""
 
 
+class Waiting(Protocol):
+    """Requests in line; answers may bring new ones, so it can grow while an engine takes from it."""
+
+    def __bool__(self) -> bool: ...
+
+    def popleft(self) -> Request:
+        """The next."""
+        ...
+
+
 class Engine(Protocol):
     """A model that answers requests. Prompts are ids, never text: nothing is added to them."""
+
+    mixes: bool
+    """Whether requests of several benchmarks keep it fuller; else each benchmark's are computed by themselves, and
+    come out the same whatever is asked beside them."""
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -91,12 +109,12 @@ class Engine(Protocol):
         """Context in tokens, prompt and answer together."""
         ...
 
-    def generate(self, requests: Sequence[GenerateRequest]) -> Iterator[Lot[Generation]]:
-        """Answers in any order. A prompt longer than `max_length - max_new_tokens` is cut on the left and counted."""
-        ...
+    def answer(self, waiting: Waiting) -> Iterator[Lot]:
+        """Take requests until none waits and none is under way; the caller may add some between two lots.
 
-    def loglikelihood(self, requests: Sequence[LoglikelihoodRequest]) -> Iterator[Lot[Loglikelihood]]:
-        """Answers in any order. A context is cut on the left to `max_length` together with its continuation."""
+        A prompt longer than `max_length - max_new_tokens` is cut on the left and counted; the context of a continuation
+        is cut to `max_length` together with it.
+        """
         ...
 
     def load(self, model_dir: Path) -> None:

@@ -5,41 +5,29 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Self
 
 from harness.canonical import Json, canonical, digest
-from harness.engines.protocol import (
-    Engine,
-    GenerateRequest,
-    Generation,
-    Loglikelihood,
-    LoglikelihoodRequest,
-    Lot,
-    Tokenizer,
-)
+from harness.engines.protocol import Answer, GenerateRequest, Generation, Loglikelihood, Request
 from harness.errors import Failure
 from harness.jobs import EngineSettings
 
 SYNC_SECONDS = 1.0
 
-Request = TypeVar("Request", GenerateRequest, LoglikelihoodRequest)
-Answer = TypeVar("Answer", Generation, Loglikelihood)
 
-
-class StoredEngine:
-    """An engine before an append-only file of its answers, one JSON record a line.
+class Responses:
+    """An append-only file of an engine's answers, one JSON record a line.
 
     A record is `{"key", "value", "left"}`: the digest of all that decides the answer, the answer, and how many records
     of its lot follow. A lot is kept whole or not at all, so that after a crash the engine computes together what it
     would have computed together anyway, and its rounding is the same.
     """
 
-    def __init__(self, engine: Engine, path: Path, *, settings: EngineSettings, model_key: str) -> None:
-        self._engine = engine
+    def __init__(self, path: Path, *, settings: EngineSettings, model_key: str) -> None:
         self._path = path
         self._identity: Json = {"engine": settings.model_dump(mode="json"), "model": model_key}
         self._answers, size = _read(path)
@@ -47,73 +35,30 @@ class StoredEngine:
         os.ftruncate(self._file, size)
         os.lseek(self._file, size, os.SEEK_SET)
         self._synced = time.monotonic()
-        self.asked = 0
-        """Requests that the engine has answered."""
-        self.stored = 0
-        """Requests answered from the file."""
         self.tokens_generated = 0
+        """By what was stored since the file was opened."""
 
-    @property
-    def tokenizer(self) -> Tokenizer:
-        """The engine's."""
-        return self._engine.tokenizer
+    def key(self, request: Request) -> str:
+        """The digest of all that decides the answer."""
+        if isinstance(request, GenerateRequest):
+            asked = {"kind": "generate", "prompt": request.prompt_ids, "sampling": asdict(request.sampling)}
+        else:
+            pair = {"context": request.context_ids, "continuation": request.continuation_ids}
+            asked = {"kind": "loglikelihood", **pair}
+        return digest({**asked, **self._identity})
 
-    @property
-    def max_length(self) -> int:
-        """The engine's."""
-        return self._engine.max_length
+    def get(self, key: str) -> Answer | None:
+        """The stored answer, if there is one."""
+        value = self._answers.get(key)
+        if value is None:
+            return None
+        if "logprob" in value:
+            return Loglikelihood(**value)
+        return Generation(**{**value, "token_ids": tuple(value["token_ids"])})
 
-    def generate(self, requests: Sequence[GenerateRequest]) -> Iterator[Lot[Generation]]:
-        """Stored answers at once, in one lot; then the engine's, each lot on disk before it is handed on."""
-        yield from self._answered(requests, self._generate_key, self._engine.generate, _generation)
-
-    def loglikelihood(self, requests: Sequence[LoglikelihoodRequest]) -> Iterator[Lot[Loglikelihood]]:
-        """As `generate`."""
-        yield from self._answered(requests, self._loglikelihood_key, self._engine.loglikelihood, _loglikelihood)
-
-    def close(self) -> None:
-        """Sync and close the file; the engine goes on."""
-        try:
-            os.fsync(self._file)
-        except OSError as error:
-            raise self._failure(error) from error
-        finally:
-            os.close(self._file)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def _answered(
-        self,
-        requests: Sequence[Request],
-        key_of: Callable[[Request], str],
-        ask: Callable[[Sequence[Request]], Iterator[Lot[Answer]]],
-        read: Callable[[Json], Answer],
-    ) -> Iterator[Lot[Answer]]:
-        keys = {request.id: key_of(request) for request in requests}
-        known = [(i, read(self._answers[key])) for i, key in keys.items() if key in self._answers]
-        self.stored += len(known)
-        if known:
-            yield known
-        sharing: dict[str, list[str]] = {}
-        missing: list[Request] = []
-        for request in requests:
-            key = keys[request.id]
-            if key not in self._answers:
-                if key not in sharing:
-                    missing.append(request)
-                sharing.setdefault(key, []).append(request.id)
-        for lot in ask(missing) if missing else ():
-            self._store({keys[i]: asdict(answer) for i, answer in lot})
-            self.asked += len(lot)
-            yield [(sharer, answer) for i, answer in lot for sharer in sharing[keys[i]]]
-
-    def _store(self, values: dict[str, Json]) -> None:
+    def store(self, answers: Mapping[str, Answer]) -> None:
+        """Keep a lot, by keys; it is in the file when this returns, and on the disk within a second."""
+        values = {key: asdict(answer) for key, answer in answers.items()}
         lines = [
             canonical({"key": key, "left": left, "value": value})
             for left, (key, value) in zip(reversed(range(len(values))), values.items(), strict=True)
@@ -130,19 +75,28 @@ class StoredEngine:
         self._answers.update(values)
         self.tokens_generated += sum(len(value.get("token_ids", ())) for value in values.values())
 
+    def close(self) -> None:
+        """Sync and close the file."""
+        try:
+            os.fsync(self._file)
+        except OSError as error:
+            raise self._failure(error) from error
+        finally:
+            os.close(self._file)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
     def _failure(self, error: OSError) -> Failure:
         return Failure(
             f"cannot store responses in {self._path}: {error.strerror}",
             "make room and run the same command again: what is stored is kept",
         )
-
-    def _generate_key(self, request: GenerateRequest) -> str:
-        asked = {"kind": "generate", "prompt": request.prompt_ids, "sampling": asdict(request.sampling)}
-        return digest({**asked, **self._identity})
-
-    def _loglikelihood_key(self, request: LoglikelihoodRequest) -> str:
-        asked = {"kind": "loglikelihood", "context": request.context_ids, "continuation": request.continuation_ids}
-        return digest({**asked, **self._identity})
 
 
 def _read(path: Path) -> tuple[dict[str, Json], int]:
@@ -168,11 +122,3 @@ def _read(path: Path) -> tuple[dict[str, Json], int]:
             answers |= lot
             lot, size = {}, position
     return answers, size
-
-
-def _generation(value: Json) -> Generation:
-    return Generation(**{**value, "token_ids": tuple(value["token_ids"])})
-
-
-def _loglikelihood(value: Json) -> Loglikelihood:
-    return Loglikelihood(**value)

@@ -8,9 +8,10 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from harness.engines.protocol import (
+    Answer,
     GenerateRequest,
     Generation,
     Loglikelihood,
@@ -18,6 +19,7 @@ from harness.engines.protocol import (
     Lot,
     Sampling,
     Tokenizer,
+    Waiting,
 )
 from harness.engines.text import Codec, context_length, fit_pair, fit_prompt
 from harness.errors import UserError
@@ -29,12 +31,11 @@ log = logging.getLogger(__name__)
 IN_FLIGHT = 256
 """Requests given to the engine at a time; it schedules as many of them as its cache holds."""
 
-Request = TypeVar("Request", GenerateRequest, LoglikelihoodRequest)
-Answer = TypeVar("Answer", Generation, Loglikelihood)
-
 
 class VllmEngine:
     """vLLM without its own server process, so that nothing outlives the worker."""
+
+    mixes = True
 
     def __init__(self, settings: EngineSettings, model_dir: Path, runtime: Mapping[str, Any]) -> None:
         _prepare_environment(runtime)
@@ -95,36 +96,48 @@ class VllmEngine:
         self._engine = None
         cleanup_dist_env_and_memory()
 
-    def generate(self, requests: Sequence[GenerateRequest]) -> Iterator[Lot[Generation]]:
-        """One lot per engine step that finishes something."""
+    def answer(self, waiting: Waiting) -> Iterator[Lot]:
+        """One lot per engine step that finishes something; the engine is fed in bounded numbers, so it stays full."""
+        reading: dict[str, Callable[[Any], Answer]] = {}
+        try:
+            while True:
+                while len(reading) < IN_FLIGHT and waiting:
+                    request = waiting.popleft()
+                    reading[request.id] = (
+                        self._generate(request) if isinstance(request, GenerateRequest) else self._score(request)
+                    )
+                if not reading:
+                    return
+                finished = [output for output in self._engine.step() if output.finished]
+                if finished:
+                    yield [(output.request_id, reading.pop(output.request_id)(output)) for output in finished]
+        finally:
+            if reading:
+                self._engine.abort_request(list(reading))
 
-        def submit(request: GenerateRequest) -> tuple[Sequence[int], Any, Callable[[Any], Generation]]:
-            prompt, cut = fit_prompt(request, self._max_length)
+    def _generate(self, request: GenerateRequest) -> Callable[[Any], Generation]:
+        """Hand the request to the engine; returns what reads its output."""
+        prompt, cut = fit_prompt(request, self._max_length)
+        self._submit(request.id, prompt, self._sampling_params(request.sampling))
+        return lambda output: self._codec.generation(tuple(output.outputs[0].token_ids), request.sampling, cut)
 
-            def read(output: Any) -> Generation:
-                return self._codec.generation(tuple(output.outputs[0].token_ids), request.sampling, cut)
-
-            return prompt, self._sampling_params(request.sampling), read
-
-        return self._answers(requests, submit)
-
-    def loglikelihood(self, requests: Sequence[LoglikelihoodRequest]) -> Iterator[Lot[Loglikelihood]]:
-        """One lot per engine step that finishes something."""
+    def _score(self, request: LoglikelihoodRequest) -> Callable[[Any], Loglikelihood]:
+        """As `_generate`."""
         from vllm import SamplingParams
 
+        pair, cut = fit_pair(request, self._max_length)
+        count = len(request.continuation_ids)
         params = SamplingParams(temperature=0.0, max_tokens=1, prompt_logprobs=1, detokenize=False)
+        self._submit(request.id, pair, params)
 
-        def submit(request: LoglikelihoodRequest) -> tuple[Sequence[int], Any, Callable[[Any], Loglikelihood]]:
-            pair, cut = fit_pair(request, self._max_length)
-            count = len(request.continuation_ids)
+        def read(output: Any) -> Loglikelihood:
+            scored = [at[i] for at, i in zip(output.prompt_logprobs[-count:], pair[-count:], strict=True)]
+            return Loglikelihood(sum(at.logprob for at in scored), all(at.rank == 1 for at in scored), cut)
 
-            def read(output: Any) -> Loglikelihood:
-                scored = [at[i] for at, i in zip(output.prompt_logprobs[-count:], pair[-count:], strict=True)]
-                return Loglikelihood(sum(at.logprob for at in scored), all(at.rank == 1 for at in scored), cut)
+        return read
 
-            return pair, params, read
-
-        return self._answers(requests, submit)
+    def _submit(self, name: str, ids: Sequence[int], params: Any) -> None:
+        self._engine.add_request(name, {"prompt_token_ids": list(ids)}, params)
 
     def _sampling_params(self, sampling: Sampling) -> Any:
         from vllm import SamplingParams
@@ -139,29 +152,6 @@ class VllmEngine:
             skip_special_tokens=False,  # so that a stop text may name one; the answer's text is ours
             detokenize=bool(sampling.stop),
         )
-
-    def _answers(
-        self,
-        requests: Sequence[Request],
-        submit: Callable[[Request], tuple[Sequence[int], Any, Callable[[Any], Answer]]],
-    ) -> Iterator[Lot[Answer]]:
-        """Feed the engine in bounded numbers and hand on what each step finishes."""
-        waiting = iter(requests)
-        reading: dict[str, Callable[[Any], Answer]] = {}
-        try:
-            while True:
-                while len(reading) < IN_FLIGHT and (request := next(waiting, None)) is not None:
-                    prompt, params, read = submit(request)
-                    self._engine.add_request(request.id, {"prompt_token_ids": list(prompt)}, params)
-                    reading[request.id] = read
-                if not reading:
-                    return
-                finished = [output for output in self._engine.step() if output.finished]
-                if finished:
-                    yield [(output.request_id, reading.pop(output.request_id)(output)) for output in finished]
-        finally:
-            if reading:
-                self._engine.abort_request(list(reading))
 
 
 def _prepare_environment(runtime: Mapping[str, Any]) -> None:

@@ -18,6 +18,12 @@ from harness.store import MANIFEST, Store
 
 Manifest = Mapping[str, Any]
 
+SAME: Mapping[str, tuple[str, ...]] = {
+    "respond": ("plugin", "questions", "engine", "limit"),
+    "evaluate": ("benchmark", "protocol", "scorer", "judge"),
+}
+"""What has to be declared alike for two jobs of a kind to take the same time, for models of one size."""
+
 
 @dataclass(frozen=True)
 class History:
@@ -88,13 +94,12 @@ class History:
             if manifest["kind"] == kind and _hardware(of.get("cpu"), of.get("cores"), of.get("accelerators")) == mine:
                 yield manifest
 
-    def evaluation_seconds(self, declared: Mapping[str, Json]) -> float | None:
-        """Of a benchmark, asked in the same way on this machine."""
-        same = ("benchmark", "protocol", "engine", "limit")
+    def evaluation_seconds(self, job: Job) -> float | None:
+        """Of asking or scoring a benchmark in the same way on this machine."""
         times = [
             manifest["measured"]["job_seconds"]
-            for manifest in self.here("evaluate")
-            if all(manifest["declared"].get(name) == declared.get(name) for name in same)
+            for manifest in self.here(job.kind)
+            if all(manifest["declared"].get(name) == job.declared.get(name) for name in SAME[job.kind])
         ]
         return median(times) if times else None
 

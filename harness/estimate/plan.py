@@ -13,8 +13,8 @@ from harness.estimate.model import Model, known, planned
 from harness.estimate.speed import speed
 from harness.estimate.tokens import Tokeniser, Tokens, characters_per_token
 from harness.inventory import free_disk
-from harness.jobs import Evaluate, Job, Train
-from harness.plan import ArmPlan, Plan
+from harness.jobs import Job, Train
+from harness.plan import ArmPlan, Plan, evaluation_keys
 from harness.sharding import faults
 from harness.store import Store
 
@@ -66,7 +66,7 @@ class _Reckoner:
             for i in range(count)
         )
         evaluations = tuple(
-            tuple(self._evaluation(self.plan.jobs[key]) for key in seed.evaluations.values()) for seed in arm.seeds
+            tuple(self._evaluation(self.plan.jobs[key]) for key in evaluation_keys(seed)) for seed in arm.seeds
         )
         return ArmEstimate(arm.id, stages, evaluations)
 
@@ -102,8 +102,7 @@ class _Reckoner:
 
     def _evaluation(self, job: Job) -> EvaluationEstimate:
         cached = self.store.has(job.key)
-        declared = Evaluate.model_validate(job.declared).model_dump(mode="json")
-        return EvaluationEstimate(job.key, cached, 0.0 if cached else self.history.evaluation_seconds(declared))
+        return EvaluationEstimate(job.key, cached, 0.0 if cached else self.history.evaluation_seconds(job))
 
     def _disk(self, arms: Iterable[ArmEstimate]) -> float | None:
         """Models of all stages to do, and the checkpoints of those that run at once."""

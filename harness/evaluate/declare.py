@@ -1,49 +1,105 @@
-"""What an evaluation declares for its key. Planning imports this: nothing heavy here."""
+"""What asking and scoring a benchmark declare for their keys. Planning imports this: nothing heavy here."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
-from harness.api import Evaluator, LmEvalTask
-from harness.canonical import digest, file_digest
+from harness.api import Benchmark, Evaluator, Files, Hub, LmEvalTask
+from harness.canonical import Json, digest, file_digest
 from harness.data.sources import declare_files
+from harness.discovery import LoadedPlugin, load_plugin, suggestion
+from harness.errors import UserError
 from harness.evaluate.tasks import check_own_files, find_task
-from harness.jobs import EngineSettings, Evaluate
+from harness.jobs import DataDeclaration, EngineSettings, Evaluate, Respond
 
 
-def declare(
-    evaluator: Evaluator,
-    plugin: str,
-    engine: EngineSettings,
-    *,
-    data_root: Path | None,
-    cache: Path | None,
-    limit: int | None,
-    seed: int,
-) -> Evaluate:
-    """The benchmark as a job declares it; `plugin` is `name version`.
+def needs(evaluator: Evaluator, what: Literal["judge", "sandbox", "opponent"]) -> bool:
+    """Whether scoring takes this."""
+    return isinstance(evaluator.task, Benchmark) and what in evaluator.task.scorer.needs
 
-    Raises UserError for a task that no YAML file defines, for its own data files that do not lie beside
-    it, and for data that cannot be read.
+
+def wanted_benchmarks(names: Sequence[str], offered: Mapping[str, tuple[Evaluator, LoadedPlugin]]) -> list[str]:
+    """The benchmarks that a recipe's names stand for: `plugin` for all it offers but optional ones, `plugin:benchmark`.
+
+    Raises UserError for a plug-in that offers none, or not that one.
     """
-    task = evaluator.task
-    assert isinstance(task, LmEvalTask)
-    found = find_task(task)
-    check_own_files(task)
-    return Evaluate(
-        benchmark=evaluator.name,
-        protocol=evaluator.protocol,
-        plugin=plugin,
-        task={
-            "name": task.task,
-            "metric": task.metric,
-            "filter": task.filter,
-            "chat": task.chat,
-            "shots": task.shots,
-            "digest": digest({name: file_digest(path) for name, path in found.files.items()}),
-        },
-        data=tuple(declare_files(hub.id, hub, plugin, data_root=data_root, cache=cache) for hub in task.data),
-        engine=engine,
-        limit=limit,
-        seed=seed,
-    )
+    found: list[str] = []
+    for name in names:
+        plugin_name, _, benchmark = name.partition(":")
+        plugin = load_plugin(plugin_name)
+        own = {n: evaluator for n, (evaluator, owner) in offered.items() if owner is plugin}
+        if not own:
+            remedy = "take it out of the recipe's benchmarks"
+            raise UserError(f"the plug-in {plugin_name!r} offers no benchmark", remedy)
+        if benchmark and benchmark not in own:
+            raise UserError(
+                f"the plug-in {plugin_name!r} offers no benchmark {benchmark!r}", suggestion(benchmark, tuple(own))
+            )
+        found += [benchmark] if benchmark else [n for n, evaluator in own.items() if not evaluator.optional]
+    return list(dict.fromkeys(found))
+
+
+@dataclass(frozen=True)
+class Declarer:
+    """Declares the benchmarks of one plug-in, `name version`; reads data files to know their digests."""
+
+    plugin: str
+    data_root: Path | None
+    cache: Path | None
+
+    def respond(self, task: LmEvalTask | Benchmark, engine: EngineSettings, *, limit: int | None, seed: int) -> Respond:
+        """What is asked.
+
+        Raises UserError for a task that no YAML file defines, for its own data files that do not lie beside it, and
+        for data that cannot be read.
+        """
+        if isinstance(task, LmEvalTask):
+            check_own_files(task)
+            questions: Json = {**_lm_eval(task), "chat": task.chat, "shots": task.shots}
+            data = self._data(task.data)
+        else:
+            questions, data = _fields(task.questions), self._data(task.questions.data)
+        return Respond(plugin=self.plugin, questions=questions, data=data, engine=engine, limit=limit, seed=seed)
+
+    def evaluate(self, evaluator: Evaluator, judge: Json) -> Evaluate:
+        """How it is scored; `judge` takes part where the scorer needs one. Raises UserError as `respond` does."""
+        task = evaluator.task
+        if isinstance(task, LmEvalTask):
+            scorer: Json = {**_lm_eval(task), "metric": task.metric, "filter": task.filter}
+            data = self._data(task.data)
+        else:
+            scorer, data = {**_fields(task.scorer), "score": task.score}, self._data(task.scorer.data)
+        return Evaluate(
+            benchmark=evaluator.name,
+            protocol=evaluator.protocol,
+            plugin=self.plugin,
+            scorer=scorer,
+            aggregate=_fields(evaluator.aggregate),
+            data=data,
+            judge=judge if needs(evaluator, "judge") else None,
+        )
+
+    def _data(self, locations: Sequence[Hub | Files]) -> tuple[DataDeclaration, ...]:
+        return tuple(
+            declare_files(
+                "files" if isinstance(location, Files) else location.id,
+                location,
+                self.plugin,
+                data_root=self.data_root,
+                cache=self.cache,
+            )
+            for location in locations
+        )
+
+
+def _lm_eval(task: LmEvalTask) -> dict[str, Json]:
+    files = find_task(task).files
+    return {"task": task.task, "digest": digest({name: file_digest(path) for name, path in files.items()})}
+
+
+def _fields(value: object) -> dict[str, Json]:
+    """The class of a frozen dataclass and its fields: what it does follows from these and the plug-in's version."""
+    return {"class": type(value).__name__, **asdict(value)}  # type: ignore[call-overload]

@@ -1,192 +1,138 @@
-"""lm-eval as the task library: its prompts, filters and scorers, asked one sample at a time."""
+"""lm-eval as the task library: a task, a group or a tag of it as one benchmark, asked one sample at a time."""
 
 from __future__ import annotations
 
 import logging
+import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.api import Evaluator, LmEvalTask
-from harness.canonical import Json, digest
-from harness.engines.protocol import (
-    GenerateRequest,
-    Generation,
-    Loglikelihood,
-    LoglikelihoodRequest,
-    Sampling,
-)
+from harness.api import LmEvalTask
+from harness.canonical import Json
+from harness.engines.protocol import Answer
 from harness.errors import UserError
-from harness.evaluate.prompts import Prompts
+from harness.evaluate.questions import Question, TaskScores
+from harness.evaluate.subtask import Subtask
 from harness.evaluate.taskdata import declared_data
 from harness.evaluate.tasks import find_task
-from harness.jobs import Evaluate
+from harness.jobs import DataDeclaration
 
-DEFAULT_MAX_NEW_TOKENS = 256
-"""lm-eval's own, for tasks that do not say."""
-
-FEWSHOT_SEED = 1234
-"""lm-eval's own: which examples are shown belongs to the protocol, not to the run."""
-
-Request = GenerateRequest | LoglikelihoodRequest
-Answer = Generation | Loglikelihood
+Scored = tuple[Question, TaskScores]
 
 
-@dataclass(frozen=True)
-class Question:
-    """A document of the task and all that is asked about it: choices to score, or answers to draw."""
+class TaskBenchmark:
+    """An lm-eval task under one protocol, or all tasks of a group or tag as one benchmark.
 
-    index: int
-    doc: Mapping[str, Any]
-    requests: tuple[Request, ...]
-    instances: tuple[Any, ...] = field(repr=False)
-    """lm-eval's; each takes `repeats` of the requests, in order."""
+    The tasks of a group count by their sizes where the group says so (`weight_by_size`), and all the same elsewhere;
+    samples carry the weights that make it so, and the benchmark's number is their mean.
+    """
 
-
-@dataclass(frozen=True)
-class Scores:
-    """What the task makes of a question's answers."""
-
-    values: Mapping[str, Any]
-    """`metric,filter` to what the task's aggregation takes, mostly a number."""
-    extracted: Mapping[str, Any]
-    """Filter to what it left of the answer; empty for tasks that score choices."""
-    unparsed: bool
-    """Whether the filter that makes the benchmark's number found nothing."""
-
-
-class Benchmark:
-    """One lm-eval task under one protocol."""
-
-    def __init__(self, declared: Evaluate, evaluator: Evaluator, data_root: Path | None) -> None:
-        self._declared = declared
-        task = evaluator.task
-        assert isinstance(task, LmEvalTask)
+    def __init__(
+        self, task: LmEvalTask, data: Sequence[DataDeclaration], data_root: Path | None, *, limit: int | None
+    ) -> None:
         self.name = task.task
         self.score_name = task.score
         """The number that is the benchmark's score."""
-        with declared_data(task, declared.data, data_root):
-            self._task = _load(task)
-        filters = [ensemble.name for ensemble in self._task._filters]  # noqa: SLF001 - lm-eval offers no other way
-        if task.filter not in filters:
-            raise UserError(
-                f"the task {self.name} has no filter {task.filter!r}",
-                f"it has {', '.join(filters)}",
-            )
-        self._main_filter = task.filter
+        with declared_data(task, data, data_root):
+            tasks, self._by_size = _load(task)
+        self._subtasks = {name: Subtask(name, loaded, task, limit) for name, loaded in tasks.items()}
 
-    def questions(self, prompts: Prompts) -> list[Question]:
-        """All questions, or the first `limit`, in the task's order."""
-        chat = prompts.template_digest is not None
-        self._task.build_all_requests(
-            limit=self._declared.limit,
-            apply_chat_template=chat,
-            fewshot_as_multiturn=chat,
-            chat_template=prompts.context if chat else None,
-        )
-        by_doc: dict[int, list[Any]] = defaultdict(list)
-        for instance in self._task.instances:
-            by_doc[instance.doc_id].append(instance)
-        return [self._question(index, sorted(of, key=lambda i: i.idx), prompts) for index, of in sorted(by_doc.items())]
+    def questions(self) -> list[Question]:
+        """All questions, or the first `limit` of every task, in the tasks' order. Needs no tokenizer."""
+        grouped = len(self._subtasks) > 1
+        return [question for task in self._subtasks.values() for question in task.questions(grouped=grouped)]
 
     def target(self, question: Question) -> Json:
         """What the task takes for right: a text, or the place of a choice."""
-        return plain(self._task.doc_to_target(question.doc))
+        return self._subtasks[question.task].target(question)
 
-    def score(self, question: Question, answers: Sequence[Answer]) -> Scores:
-        """The task's filters and scorers on one question. Whatever they raise is raised."""
-        responses = [_response(answer) for answer in answers]
-        repeats = len(responses) // len(question.instances)
-        for n, instance in enumerate(question.instances):
-            instance.resps = responses[n * repeats : (n + 1) * repeats]
-        values, extracted = {}, {}
-        for ensemble in self._task._filters:  # noqa: SLF001
-            ensemble.apply(list(question.instances))
-            results = [instance.filtered_resps[ensemble.name] for instance in question.instances]
-            for metric, value in self._task.process_results(question.doc, results).items():
-                values[f"{metric},{ensemble.name}"] = value
-            if isinstance(answers[0], Generation):
-                extracted[ensemble.name] = plain(results[0] if len(results) == 1 else results)
-        return Scores(values, extracted, unparsed=extracted.get(self._main_filter) in self._fallbacks)
+    def score(self, question: Question, answers: Sequence[Answer]) -> TaskScores:
+        """The task's filters and scorers on one question, answers in the order of its `request_ids`.
 
-    def aggregate(self, name: str, values: Sequence[Any]) -> float:
-        """The task's own aggregation of a `metric,filter`; the mean where it has none."""
-        from lm_eval.api.metrics import mean
+        Whatever they raise is raised, and ValueError for a number that is none.
+        """
+        task = self._subtasks[question.task]
+        alike = self._by_size or len(self._subtasks) == 1
+        return task.score(question, answers, share=1.0 if alike else 1 / len(task))
 
-        return float(self._task.aggregation().get(name.split(",", maxsplit=1)[0], mean)(list(values)))
+    def metrics(self, scored: Iterable[Scored]) -> dict[str, Json]:
+        """`metric,filter` to `value` and `n`, of the whole and, as `task/metric,filter`, of each task of a group.
 
-    @cached_property
-    def _fallbacks(self) -> list[Any]:
-        """What the filters of the benchmark's number give where they find nothing."""
-        ensemble = next(e for e in self._task._filters if e.name == self._main_filter)  # noqa: SLF001
-        made = [make() for make in ensemble.filters]
-        return [filter_.fallback for filter_ in made if hasattr(filter_, "fallback")]
+        What is no mean over samples is computed by lm-eval for each task; where that fails, its value is None and
+        `error` says why. Raises UserError where the benchmark's own number is not among the means.
+        """
+        by_task: dict[str, list[TaskScores]] = {name: [] for name in self._subtasks}
+        for question, scores in scored:
+            by_task[question.task].append(scores)
+        whole = _means([scores for of in by_task.values() for scores in of])
+        if self.score_name not in whole:
+            found = ", ".join(sorted(whole))
+            raise UserError(f"the task {self.name} has no {self.score_name}", f"its metrics are {found}")
+        corpus = {name: _corpus(self._subtasks[name], of) for name, of in by_task.items()}
+        whole |= self._averaged(list(corpus.values()))
+        if len(by_task) > 1:
+            for task, of in by_task.items():
+                whole |= {f"{task}/{name}": metric for name, metric in (_means(of) | corpus[task]).items()}
+        return dict(sorted(whole.items()))
 
-    def _question(self, index: int, instances: Sequence[Any], prompts: Prompts) -> Question:
-        requests: list[Request] = []
-        for instance in instances:
-            if instance.request_type == "generate_until":
-                context, settings = instance.args
-                ids = prompts.prompt(context)
-                for repeat in range(instance.repeats or 1):
-                    sampling = self._sampling(settings, prompts, [index, instance.idx, repeat])
-                    requests.append(GenerateRequest(f"{index}.{instance.idx}.{repeat}", ids, sampling))
-            elif instance.request_type == "loglikelihood":
-                requests.append(LoglikelihoodRequest(f"{index}.{instance.idx}", *prompts.pair(*instance.args)))
-            else:
-                raise UserError(
-                    f"the task {self.name} asks for {instance.request_type}, which no engine here answers",
-                    "use a task with generate_until, loglikelihood or multiple_choice",
-                )
-        return Question(index, instances[0].doc, tuple(requests), tuple(instances))
-
-    def _sampling(self, settings: Mapping[str, Any], prompts: Prompts, place: Json) -> Sampling:
-        from lm_eval.models.utils import normalize_gen_kwargs
-
-        known = dict(normalize_gen_kwargs(dict(settings), DEFAULT_MAX_NEW_TOKENS))
-        heat = float(known.pop("temperature", 0.0))
-        temperature = heat if known.pop("do_sample") else 0.0
-        sampling = Sampling(
-            max_new_tokens=known.pop("max_gen_toks"),
-            temperature=temperature,
-            top_p=float(known.pop("top_p", 1.0)),
-            stop=tuple(text for text in known.pop("until") if text),
-            end_ids=prompts.end_ids,
-            seed=int(digest([self._declared.seed, place])[:8], 16) if temperature > 0 else None,
-        )
-        if known:
-            raise UserError(
-                f"the task {self.name} sets {', '.join(sorted(known))} for generation",
-                "only until, max_gen_toks, do_sample, temperature and top_p mean the same to every engine",
-            )
-        return sampling
+    def _averaged(self, parts: Sequence[Mapping[str, Json]]) -> dict[str, Json]:
+        """Each metric's mean over the tasks that have it; the metric itself where there is one task."""
+        if len(parts) == 1:
+            return dict(parts[0])
+        averaged: dict[str, Json] = {}
+        for name in {name for part in parts for name in part}:
+            of = [part[name] for part in parts if name in part]
+            errors = [metric["error"] for metric in of if "error" in metric]
+            sizes = [metric["n"] if self._by_size else 1 for metric in of]
+            value = None if errors else sum(m["value"] * n for m, n in zip(of, sizes, strict=True)) / sum(sizes)
+            averaged[name] = _metric(value, sum(metric["n"] for metric in of), next(iter(errors), None))
+        return averaged
 
 
-def plain(value: Any) -> Json:
-    """A value of lm-eval or numpy as JSON; what has no JSON form as its text."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple | set):
-        return [plain(inner) for inner in value]
-    if hasattr(value, "item") and not getattr(value, "shape", ()):
-        return value.item()
-    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
-
-
-def _load(task: LmEvalTask) -> Any:
+def _load(declared: LmEvalTask) -> tuple[dict[str, Any], bool]:
+    """The task, or all of the group or tag, by name; and whether they count by their sizes."""
     from lm_eval.tasks import TaskManager
 
     logging.getLogger("lm_eval").setLevel(logging.ERROR)  # its warnings advise people who write tasks
-    manager = TaskManager(include_path=str(find_task(task).yaml.parent), include_defaults=False)
-    loaded = manager.load([task.task])["tasks"][task.task]
-    if task.shots is not None:
-        loaded.set_config("num_fewshot", task.shots)
-    loaded.set_fewshot_seed(FEWSHOT_SEED)
-    return loaded
+    manager = TaskManager(include_path=[str(f) for f in find_task(declared).folders], include_defaults=False)
+    loaded = manager.load([declared.task])
+    group = loaded.get("groups", {}).get(declared.task)
+    averages = (group.aggregate_metric_list or ()) if group else ()
+    by_size = any(average.metric == declared.metric and average.weight_by_size for average in averages)
+    return loaded["tasks"], by_size
 
 
-def _response(answer: Answer) -> str | tuple[float, bool]:
-    return answer.text if isinstance(answer, Generation) else (answer.logprob, answer.greedy)
+def _means(scored: Sequence[TaskScores]) -> dict[str, Json]:
+    """Each metric's weighted mean over samples."""
+    numbers: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    for scores in scored:
+        for name, value in scores.values.items():
+            numbers[name].append((value, scores.weights.get(name, 1.0)))
+    return {
+        name: _metric(sum(value * weight for value, weight in of) / sum(weight for _, weight in of), len(of))
+        for name, of in numbers.items()
+    }
+
+
+def _corpus(task: Subtask, scored: Sequence[TaskScores]) -> dict[str, Json]:
+    """The task's metrics that are no means, from all its samples together."""
+    inputs: dict[str, list[Any]] = defaultdict(list)
+    for scores in scored:
+        for name, value in scores.inputs.items():
+            inputs[name].append(value)
+    found: dict[str, Json] = {}
+    for name, of in inputs.items():
+        try:
+            found[name] = _metric(task.aggregate(name, of), len(of))
+        except Exception as error:  # noqa: BLE001 - a task's code is anybody's: it may cost its number, no more
+            found[name] = _metric(None, len(of), f"{type(error).__name__}: {error}")
+    return found
+
+
+def _metric(value: float | None, n: int, error: str | None = None) -> Json:
+    """A number over `n` samples, or why there is none."""
+    if value is not None and not math.isfinite(value):
+        value, error = None, f"the number is {value}"
+    return {"value": value, "n": n} | ({"error": error} if error else {})

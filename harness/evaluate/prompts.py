@@ -4,13 +4,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
-from harness.api import Message
+from harness.api import Ask, Message
+from harness.canonical import digest
 from harness.data.chat import TODAY, Renderer
 from harness.engines.protocol import Tokenizer
+from harness.evaluate.conversations import Template
 
 Ids = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A prompt as ids, and what ends its answer besides the model's own end-of-sequence tokens."""
+
+    ids: Ids
+    stop: tuple[str, ...] = ()
+    end_ids: Ids = ()
 
 
 class Prompts:
@@ -21,13 +34,52 @@ class Prompts:
     template where one is wanted.
     """
 
-    def __init__(self, tokenizer: Tokenizer, *, chat: bool) -> None:
+    def __init__(self, tokenizer: Tokenizer, *, chat: bool = False) -> None:
         self._tokenizer = tokenizer
-        self._renderer = Renderer(tokenizer) if chat else None
-        self.template_digest = self._renderer.template_digest if self._renderer else None
-        """SHA-256 of the chat template; None where there is none in play."""
-        self.end_ids: Ids = (self._renderer.end_of_turn,) if self._renderer else ()
-        """What ends an answer besides the model's own end-of-sequence tokens."""
+        self.chat = chat
+        """Whether lm-eval's contexts are conversations."""
+        self._templates: dict[str, Template] = {}
+        if chat:
+            _ = self._renderer
+
+    @cached_property
+    def _renderer(self) -> Renderer:
+        return Renderer(self._tokenizer)
+
+    @property
+    def template_digest(self) -> str | None:
+        """SHA-256 of the chat template, and of FastChat's where it was used instead; None where none was."""
+        used = [self._renderer.template_digest] if "_renderer" in self.__dict__ else []
+        used += [template.digest for _, template in sorted(self._templates.items())]
+        return None if not used else used[0] if len(used) == 1 else digest(used)
+
+    @property
+    def end_ids(self) -> Ids:
+        """What ends an answer in a conversation besides the model's own end-of-sequence tokens."""
+        return (self._renderer.end_of_turn,)
+
+    def of(self, ask: Ask) -> Encoded:
+        """What a plug-in's benchmark asks."""
+        if isinstance(ask.prompt, str):
+            return Encoded(self.text(ask.prompt))
+        if ask.template is None:
+            return Encoded(self.messages(ask.prompt), end_ids=self.end_ids)
+        if ask.template not in self._templates:
+            self._templates[ask.template] = Template(ask.template)
+        rendered = self._templates[ask.template].render(ask.prompt)
+        return Encoded(self.text(rendered.text), rendered.stop, rendered.end_ids)
+
+    def messages(self, messages: Sequence[Message]) -> Ids:
+        """A conversation, to be answered by the assistant; an assistant's turn at its end is gone on with."""
+        if messages[-1].role != "assistant":
+            return self._renderer.prompt(messages)
+        begun = self._tokenizer.encode(messages[-1].content, add_special_tokens=False)
+        return (*self._renderer.prompt(messages[:-1]), *begun)
+
+    def text(self, text: str) -> Ids:
+        """A text to be gone on with."""
+        bos = self._tokenizer.bos_token
+        return tuple(self._tokenizer.encode(text, add_special_tokens=not (bos and text.startswith(bos))))
 
     @staticmethod
     def context(messages: Sequence[dict[str, str]], **_: Any) -> str:
@@ -35,21 +87,17 @@ class Prompts:
         return json.dumps(messages)
 
     def prompt(self, context: str) -> Ids:
-        """The ids that generation starts from."""
-        if self._renderer is None:
-            return self._encode(context)
-        messages = [Message(**message) for message in json.loads(context)]
-        if messages[-1].role != "assistant":
-            return self._renderer.prompt(messages)
-        begun = self._tokenizer.encode(messages[-1].content, add_special_tokens=False)
-        return (*self._renderer.prompt(messages[:-1]), *begun)
+        """The ids that generation starts from, of a context as lm-eval hands it on."""
+        if not self.chat:
+            return self.text(context)
+        return self.messages([Message(**message) for message in json.loads(context)])
 
     def pair(self, context: str, continuation: str) -> tuple[Ids, Ids]:
         """Context and continuation, encoded in one and split: how lm-eval does it.
 
         White space at the end of the context belongs to the continuation, since tokens start with their space.
         """
-        if self._renderer is not None:
+        if self.chat:
             messages = json.loads(context)
             begun = messages[-1]["role"] == "assistant"
             context = self._tokenizer.apply_chat_template(
@@ -65,15 +113,11 @@ class Prompts:
             first = self._tokenizer.eos_token_id if first is None else first
             return (ids[:1], ids[1:]) if ids[0] == first else ((first,), ids)
         bare = context.rstrip()
-        whole = self._encode(context + continuation)
-        start = len(self._encode(bare))
+        whole = self.text(context + continuation)
+        start = len(self.text(bare))
         return whole[:start], whole[start:]
 
     def bos_count(self, ids: Ids) -> int:
         """How many BOS tokens the ids start with."""
         bos = self._tokenizer.bos_token_id
         return next((n for n, token in enumerate(ids) if token != bos), len(ids))
-
-    def _encode(self, text: str) -> Ids:
-        bos = self._tokenizer.bos_token
-        return tuple(self._tokenizer.encode(text, add_special_tokens=not (bos and text.startswith(bos))))

@@ -5,16 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 from unittest.mock import patch
 
 from harness.api import Hub, LmEvalTask
-from harness.canonical import digest, file_digest
 from harness.data.formats import rows
-from harness.data.hub import download
-from harness.data.sources import locate
 from harness.errors import UserError
+from harness.evaluate.hubrows import files_of
 from harness.evaluate.tasks import PACKAGED, own_files
 from harness.jobs import DataDeclaration
 
@@ -42,10 +40,11 @@ def declared_data(task: LmEvalTask, declared: Sequence[DataDeclaration], data_ro
 def _declared(task: LmEvalTask, path: str, name: str | None) -> Hub:
     found = [hub for hub in task.data if hub.id == path]
     if len(found) > 1 and name:
-        found = [hub for hub in found if all(f"{name}/" in file for file in hub.files)]
+        found = [hub for hub in found if all(name in PurePosixPath(file).parts[:-1] for file in hub.files)]
     if len(found) != 1:
+        what = f"the hub dataset {path}" + (f", configuration {name}" if name else "")
         raise UserError(
-            f"the task {task.task} reads the hub dataset {path}, which its plug-in declares {len(found)} times",
+            f"the task {task.task} reads {what}, which its plug-in declares {len(found)} times",
             "declare it once in `data` of its LmEvalTask",
         )
     return found[0]
@@ -55,18 +54,12 @@ def _read(hub: Hub, declared: dict[Hub, str | None], data_root: Path | None) -> 
     """The dataset's splits by name, a `datasets.DatasetDict`."""
     from datasets import Dataset, DatasetDict
 
-    located = locate(hub, data_root)
-    files = [(file.path, file.label) for file in located or ()] or [(path, path.name) for path in download(hub)]
-    digests: list[str] = []
     splits: dict[str, list[dict[str, Any]]] = {}
-    for path, label in files:
+    for path, label in files_of(hub, declared[hub], data_root):
         splits.setdefault(_split(path), []).extend(dict(row.values) for row in rows(label, path))
-        digests.append(file_digest(path))
-    if declared[hub] not in (None, digest(digests)):
-        raise UserError(f"the files of {hub.id} have changed since the plan was made", "run the command again")
     return DatasetDict({name: Dataset.from_list(found) for name, found in splits.items()})
 
 
 def _split(path: Path) -> str:
-    """`test` for `test.jsonl` and for `test-00000-of-00003.parquet`."""
-    return re.sub(r"-\d+-of-\d+$", "", path.stem)
+    """`test` for `test.jsonl`, `test-00000-of-00003.parquet` and `test/0000.parquet`, the form of hub conversions."""
+    return path.parent.name if path.stem.isdigit() else re.sub(r"-\d+-of-\d+$", "", path.stem)

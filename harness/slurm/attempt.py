@@ -172,7 +172,7 @@ class Attempt:
         self._worker = worker = self._start(environment(runtime["threads"]))
         assert worker.stdin is not None
         assert worker.stdout is not None
-        worker.stdin.write(canonical({**self.hello, "runtime": runtime}) + "\n" + canonical(job) + "\n")
+        worker.stdin.write(canonical({**self.hello, "runtime": runtime}) + "\n" + canonical({"jobs": [job]}) + "\n")
         worker.stdin.flush()
         yield from map(json.loads, worker.stdout)
 

@@ -1,3 +1,5 @@
+from collections import deque
+
 import pytest
 import torch
 
@@ -22,7 +24,7 @@ def one_by_one(model_dir):
 
 def test_batched_greedy_answers_are_those_of_transformers_generate(engine, greedy):
     model, tokenizer = engine._model, engine.tokenizer
-    found = answers(engine.generate(greedy))
+    found = answers(engine.answer(deque(greedy)))
     for request in greedy:
         expected = model.generate(
             torch.tensor([request.prompt_ids]),
@@ -38,7 +40,7 @@ def test_batched_greedy_answers_are_those_of_transformers_generate(engine, greed
 
 
 def test_answers_end_in_every_way(engine, greedy):
-    found = answers(engine.generate(greedy))
+    found = answers(engine.answer(deque(greedy)))
     assert {answer.finish for answer in found.values()} == {"stop", "length"}
     assert any(answer.token_ids[-1] == engine.tokenizer.eos_token_id for answer in found.values())
     stopped = [request for request in greedy if request.sampling.stop and found[request.id].finish == "stop"]
@@ -49,8 +51,8 @@ def test_answers_end_in_every_way(engine, greedy):
 
 def test_the_batch_changes_no_answer(engine, chat_models, greedy, sampled, pairs):
     alone = one_by_one(chat_models["a"] / "model")
-    assert answers(alone.generate(greedy + sampled)) == answers(engine.generate(greedy + sampled))
-    batched, single = answers(engine.loglikelihood(pairs)), answers(alone.loglikelihood(pairs))
+    assert answers(alone.answer(deque(greedy + sampled))) == answers(engine.answer(deque(greedy + sampled)))
+    batched, single = answers(engine.answer(deque(pairs))), answers(alone.answer(deque(pairs)))
     for i, answer in single.items():
         assert batched[i].greedy == answer.greedy
         assert batched[i].logprob == pytest.approx(answer.logprob, abs=1e-4)
@@ -65,7 +67,7 @@ def test_sampling_draws_from_the_nucleus_with_the_models_probabilities(engine, p
     requests = [
         GenerateRequest(str(n), prompts[0], Sampling(1, temperature=0.7, top_p=0.6, seed=n)) for n in range(2000)
     ]
-    drawn = [answer.token_ids[0] for answer in answers(engine.generate(requests)).values()]
+    drawn = [answer.token_ids[0] for answer in answers(engine.answer(deque(requests))).values()]
     assert set(drawn) <= set(nucleus.tolist())
     expected = probabilities[nucleus] / probabilities[nucleus].sum()
     for token, share in zip(nucleus.tolist(), expected.tolist(), strict=True):
@@ -73,7 +75,7 @@ def test_sampling_draws_from_the_nucleus_with_the_models_probabilities(engine, p
 
 
 def test_loglikelihood_is_the_sum_of_the_models_log_probabilities(engine, pairs):
-    found = answers(engine.loglikelihood(pairs))
+    found = answers(engine.answer(deque(pairs)))
     for pair in pairs:
         ids = pair.context_ids + pair.continuation_ids
         with torch.inference_mode():
@@ -84,10 +86,10 @@ def test_loglikelihood_is_the_sum_of_the_models_log_probabilities(engine, pairs)
 
 
 def test_the_greedy_continuation_is_recognised(engine, prompts):
-    ((_, answer),) = next(engine.generate([GenerateRequest("0", prompts[0], Sampling(5))]))
+    ((_, answer),) = next(engine.answer(deque([GenerateRequest("0", prompts[0], Sampling(5))])))
     right = LoglikelihoodRequest("right", prompts[0], answer.token_ids)
     wrong = LoglikelihoodRequest("wrong", prompts[0], (answer.token_ids[0] ^ 1, *answer.token_ids[1:]))
-    found = answers(engine.loglikelihood([right, wrong]))
+    found = answers(engine.answer(deque([right, wrong])))
     assert found["right"].greedy
     assert not found["wrong"].greedy
 
@@ -98,24 +100,24 @@ def test_what_does_not_fit_is_cut_on_the_left_and_counted(chat_models, prompts):
     cut = len(prompt) - (24 - 8)
     assert cut > 0
     found = answers(
-        short.generate(
-            [GenerateRequest("long", prompt, Sampling(8)), GenerateRequest("cut", prompt[cut:], Sampling(8))]
+        short.answer(
+            deque([GenerateRequest("long", prompt, Sampling(8)), GenerateRequest("cut", prompt[cut:], Sampling(8))])
         )
     )
     assert found["long"].prompt_cut == cut
     assert found["cut"].prompt_cut == 0
     assert found["long"].token_ids == found["cut"].token_ids
     pair = LoglikelihoodRequest("pair", prompt, prompt[:4])
-    ((_, scored),) = next(short.loglikelihood([pair]))
+    ((_, scored),) = next(short.answer(deque([pair])))
     assert scored.prompt_cut == len(prompt) + 4 - 24
 
 
 def test_an_answer_longer_than_the_context_is_refused(chat_models, prompts):
     short = HfEngine(EngineSettings(name="hf", max_length=24), chat_models["a"] / "model")
     with pytest.raises(UserError, match="answers of up to 24 tokens leave no prompt in a context of 24"):
-        next(short.generate([GenerateRequest("0", prompts[0], Sampling(24))]))
+        next(short.answer(deque([GenerateRequest("0", prompts[0], Sampling(24))])))
     with pytest.raises(UserError, match="leaves no room for its context in 24"):
-        next(short.loglikelihood([LoglikelihoodRequest("0", (1,), prompts[0][:1] * 24)]))
+        next(short.answer(deque([LoglikelihoodRequest("0", (1,), prompts[0][:1] * 24)])))
 
 
 def test_a_context_longer_than_the_models_is_refused(chat_models):
@@ -135,15 +137,15 @@ def test_impossible_sampling_is_refused(wrong):
 def test_a_special_token_can_be_a_stop_text_and_never_shows(engine, prompts):
     eos = engine.tokenizer.eos_token
     request = GenerateRequest("0", prompts[1], Sampling(200, stop=(eos,)))
-    ((_, answer),) = next(engine.generate([request]))
+    ((_, answer),) = next(engine.answer(deque([request])))
     assert eos not in answer.text
     named = [token for token in engine.tokenizer.all_special_tokens if token in answer.text]
     assert named == []
 
 
 def test_an_extra_end_token_ends_the_answer(engine, prompts):
-    ((_, plain),) = next(engine.generate([GenerateRequest("0", prompts[2], Sampling(6))]))
+    ((_, plain),) = next(engine.answer(deque([GenerateRequest("0", prompts[2], Sampling(6))])))
     end = plain.token_ids[2]
-    ((_, ended),) = next(engine.generate([GenerateRequest("0", prompts[2], Sampling(6, end_ids=(end,)))]))
+    ((_, ended),) = next(engine.answer(deque([GenerateRequest("0", prompts[2], Sampling(6, end_ids=(end,)))])))
     assert ended.token_ids == plain.token_ids[: plain.token_ids.index(end) + 1]
     assert ended.finish == "stop"

@@ -1,6 +1,7 @@
 import json
 import logging
 import shutil
+from collections import deque
 
 import pytest
 from safetensors.torch import load_file, save_file
@@ -13,7 +14,7 @@ SETTINGS = EngineSettings(name="hf")
 
 
 def answers(engine, requests):
-    return dict(answer for lot in engine.generate(requests) for answer in lot)
+    return dict(answer for lot in engine.answer(deque(requests)) for answer in lot)
 
 
 @pytest.fixture

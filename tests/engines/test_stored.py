@@ -6,7 +6,8 @@ import pytest
 
 from harness.engines.hf import HfEngine
 from harness.engines.protocol import GenerateRequest, LoglikelihoodRequest, Sampling
-from harness.engines.stored import StoredEngine
+from harness.engines.session import Asking, Seat, converse
+from harness.engines.stored import Responses
 from harness.errors import Failure
 from harness.jobs import EngineSettings
 
@@ -28,16 +29,32 @@ def requests(prompts):
     return [GenerateRequest(str(n), ids, Sampling(12)) for n, ids in enumerate(prompts)]
 
 
-def opened(engine, path, settings=SETTINGS, model="model-a"):
-    return StoredEngine(engine, path, settings=settings, model_key=model)
+def opened(path, settings=SETTINGS, model="model-a"):
+    return Responses(path, settings=settings, model_key=model)
 
 
-def ask(engine, path, requests, **identity):
+def ask(engine, path, requests, *, answered=lambda _: None, **identity):
     """The answers, and how many were asked and found stored."""
-    with opened(engine, path, **identity) as stored:
-        ask_for = stored.generate if isinstance(requests[0], GenerateRequest) else stored.loglikelihood
-        found = dict(answer for lot in ask_for(requests) for answer in lot)
-        return found, stored.asked, stored.stored
+    asking = Asking(requests)
+    with opened(path, **identity) as responses:
+        seat = Seat(asking, responses)
+        for _ in converse(engine, [seat], answered=answered):
+            pass
+        return asking.answers, seat.asked, seat.stored
+
+
+class Died(BaseException):
+    """As if the process had been killed."""
+
+
+def dies_after(lots):
+    left = iter(range(lots - 1))
+
+    def answered(_):
+        if next(left, None) is None:
+            raise Died
+
+    return answered
 
 
 def test_what_is_stored_is_not_asked_again(engine, path, requests, pairs):
@@ -53,11 +70,14 @@ def test_what_is_stored_is_not_asked_again(engine, path, requests, pairs):
 
 
 def test_answers_are_on_disk_before_they_are_handed_on(engine, path, requests):
-    with opened(engine, path) as stored:
-        handed = 0
-        for lot in stored.generate(requests):
-            handed += len(lot)
-            assert len(path.read_text().splitlines()) == handed
+    told = []
+
+    def answered(seat):
+        told.append(seat.asked)
+        assert len(path.read_text().splitlines()) == seat.asked == len(seat.party.answers)
+
+    ask(engine, path, requests, answered=answered)
+    assert told == [3, 6, 9, 12, 15, 16]
 
 
 def test_only_what_is_missing_is_asked_in_the_lots_it_was_in(engine, path, requests):
@@ -76,9 +96,8 @@ def test_a_crash_between_lots_loses_nothing(engine, path, requests):
     whole, *_ = ask(engine, path, requests)
     full = path.read_bytes()
     path.unlink()
-    with opened(engine, path) as stored:
-        for _ in zip(range(2), stored.generate(requests), strict=False):
-            pass
+    with pytest.raises(Died):
+        ask(engine, path, requests, answered=dies_after(2))
     assert ask(engine, path, requests) == (whole, 10, 6)
     assert path.read_bytes() == full
 
@@ -118,10 +137,10 @@ def test_a_damaged_file_is_named(engine, path, requests):
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join([*lines[:4], b"\x00\x00\n", *lines[5:]]))
     with pytest.raises(Failure, match=r"responses.jsonl, line 5, is damaged"):
-        opened(engine, path)
+        opened(path)
     path.write_bytes(b"".join([*lines, *lines[:3]]))
     with pytest.raises(Failure, match=r"line 17, answers a request twice"):
-        opened(engine, path)
+        opened(path)
 
 
 def test_a_full_disk_is_named_and_what_is_stored_is_kept(engine, path, requests):

@@ -5,6 +5,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+from collections import deque
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -54,7 +55,7 @@ def hf(chat_models, greedy, pairs):
     found = {}
     for name, folder in chat_models.items():
         engine = HfEngine(EngineSettings(name="hf"), folder / "model")
-        lots = [*engine.generate(greedy), *engine.loglikelihood(pairs)]
+        lots = [*engine.answer(deque(greedy)), *engine.answer(deque(pairs))]
         found[name] = dict(answer for lot in lots for answer in lot)
     return found
 

@@ -8,6 +8,7 @@ import json
 import logging
 import pickle
 import sys
+from collections import deque
 from dataclasses import asdict
 from pathlib import Path
 
@@ -32,29 +33,29 @@ def main():
 
     engine = engines.open(settings, model["a"], {"cpu_cache_gib": 0.5})
     found["max_length"] = engine.max_length
-    found["greedy"] = answers(engine.generate(asked["greedy"]))
-    found["sampled"] = answers(engine.generate(asked["sampled"]))
-    found["sampled_in_halves"] = answers(engine.generate(asked["sampled"][8:])) | answers(
-        engine.generate(asked["sampled"][:8][::-1])
+    found["greedy"] = answers(engine.answer(deque(asked["greedy"])))
+    found["sampled"] = answers(engine.answer(deque(asked["sampled"])))
+    found["sampled_in_halves"] = answers(engine.answer(deque(asked["sampled"][8:]))) | answers(
+        engine.answer(deque(asked["sampled"][:8][::-1]))
     )
-    found["pairs"] = answers(engine.loglikelihood(asked["pairs"]))
+    found["pairs"] = answers(engine.answer(deque(asked["pairs"])))
     prompt = asked["greedy"][0].prompt_ids
     full = GenerateRequest("full", prompt * (1024 // len(prompt) + 1), Sampling(24))
-    found["cut"] = answers(engine.generate([full]))
-    abandoned = engine.generate(asked["greedy"])
+    found["cut"] = answers(engine.answer(deque([full])))
+    abandoned = engine.answer(deque(asked["greedy"]))
     next(abandoned)
     abandoned.close()
-    found["after_abandoning"] = answers(engine.generate(asked["greedy"]))
+    found["after_abandoning"] = answers(engine.answer(deque(asked["greedy"])))
 
     swapped = engines.open(settings, model["b"], {})
     found["swapped_in_place"] = swapped is engine
-    found["swapped"] = answers(swapped.generate(asked["greedy"])) | answers(swapped.loglikelihood(asked["pairs"]))
+    found["swapped"] = answers(swapped.answer(deque(asked["greedy"]))) | answers(swapped.answer(deque(asked["pairs"])))
     back = engines.open(settings, model["a"], {})
-    found["swapped_back"] = answers(back.generate(asked["greedy"]))
+    found["swapped_back"] = answers(back.answer(deque(asked["greedy"])))
 
     engines.close()
     fresh = engines.open(settings, model["b"], {})
-    found["fresh"] = answers(fresh.generate(asked["greedy"])) | answers(fresh.loglikelihood(asked["pairs"]))
+    found["fresh"] = answers(fresh.answer(deque(asked["greedy"]))) | answers(fresh.answer(deque(asked["pairs"])))
     engines.close()
     try:
         engines.open(settings, asked["long"], {"cpu_cache_gib": 0.5})

@@ -9,8 +9,9 @@ import pytest
 from harness.api import Arm, Evaluator, LmEvalTask
 from harness.context import Context
 from harness.engines.pool import Engines
-from harness.evaluate.declare import declare
-from harness.evaluate.job import evaluate
+from harness.evaluate.declare import Declarer
+from harness.evaluate.respond import Assignment, respond
+from harness.evaluate.score import evaluate
 from harness.jobs import EngineSettings
 
 WORDS = ("apples", "books", "coins", "drums", "eggs", "flags")
@@ -53,14 +54,19 @@ def run(engines, chat_models, tmp_path):
         evaluator, root, *, folder=None, limit=None, settings=None, pool=engines, runtime=(), seed=0, progress=None
     ):
         settings = settings or EngineSettings(name="hf")
-        declared = declare(evaluator, "test 1.0", settings, data_root=root, cache=None, limit=limit, seed=seed)
         folder = folder or tmp_path / "job"
         folder.mkdir(exist_ok=True)
         runtime = {"data_root": root, **dict(runtime)}
-        context = Context(folder, {"model": chat_models["a"]}, runtime, progress or (lambda _: None))
-        outcome = evaluate(declared, evaluator, pool, context)
+        parents = {"model": chat_models["a"], "answers": folder}
+        context = Context(folder, parents, runtime, progress or (lambda _: None))
+        declarer = Declarer("test 1.0", root, None)
+        asked = declarer.respond(evaluator.task, settings, limit=limit, seed=seed)
+        ((_, said),) = respond([Assignment(asked, evaluator.task, context)], pool)
+        manifest = {"declared": asked.model_dump(mode="json"), "result": said["result"]}
+        (folder / "manifest.json").write_text(json.dumps(manifest))
+        scored = evaluate(declarer.evaluate(evaluator, None), evaluator, context)
         samples = [json.loads(line) for line in (folder / "samples.jsonl").read_text().splitlines()]
-        return outcome, samples
+        return {"result": scored["result"], "measured": said["measured"]}, samples
 
     return run
 
@@ -104,11 +110,10 @@ class Stock:
 
         model = Recording(pretrained=str(model_dir), device="cpu", batch_size=1, dtype="float32", max_length=max_length)
         task = evaluator.task
-        declared = declare(
-            evaluator, "test 1.0", EngineSettings(), data_root=root, cache=None, limit=limit, seed=0
-        ).data
+        declarer = Declarer("test 1.0", root, None)
+        declared = declarer.respond(task, EngineSettings(), limit=limit, seed=0).data
         with declared_data(task, declared, Path(root) if root else None):
-            manager = TaskManager(include_path=str(find_task(task).yaml.parent), include_defaults=False)
+            manager = TaskManager(include_path=[str(f) for f in find_task(task).folders], include_defaults=False)
             outcome = simple_evaluate(
                 model=model,
                 tasks=[task.task],

@@ -37,7 +37,7 @@ def test_choices_are_scored_as_stock_lm_eval_scores_them(run, stock, write_task,
     assert len(samples) == len(expected.samples) == len(rows)
     for sample, theirs in zip(samples, expected.samples, strict=True):
         assert sample["finish"] is None
-        assert len(sample["response"]) == len(rows[sample["id"]]["choices"])
+        assert len(sample["response"]) == len(rows[int(sample["id"])]["choices"])
         for (logprob, greedy), ((their_logprob, their_greedy),) in zip(
             sample["response"], theirs["resps"], strict=True
         ):

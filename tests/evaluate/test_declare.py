@@ -7,15 +7,14 @@ import pytest
 
 from harness.api import Evaluator, Hub, LmEvalTask
 from harness.errors import UserError
-from harness.evaluate.declare import declare
+from harness.evaluate.declare import Declarer
 from harness.evaluate.tasks import find_task, shipped_tasks
 from harness.jobs import EngineSettings
 
 
 def declared(evaluator, root=None, cache=None):
-    return declare(
-        evaluator, "gsm8k 1.0", EngineSettings(), data_root=root, cache=cache, limit=None, seed=0
-    ).model_dump()
+    declarer = Declarer("gsm8k 1.0", root, cache)
+    return declarer.respond(evaluator.task, EngineSettings(), limit=None, seed=0).model_dump()
 
 
 @pytest.fixture
@@ -27,23 +26,25 @@ def own_task(tmp_path, gsm8k):
 
 def test_planning_imports_nothing_heavy():
     code = (
-        "import sys, importlib; from harness.api import Arm; from harness.evaluate.declare import declare;"
+        "import sys, importlib; from harness.api import Arm; from harness.evaluate.declare import Declarer;"
         "from harness.jobs import EngineSettings;"
         "p = importlib.import_module('harness.plugins.gsm8k');"
-        "declare(p.evaluator(Arm('x', ()))[0], 'gsm8k 1.0', EngineSettings(), data_root=None, cache=None, limit=None,"
-        " seed=0);"
+        "(gsm8k,) = p.evaluator(Arm('x', ()));"
+        "declarer = Declarer('gsm8k 1.0', None, None);"
+        "declarer.respond(gsm8k.task, EngineSettings(), limit=None, seed=0);"
+        "declarer.evaluate(gsm8k, None);"
         "print(sorted({'torch', 'transformers', 'datasets', 'lm_eval', 'vllm'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
 def test_the_digest_is_of_what_defines_the_task_wherever_it_lies(gsm8k, own_task, tmp_path):
-    assert declared(own_task)["task"] == declared(gsm8k)["task"]
+    assert declared(own_task)["questions"] == declared(gsm8k)["questions"]
     (tmp_path / "tasks" / "other").mkdir()
     (tmp_path / "tasks" / "other" / "other.yaml").write_text("task: other\n")
-    assert declared(own_task)["task"] == declared(gsm8k)["task"]
+    assert declared(own_task)["questions"] == declared(gsm8k)["questions"]
     (tmp_path / "tasks" / "gsm8k" / "helper.py").write_text("")
-    assert declared(own_task)["task"]["digest"] != declared(gsm8k)["task"]["digest"]
+    assert declared(own_task)["questions"]["digest"] != declared(gsm8k)["questions"]["digest"]
 
 
 def test_what_a_task_includes_from_elsewhere_counts(own_task, tmp_path):
@@ -52,7 +53,7 @@ def test_what_a_task_includes_from_elsewhere_counts(own_task, tmp_path):
     digests = set()
     for text in ("tag: [a]\n", "tag: [b]\n"):
         (tmp_path / "tasks" / "common.yaml").write_text(text)
-        digests.add(declared(own_task)["task"]["digest"])
+        digests.add(declared(own_task)["questions"]["digest"])
     assert len(digests) == 2
 
 
@@ -99,5 +100,5 @@ def test_data_beside_the_yaml_counts_and_must_be_there(tmp_path, named):
     digests = set()
     for text in ("1", "2"):
         (folder / "rows.jsonl").write_text(text)
-        digests.add(declared(evaluator)["task"]["digest"])
+        digests.add(declared(evaluator)["questions"]["digest"])
     assert len(digests) == 2

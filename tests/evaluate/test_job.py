@@ -82,7 +82,7 @@ def score(doc, results):
     assert samples[3]["error"] == "KeyError: 'three'"
     assert samples[3]["scores"] == {}
     assert result["metrics"]["length,none"]["n"] == 9
-    others = [len(sample["response"]) for sample in samples if sample["id"] != 3]
+    others = [len(sample["response"]) for sample in samples if sample["id"] != "3"]
     assert result["score"] == pytest.approx(sum(others) / 9)
 
 
@@ -145,7 +145,7 @@ def test_a_task_that_no_engine_answers_is_refused(run, write_task):
 
 def test_a_limit_takes_the_first_items(run, write_task):
     outcome, samples = run(write_task("limited", ASK, ROWS), None, limit=3)
-    assert [sample["id"] for sample in samples] == [0, 1, 2]
+    assert [sample["id"] for sample in samples] == ["0", "1", "2"]
     assert outcome["result"]["n_expected"] == 3
 
 

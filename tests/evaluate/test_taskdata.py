@@ -6,7 +6,7 @@ import pytest
 
 from harness.api import Hub
 from harness.errors import UserError
-from harness.evaluate.declare import declare
+from harness.evaluate.declare import Declarer
 from harness.evaluate.taskdata import declared_data
 from harness.jobs import EngineSettings
 
@@ -14,7 +14,7 @@ from harness.jobs import EngineSettings
 def load(evaluator, root, path, name=None, **options):
     import datasets
 
-    declared = declare(evaluator, "x 1.0", EngineSettings(), data_root=root, cache=None, limit=None, seed=0)
+    declared = Declarer("x 1.0", root, None).respond(evaluator.task, EngineSettings(), limit=None, seed=0)
     with declared_data(evaluator.task, declared.data, root):
         return datasets.load_dataset(path, name, **options)
 
@@ -61,7 +61,7 @@ def test_data_that_has_changed_since_the_plan_is_refused(gsm8k, small_root, tmp_
 
     root = tmp_path / "mirror"
     shutil.copytree(small_root, root)
-    declared = declare(gsm8k, "x 1.0", EngineSettings(), data_root=root, cache=None, limit=None, seed=0)
+    declared = Declarer("x 1.0", root, None).respond(gsm8k.task, EngineSettings(), limit=None, seed=0)
     with (root / "openai/gsm8k/test.jsonl").open("a") as file:
         file.write(json.dumps({"question": "?", "answer": "#### 1"}) + "\n")
     with (

@@ -10,7 +10,7 @@ from harness.errors import Failure
 from harness.slurm.attempt import news
 
 PREPARE = "make the llama model (seed 0)"
-ASKED = "sft: evaluate playground_arithmetic (seed 0)"
+ASKED = "sft: ask playground_arithmetic (seed 0)"
 
 pytestmark = pytest.mark.timeout(240)
 

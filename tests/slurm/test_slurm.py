@@ -13,7 +13,7 @@ from harness.testing.tiny import tiny_recipe
 PREPARE = "make the llama model (seed 0)"
 SFT = "sft: train all (seed 0)"
 SPECIALIST = "dmt+im: train specialist (seed 0)"
-ASKED = "sft: evaluate playground_arithmetic (seed 0)"
+ASKED = "sft: ask playground_arithmetic (seed 0)"
 HELD = "slurm.extra={hold: true}"
 """Jobs that SLURM takes and does not start."""
 
@@ -182,7 +182,7 @@ def test_ctrl_c_leaves_the_jobs_to_slurm_and_the_same_command_finds_them_again(s
         "harness: stopped; what is finished is kept, and the same command goes on from here",
     ]
     out, err = start("--detach").communicate(timeout=60)
-    assert "5 jobs are with SLURM" in err
+    assert "8 jobs are with SLURM" in err
     assert "queued" not in err
     assert sorted(queue("%i"), key=int) == ids
     assert "leaderboard.json" not in out

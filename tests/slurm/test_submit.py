@@ -21,10 +21,10 @@ def test_submitit_is_named_where_it_is_missing(monkeypatch, tmp_path, refused):
 
 
 def test_a_stage_asks_for_its_nodes_and_all_else_for_one(on_submitit):
-    label, asked = "sft: train all (seed 0)", "sft: evaluate playground_arithmetic (seed 0)"
+    label, asked = "sft: train all (seed 0)", "sft: ask playground_arithmetic (seed 0)"
     plan = on_submitit.plan(
         *("train.launcher=torchrun", "train.nodes=2", "train.processes=4"),
-        *("slurm.gpus=4", "slurm.cpus=16", "slurm.memory_gib=1.5", "slurm.hours=0.5", "slurm.evaluate.gpus=1"),
+        *("slurm.gpus=4", "slurm.cpus=16", "slurm.memory_gib=1.5", "slurm.hours=0.5", "slurm.respond.gpus=1"),
         only={label, asked},
     )
     train, evaluate = (parameters(plan, job, after=["7", "8"]) for job in plan.jobs.values())

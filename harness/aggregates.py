@@ -1,0 +1,23 @@
+"""How the scores of items become one number: the arithmetic of `Mean` and `Total`, for jobs and for the board."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+
+def weighted_mean(numbers: Iterable[tuple[float, float]]) -> float | None:
+    """The mean of (value, weight) pairs; None where nothing has any weight."""
+    found = list(numbers)
+    weight = sum(weight for _, weight in found)
+    return sum(value * weight for value, weight in found) / weight if weight else None
+
+
+def total(scores: Mapping[str, float], out_of: float, drop_lowest_of: Sequence[Sequence[str]]) -> float | None:
+    """The sum of item scores over `out_of`, without the group of items that adds least.
+
+    None where an item of a group has no score: which group is the lowest cannot be told.
+    """
+    if any(item not in scores for group in drop_lowest_of for item in group) or not scores:
+        return None
+    lowest = min((sum(scores[item] for item in group) for group in drop_lowest_of), default=0.0)
+    return (sum(scores.values()) - lowest) / out_of

@@ -1,0 +1,107 @@
+"""The respond jobs of one model: every benchmark asks it through one engine, and each is done when its items are."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from harness.api import Benchmark, LmEvalTask
+from harness.canonical import Json, canonical, file_digest
+from harness.context import Context, Progress
+from harness.engines.pool import Engines
+from harness.engines.protocol import Tokenizer
+from harness.engines.session import Seat, converse
+from harness.engines.stored import Responses
+from harness.evaluate.hubrows import reader
+from harness.evaluate.interviews import Interview, of_questions, of_task
+from harness.evaluate.lmeval import TaskBenchmark
+from harness.evaluate.prompts import Prompts
+from harness.jobs import ANSWERS, Respond
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """One respond job: what it declares, the benchmark behind it, and where it works."""
+
+    declared: Respond
+    task: LmEvalTask | Benchmark
+    context: Context
+
+
+def respond(assignments: Sequence[Assignment], engines: Engines) -> Iterator[tuple[Assignment, Json]]:
+    """Ask everything that the assignments want of one model; yields each with its `result` and `measured` once done.
+
+    All have the same parent `model` and engine settings. A second attempt asks only for what the first did not store.
+    Raises UserError for a task, model or data that do not fit together.
+    """
+    first = assignments[0]
+    started = time.perf_counter()
+    model = first.context.parents["model"]
+    settings = first.declared.engine
+    engine = engines.open(settings, model / "model", first.context.runtime, first.context.notice)
+    starting = time.perf_counter() - started
+    with ExitStack() as files:
+        works = []
+        for assignment in assignments:
+            path = assignment.context.folder / "responses.jsonl"
+            responses = files.enter_context(Responses(path, settings=settings, model_key=model.name))
+            works.append(_Work(assignment, engine.tokenizer, responses))
+        by_seat = {id(work.seat): work for work in works}
+        for seat in converse(engine, [work.seat for work in works], answered=lambda seat: by_seat[id(seat)].tell()):
+            measured = {
+                "seconds": seat.seconds + starting,
+                "engine": settings.name,
+                "engine_start_seconds": starting,
+            }
+            starting = 0.0  # the first one done pays for it
+            work = by_seat[id(seat)]
+            yield work.assignment, work.outcome(measured)
+
+
+class _Work:
+    """One assignment under way."""
+
+    def __init__(self, assignment: Assignment, tokenizer: Tokenizer, responses: Responses) -> None:
+        self.assignment = assignment
+        task, declared = assignment.task, assignment.declared
+        data_root = assignment.context.data_root
+        if isinstance(task, LmEvalTask):
+            self.prompts = Prompts(tokenizer, chat=task.chat)
+            benchmark = TaskBenchmark(task, declared.data, data_root, limit=declared.limit)
+            subjects = of_task(benchmark, self.prompts, declared.seed)
+        else:
+            self.prompts = Prompts(tokenizer)
+            read = reader(task.questions.data, declared.data, data_root)
+            subjects = of_questions(task.questions, read, self.prompts, limit=declared.limit, seed=declared.seed)
+        self.interview = Interview(subjects, self.prompts)
+        self.seat = Seat(self.interview, responses)
+
+    def tell(self) -> None:
+        """How far it is."""
+        total = max(self.interview.total, 1)
+        self.assignment.context.progress(Progress(self.interview.answered, total, "item"))
+
+    def outcome(self, measured: dict[str, Json]) -> Json:
+        """Write the answers; what the job found and took."""
+        path = self.assignment.context.folder / ANSWERS
+        records = self.interview.in_order()
+        path.write_text("".join(canonical(record) + "\n" for record in records), encoding="utf-8")
+        tokens, seconds = self.seat.responses.tokens_generated, measured["seconds"]
+        return {
+            "result": {
+                "items": len(records),
+                "prompt_tokens": self.interview.prompt_tokens,
+                "template_digest": self.prompts.template_digest,
+                "bos_count_max": self.interview.bos_count_max,
+                "answers_sha256": file_digest(path),
+            },
+            "measured": {
+                **measured,
+                "requests_asked": self.seat.asked,
+                "requests_stored": self.seat.stored,
+                "tokens_generated": tokens,
+                "tokens_per_second": tokens / seconds if seconds else 0.0,
+            },
+        }

@@ -1,0 +1,106 @@
+"""The evaluate job: stored answers, scored by one protocol; no engine, and never a second generation."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from harness.aggregates import total, weighted_mean
+from harness.api import Evaluator, LmEvalTask, Total
+from harness.canonical import Json, canonical, file_digest
+from harness.context import Context, Progress
+from harness.errors import Failure
+from harness.evaluate.marking import OUTCOMES, Marking, Record, Sample, ScorerMarking, TaskMarking
+from harness.evaluate.tools import Tools
+from harness.jobs import ANSWERS, Evaluate, Respond
+from harness.store import MANIFEST
+
+
+def evaluate(declared: Evaluate, evaluator: Evaluator, context: Context) -> Json:
+    """Score the answers of the parent `answers`; returns `result` and `measured`.
+
+    What was bought of a judge is in the store before it is used, so a second attempt buys only what is missing. Raises
+    UserError for a task and data that do not fit together, Failure where the scorer failed on every item.
+    """
+    started = time.perf_counter()
+    answers = context.parents["answers"]
+    asked = Respond.model_validate(_manifest(answers)["declared"])
+    records = _records(answers)
+    with ExitStack() as stack:
+        tools = stack.enter_context(Tools(declared, evaluator, context))
+        marking: Marking
+        if isinstance(evaluator.task, LmEvalTask):
+            marking = TaskMarking(evaluator.task, asked, records, context.data_root)
+        else:
+            opponent = _records(context.parents["opponent"]) if "opponent" in context.parents else None
+            marking = ScorerMarking(
+                evaluator.task,
+                asked,
+                declared.data,
+                records,
+                opponent=opponent,
+                submit=tools.submit,
+                data_root=context.data_root,
+            )
+        by_id: dict[str, Sample] = {}
+        for sample in marking.samples():
+            by_id[sample.record["id"]] = sample
+            context.progress(Progress(len(by_id), len(records), "item"))
+        taken = tools.taken()
+    samples = [by_id[record["id"]] for record in records]
+    failed = [sample for sample in samples if sample.outcome == "scorer_error"]
+    if len(failed) == len(samples):
+        raise Failure(f"the scorer failed on every sample: {failed[0].error}", "mend the task")
+    path = context.folder / "samples.jsonl"
+    path.write_text("".join(canonical(sample.line()) + "\n" for sample in samples), encoding="utf-8")
+    inherited = _manifest(answers)["result"]
+    return {
+        "result": {
+            **_summary(evaluator, marking, samples),
+            **{name: inherited[name] for name in ("prompt_tokens", "template_digest", "bos_count_max")},
+            "samples_sha256": file_digest(path),
+        },
+        "measured": {"seconds": time.perf_counter() - started, **taken},
+    }
+
+
+def _summary(evaluator: Evaluator, marking: Marking, samples: Sequence[Sample]) -> dict[str, Json]:
+    """The numbers of the result: the score, every metric, and how the samples ended."""
+    name = evaluator.task.score
+    scored = {
+        sample.record["id"]: (sample.scores.values[name], sample.scores.weights.get(name, 1.0))
+        for sample in samples
+        if name in sample.scores.values
+    }
+    rule = evaluator.aggregate
+    if isinstance(rule, Total):
+        points = {item: value for item, (value, _) in scored.items()}
+        score = total(points, rule.out_of, rule.drop_lowest_of)
+    else:
+        score = weighted_mean(scored.values())
+    outcomes = Counter(sample.outcome for sample in samples)
+    return {
+        "score": score,
+        "metrics": marking.metrics(samples),
+        "n_expected": len(samples),
+        "n_scored": len(scored),
+        "n_missing": len(samples) - len(scored),
+        "outcomes": {outcome: outcomes[outcome] for outcome in OUTCOMES if outcomes[outcome]},
+        "prompts_cut": sum(sample.prompt_cut > 0 for sample in samples),
+        "outputs_truncated": sum(sample.finish == "length" for sample in samples),
+        "unparsed": sum(sample.scores.unparsed for sample in samples),
+    }
+
+
+def _records(job: Path) -> list[Record]:
+    return [json.loads(line) for line in (job / ANSWERS).read_text(encoding="utf-8").splitlines()]
+
+
+def _manifest(job: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((job / MANIFEST).read_text(encoding="utf-8"))
+    return found
