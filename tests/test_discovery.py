@@ -21,6 +21,7 @@ BUILT_IN = (
     "gsm8k",
     "im",
     "mixed_sequential",
+    "mt_bench",
     "muinstruct",
     "multi_task",
     "neftune",
