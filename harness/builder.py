@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
-from harness.api import Answered, Average, Data, Derived, KeepLast, Stage
+from harness.api import Answered, Average, Data, Derived, Evaluator, KeepLast, Stage
 from harness.arms import BoundArm
 from harness.armsettings import overridden
 from harness.canonical import Json, digest, share
@@ -31,6 +31,7 @@ from harness.jobs import (
     Train,
     TrainSettings,
 )
+from harness.judge.settings import Judging
 from harness.plan import ArmPlan, Evaluation, SeedPlan, StagePlan
 from harness.recipe import Recipe
 
@@ -255,11 +256,24 @@ class JobBuilder:
             parents = {"answers": respond(model, f"{name} (seed {seed})")}
             if needs(evaluator, "opponent"):
                 parents["opponent"] = respond(opponent or model, f"{name} of the baseline (seed {seed})")
-            scored = declarer.evaluate(evaluator, None).model_dump(mode="json")
+            if needs(evaluator, "judge") and self.recipe.judge == "later":
+                continue
+            scored = declarer.evaluate(evaluator, self._judge(evaluator)).model_dump(mode="json")
             label = f"{bound.arm.id}: evaluate {name} (seed {seed})"
             key = self.add(Job("evaluate", label, scored, parents=parents, payload=payload))
             found[name] = Evaluation(parents["answers"], key)
         return found
+
+    def _judge(self, evaluator: Evaluator) -> Json:
+        """Who judges the benchmark, as far as keys are concerned."""
+        if not needs(evaluator, "judge"):
+            return None
+        if not isinstance(self.recipe.judge, Judging):
+            raise UserError(
+                f"{evaluator.name} needs a judge, and the recipe names none",
+                "--set judge.model=NAME --set judge.base_url=URL, or --no-judge to answer now and judge later",
+            )
+        return self.recipe.judge.settings().model_dump(mode="json")
 
 
 def _answerers(data: Data) -> list[str]:

@@ -253,7 +253,7 @@ class Crew:
                 stderr=stderr,
                 text=True,
                 start_new_session=True,
-                env={**os.environ, **environment(threads, gpus)},
+                env={**self._inherited(lane_name), **environment(threads, gpus)},
             )
         worker = WorkerProcess(process, lane_name, log, gpus, store=self.store)
         self.workers.append(worker)
@@ -262,6 +262,11 @@ class Crew:
         runtime = {**self.runtime.model_dump(mode="json"), "threads": threads}
         worker.tell(hello(self.store, self.places, runtime))
         return worker
+
+    def _inherited(self, lane_name: str) -> dict[str, str]:
+        """The command's environment; the judge's key is for those who talk to the judge."""
+        secret = getattr(self.recipe.judge, "api_key_env", None)
+        return {name: value for name, value in os.environ.items() if name != secret or lane_name == "judge"}
 
     def _log(self, lane_name: str) -> tuple[Path, TextIO]:
         """The next that nobody has written."""

@@ -73,6 +73,11 @@ class Plan:
     jobs: Mapping[str, Job]
     """Key to job, parents before children."""
 
+    @property
+    def unscored(self) -> bool:
+        """Whether nothing is scored: every benchmark waits for its judge."""
+        return not any(seed.evaluations for arm in self.arms for seed in arm.seeds)
+
     def to_json(self) -> Json:
         """The plan for `--json` and for the run folder."""
         return {

@@ -18,6 +18,7 @@ from harness.discovery import LoadedPlugin, installed, is_file_plugin, load_plug
 from harness.errors import UserError
 from harness.execution import Execution
 from harness.jobs import Declaration, EngineSettings, ModelSettings, TrainSettings
+from harness.judge.settings import JudgeAccess, Judging
 from harness.settings import Setting, Yaml, option_error, unknown_setting
 
 DEFAULT = "playground"
@@ -97,6 +98,8 @@ class Runtime(Declaration):
     restart_stage: bool = False
     """Begin interrupted stages anew instead of going on from their checkpoints; their rows say so."""
     gpu_memory_utilization: float = pydantic.Field(0.9, gt=0, le=1)
+    unsafe_code: bool = False
+    """Run generated programs with this user's rights where nothing on the machine shuts them in; rows say so."""
     cpu_cache_gib: float = pydantic.Field(1.0, gt=0)
     """vLLM's key-value cache on CPU."""
     batch_size: int = pydantic.Field(64, ge=1)
@@ -125,6 +128,8 @@ class Recipe(Declaration):
     train: Training = Training()
     benchmarks: Annotated[tuple[str, ...], pydantic.BeforeValidator(_to_list), pydantic.Field(min_length=1)]
     engine: EngineSettings = EngineSettings()
+    judge: Judging | Literal["later"] | None = None
+    """Who judges; `later`: judged benchmarks are asked, and scored once somebody is named."""
     match: Literal["none", "examples", "tokens", "steps"] = "none"
     """Give the baseline the budget of the arm it is compared with, counted in these units."""
     seeds: tuple[Seed, ...] = pydantic.Field((0,), min_length=1)
@@ -158,7 +163,13 @@ class Recipe(Declaration):
     def result_settings(self) -> dict[str, Json]:
         """The recipe without its runtime and execution: what results depend on."""
         return self.model_dump(
-            mode="json", exclude={"runtime": True, "slurm": True, "train": set(Execution.model_fields)}
+            mode="json",
+            exclude={
+                "runtime": True,
+                "slurm": True,
+                "train": set(Execution.model_fields),
+                "judge": set(JudgeAccess.model_fields),
+            },
         )
 
 

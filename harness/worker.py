@@ -24,6 +24,7 @@ from harness.context import Context, Progress
 from harness.data.resolve import Places, made_sources
 from harness.errors import Failure, HarnessError, told
 from harness.jobs import CHECKPOINTS, CORPUS, Evaluate, Generate, Job, Merge, PrepareModel, Respond, Train
+from harness.judge.settings import Judging
 from harness.launch.order import FILE as ORDER
 from harness.machine import failures_named
 from harness.processes import die_with_parent
@@ -179,7 +180,9 @@ class Worker:
             from harness.evaluate.score import evaluate
 
             evaluator, _ = scene.bound.evaluators()[job.payload["benchmark"]]
-            outcome = evaluate(Evaluate.model_validate(job.declared), evaluator, context)
+            judge = scene.recipe.judge
+            judging = judge if isinstance(judge, Judging) else None
+            outcome = evaluate(Evaluate.model_validate(job.declared), evaluator, judging, context)
         else:
             raise Failure(f"this worker knows no job of the kind {job.kind!r}", "update the harness")
         return outcome

@@ -18,6 +18,7 @@ from harness.cli.options import (
     Executor,
     ExecutorOption,
     FactorialOption,
+    NoJudgeOption,
     OutOption,
     PluginsOption,
     RecipeArgument,
@@ -25,6 +26,7 @@ from harness.cli.options import (
     SeedsOption,
     SetOption,
     StoreOption,
+    UnsafeCodeOption,
 )
 
 if TYPE_CHECKING:
@@ -84,6 +86,8 @@ def run(
     gpus_per_job: Annotated[
         int | None, typer.Option("--gpus-per-job", metavar="N", help="GPUs of each job; jobs run side by side.")
     ] = None,
+    no_judge: NoJudgeOption = False,
+    unsafe_code: UnsafeCodeOption = False,
     restart_stage: RestartStageOption = False,
     accept_source: Annotated[
         bool, typer.Option("--accept-source", help="Use results whose plug-in changed since. Not publishable.")
@@ -106,10 +110,13 @@ def run(
     if detach and executor is Executor.local:
         raise UserError("--detach leaves the jobs to a cluster", "add --executor slurm")
     places, kept = _places(store, data_root), Store(store)
-    if gpus_per_job is not None:
-        settings = [*(settings or []), f"runtime.gpus_per_job={gpus_per_job}"]
-    if restart_stage:
-        settings = [*(settings or []), "runtime.restart_stage=true"]
+    shorthands = {
+        f"runtime.gpus_per_job={gpus_per_job}": gpus_per_job is not None,
+        "runtime.restart_stage=true": restart_stage,
+        "runtime.unsafe_code=true": unsafe_code,
+        "judge=later": no_judge,
+    }
+    settings = [*(settings or []), *(setting for setting, wanted in shorthands.items() if wanted)]
     plan = _plan(recipe, plugins, settings, factorial=factorial, baseline=baseline, seeds=seeds, places=places)
     folder = out or Path("runs") / f"{plan.recipe.name}-{plan.digest[:8]}"
     if not accept_source:
@@ -132,10 +139,13 @@ def run(
                 execute(plan, kept, places, reporter, logs=folder / "logs")
     if detach and missing(plan, kept):
         return
-    if todo or accept_source or not (folder / LEADERBOARD).is_file():
+    if plan.unscored:
+        typer.echo("the answers are stored; the same command without --no-judge scores them")
+    elif todo or accept_source or not (folder / LEADERBOARD).is_file():
         command = shlex.join(["harness", *sys.argv[1:]])
         write_result(plan, kept, folder, command=command, accepted_source=accept_source)
-    show_result(folder)
+    if not plan.unscored:
+        show_result(folder)
 
 
 @app.command()

@@ -35,6 +35,14 @@ DataRootOption = Annotated[
     Path | None,
     typer.Option("--data-root", envvar="HARNESS_DATA_ROOT", metavar="DIR", help="Local mirror of hub datasets."),
 ]
+NoJudgeOption = Annotated[
+    bool,
+    typer.Option("--no-judge", help="Ask judged benchmarks and store the answers; the same without it scores them."),
+]
+UnsafeCodeOption = Annotated[
+    bool,
+    typer.Option("--unsafe-code", help="Run generated code with your rights where nothing can shut it in."),
+]
 RestartStageOption = Annotated[
     bool,
     typer.Option("--restart-stage", help="Begin interrupted training stages anew; their rows say so."),

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Literal, Protocol
 
 from harness.aggregates import weighted_mean
-from harness.api import Benchmark, LmEvalTask, Read, Response, Scores, Scoring
+from harness.api import Benchmark, Execute, JudgePrompt, LmEvalTask, Read, Response, Scores, Scoring
 from harness.canonical import Json, digest
 from harness.engines.protocol import Answer, Generation, Loglikelihood
 from harness.errors import Failure, HarnessError, UserError
@@ -37,11 +37,21 @@ Outcome = Literal[
 
 OUTCOMES: tuple[Outcome, ...] = Outcome.__args__  # type: ignore[attr-defined]
 
+Call = JudgePrompt | Execute
 Record = Mapping[str, Any]
 """A line of answers.jsonl."""
 
-Submit = Callable[[Any], "Future[Any]"]
-"""Hands a `JudgePrompt` or an `Execute` to whoever does it."""
+
+class Calls(Protocol):
+    """Whoever judges prompts and runs programs."""
+
+    def expect(self, calls: Sequence[Call]) -> None:
+        """What all items want first; said before anything of it is done."""
+        ...
+
+    def submit(self, call: Call) -> Future[Any]:
+        """Have it done."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -109,6 +119,10 @@ class Marking(Protocol):
         """Every item, as it is scored; a scorer that fails costs its item, no more."""
         ...
 
+    def settled(self, samples: Sequence[Sample]) -> Sequence[Sample]:
+        """All samples, in the benchmark's order, once every item has its own."""
+        ...
+
     def metrics(self, samples: Sequence[Sample]) -> dict[str, Json]:
         """Name to `value` and `n`: every number of the benchmark, the score among them where there is one."""
         ...
@@ -126,6 +140,10 @@ class TaskMarking:
         """In the task's order."""
         for question, record in zip(self._questions, self._records, strict=True):
             yield self._sample(question, record)
+
+    def settled(self, samples: Sequence[Sample]) -> Sequence[Sample]:
+        """As they are."""
+        return samples
 
     def metrics(self, samples: Sequence[Sample]) -> dict[str, Json]:
         """Means over samples, and lm-eval's own numbers where a metric is none."""
@@ -155,10 +173,10 @@ class ScorerMarking:
         records: Sequence[Record],
         *,
         opponent: Sequence[Record] | None,
-        submit: Submit,
+        tools: Calls,
         data_root: Path | None,
     ) -> None:
-        self._benchmark, self._submit = benchmark, submit
+        self._benchmark, self._tools = benchmark, tools
         questions, scorer = benchmark.questions, benchmark.scorer
         self._read: Read = reader(scorer.data, data, data_root)
         items = checked(questions.items(reader(questions.data, asked.data, data_root)))[: asked.limit]
@@ -173,20 +191,40 @@ class ScorerMarking:
     def samples(self) -> Iterator[Sample]:
         """As they are finished. Raises what ended the judging, if anything did."""
         came: _Came = SimpleQueue()
-        under_way = 0
-        for n, (response, opponent) in enumerate(zip(self._responses, self._opponents, strict=True)):
-            turn = _Turn(n, self._benchmark.scorer.score(response, self._read, opponent))
-            if (sample := self._go_on(turn, came)) is not None:
-                yield sample
+        scorings = zip(self._responses, self._opponents, strict=True)
+        turns = [
+            _Turn(n, self._benchmark.scorer.score(pair[0], self._read, pair[1])) for n, pair in enumerate(scorings)
+        ]
+        wanted: list[tuple[_Turn, Sequence[Call]]] = []
+        for turn in turns:
+            told = self._go_on(turn)
+            if isinstance(told, Sample):
+                yield told
             else:
-                under_way += 1
+                wanted.append((turn, told))
+        self._tools.expect([call for _, calls in wanted for call in calls])
+        for turn, calls in wanted:
+            self._submit(turn, calls, came)
+        under_way = len(wanted)
         while under_way:
             turn, place, future = came.get()
             turn.results[place] = future.result()
             turn.open -= 1
-            if turn.open == 0 and (sample := self._go_on(turn, came)) is not None:
+            if turn.open:
+                continue
+            told = self._go_on(turn)
+            if isinstance(told, Sample):
                 under_way -= 1
-                yield sample
+                yield told
+            else:
+                self._submit(turn, told, came)
+
+    def settled(self, samples: Sequence[Sample]) -> list[Sample]:
+        """The samples, in the benchmark's order, with values that none has by itself."""
+        places = self._places()
+        scored = [(self._responses[places[s.record["id"]]], s.scores) for s in samples]
+        settled = self._benchmark.scorer.settle(scored, self._read)
+        return [replace(sample, scores=scores) for sample, scores in zip(samples, settled, strict=True)]
 
     def metrics(self, samples: Sequence[Sample]) -> dict[str, Json]:
         """Weighted means over samples, and the scorer's own totals."""
@@ -195,13 +233,13 @@ class ScorerMarking:
             for name, value in sample.scores.values.items():
                 numbers.setdefault(name, []).append((value, sample.scores.weights.get(name, 1.0)))
         means = {name: {"value": weighted_mean(of), "n": len(of)} for name, of in sorted(numbers.items())}
-        places = {record["id"]: n for n, record in enumerate(self._records)}
+        places = self._places()
         scored = [(self._responses[places[s.record["id"]]], s.scores) for s in samples if s.scores.missing is None]
         totals = self._benchmark.scorer.totals(scored, self._read) if scored else {}
         return means | {name: {"value": value, "n": len(scored)} for name, value in sorted(totals.items())}
 
-    def _go_on(self, turn: _Turn, came: _Came) -> Sample | None:
-        """Take the item further; its sample once it is scored."""
+    def _go_on(self, turn: _Turn) -> Sample | Sequence[Call]:
+        """Take the item further: what it wants next, or its sample."""
         record = self._records[turn.n]
         try:
             calls = turn.scoring.send(turn.results if turn.begun else None)  # type: ignore[arg-type]
@@ -211,12 +249,18 @@ class ScorerMarking:
             raise
         except Exception as error:  # noqa: BLE001 - as in TaskMarking
             return _failed(record, None, error)
-        turn.begun, turn.open, turn.results = True, len(calls), [None] * len(calls)
         if not calls:
             raise UserError(f"the scorer asks for nothing about item {record['id']}", "return its scores instead")
+        turn.begun = True
+        return calls
+
+    def _submit(self, turn: _Turn, calls: Sequence[Call], came: _Came) -> None:
+        turn.open, turn.results = len(calls), [None] * len(calls)
         for place, call in enumerate(calls):
-            self._submit(call).add_done_callback(partial(_came, came, turn, place))
-        return None
+            self._tools.submit(call).add_done_callback(partial(_came, came, turn, place))
+
+    def _places(self) -> dict[str, int]:
+        return {record["id"]: n for n, record in enumerate(self._records)}
 
 
 @dataclass

@@ -18,21 +18,23 @@ from harness.errors import Failure
 from harness.evaluate.marking import OUTCOMES, Marking, Record, Sample, ScorerMarking, TaskMarking
 from harness.evaluate.tools import Tools
 from harness.jobs import ANSWERS, Evaluate, Respond
+from harness.judge.settings import Judging
 from harness.store import MANIFEST
 
 
-def evaluate(declared: Evaluate, evaluator: Evaluator, context: Context) -> Json:
-    """Score the answers of the parent `answers`; returns `result` and `measured`.
+def evaluate(declared: Evaluate, evaluator: Evaluator, judging: Judging | None, context: Context) -> Json:
+    """Score the answers of the parent `answers`, with `judging` where the scorer needs a judge.
 
-    What was bought of a judge is in the store before it is used, so a second attempt buys only what is missing. Raises
-    UserError for a task and data that do not fit together, Failure where the scorer failed on every item.
+    Returns `result` and `measured`. What was bought of a judge is in the store before it is used, so a second attempt
+    buys only what is missing. Raises UserError for a task and data that do not fit together, Failure where the scorer
+    failed on every item.
     """
     started = time.perf_counter()
     answers = context.parents["answers"]
     asked = Respond.model_validate(_manifest(answers)["declared"])
     records = _records(answers)
     with ExitStack() as stack:
-        tools = stack.enter_context(Tools(declared, evaluator, context))
+        tools = stack.enter_context(Tools(judging, context))
         marking: Marking
         if isinstance(evaluator.task, LmEvalTask):
             marking = TaskMarking(evaluator.task, asked, records, context.data_root)
@@ -44,7 +46,7 @@ def evaluate(declared: Evaluate, evaluator: Evaluator, context: Context) -> Json
                 declared.data,
                 records,
                 opponent=opponent,
-                submit=tools.submit,
+                tools=tools,
                 data_root=context.data_root,
             )
         by_id: dict[str, Sample] = {}
@@ -52,7 +54,7 @@ def evaluate(declared: Evaluate, evaluator: Evaluator, context: Context) -> Json
             by_id[sample.record["id"]] = sample
             context.progress(Progress(len(by_id), len(records), "item"))
         taken = tools.taken()
-    samples = [by_id[record["id"]] for record in records]
+    samples = marking.settled([by_id[record["id"]] for record in records])
     failed = [sample for sample in samples if sample.outcome == "scorer_error"]
     if len(failed) == len(samples):
         raise Failure(f"the scorer failed on every sample: {failed[0].error}", "mend the task")

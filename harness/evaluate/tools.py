@@ -2,30 +2,78 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import Future
+from contextlib import ExitStack
+from functools import cached_property
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from harness.api import Evaluator, Execute, JudgePrompt
+from harness.api import Execute, JudgePrompt, Verdict
 from harness.canonical import Json
 from harness.context import Context
 from harness.errors import UserError
-from harness.jobs import Evaluate
+from harness.judge.cost import counted
+from harness.judge.judge import Judge, Judgment
+from harness.judge.settings import Judging
 
 
 class Tools:
-    """The judge and the sandbox of one evaluation; use it in a `with` block."""
+    """The judge and the sandbox of one evaluation; use it in a `with` block, which waits for calls that are paid for.
 
-    def __init__(self, declared: Evaluate, evaluator: Evaluator, context: Context) -> None:
-        self._declared, self._evaluator, self._context = declared, evaluator, context
+    What the judge replies is in the store, below `judgments/`, before anybody sees it.
+    """
+
+    def __init__(self, judging: Judging | None, context: Context) -> None:
+        self._judging, self._context = judging, context
+        self._open = ExitStack()
+        self._replies: list[Judgment] = []
+
+    def expect(self, calls: Sequence[JudgePrompt | Execute]) -> None:
+        """Say what the first judgments of all items will cost at most, before any is bought."""
+        prompts = [call for call in calls if isinstance(call, JudgePrompt)]
+        if prompts and (cost := self._judge.estimate(prompts)).replies:
+            self._context.notice(f"the judge {self._judge.settings.model} is asked for at most {cost.words()}")
 
     def submit(self, call: JudgePrompt | Execute) -> Future[Any]:
-        """Have it judged or run."""
-        raise UserError(f"{self._evaluator.name} wants a {type(call).__name__}, and nobody does that", "")
+        """Have it judged or run: the future has a `Verdict` or an `Execution`, or what ended the judging."""
+        if isinstance(call, Execute):
+            raise UserError(f"{self._context.label} runs programs, and there is no sandbox", "leave the benchmark out")
+        verdict: Future[Verdict] = Future()
+
+        def settle(judged: Future[Judgment]) -> None:
+            if (error := judged.exception()) is not None:
+                verdict.set_exception(error)
+                return
+            self._replies.append(judged.result())
+            verdict.set_result(judged.result().verdict)
+
+        self._judge.submit(call).add_done_callback(settle)
+        return verdict
 
     def taken(self) -> dict[str, Json]:
-        """What it took: replies, tokens and money of the judge, the sandbox's tier."""
-        return {}
+        """What it took: the judge's replies, tokens and money, those bought now apart; the sandbox's tier."""
+        found: dict[str, Json] = {}
+        if "_judge" in self.__dict__:
+            access = self._judge.access
+            of_all = counted([usage for judgment in self._replies for usage in judgment.usages], access)
+            models = sorted({reply.model for judgment in self._replies for reply in judgment.replies})
+            found["judge"] = {
+                "models": models,
+                "cost": of_all.record(),
+                "bought": self._judge.bought.record(),
+                "calls": self._judge.calls,
+            }
+            self._context.notice(f"the judge {self._judge.settings.model} was paid for {self._judge.bought.words()}")
+        return found
+
+    @cached_property
+    def _judge(self) -> Judge:
+        if self._judging is None:
+            raise UserError(f"{self._context.label} needs a judge", "--set judge.model=NAME judge.base_url=URL")
+        store = Path(self._context.runtime["store"])
+        return self._open.enter_context(Judge(self._judging, store, notice=self._context.notice))
 
     def __enter__(self) -> Self:
         return self
@@ -33,4 +81,4 @@ class Tools:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        pass
+        self._open.__exit__(kind, error, trace)

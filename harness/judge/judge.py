@@ -60,12 +60,12 @@ class Judge:
         """Judgments that have come to their end."""
         self.from_store = 0
         """Replies that were there already."""
-        self._access = judging.access()
+        self.access = judging.access()
         self._judgments = Judgments(store, self.settings.digest, self.settings.identity)
-        self._budget = Budget(self.settings, self._access, [record.reply.usage for record in self._judgments])
+        self._budget = Budget(self.settings, self.access, [record.reply.usage for record in self._judgments])
         self._bought: list[Usage | None] = []
         self._buying: dict[str, asyncio.Task[Record]] = {}
-        self._connect = partial(Client, self._access, "the judge", notice, pace)
+        self._connect = partial(Client, self.access, "the judge", notice, pace)
         self._client: Client | None = None
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="judge", daemon=True)
@@ -105,12 +105,12 @@ class Judge:
         """What those that have no stored reply cost at most, each asked once."""
         keyed = {reply_key(prompt, self.settings, 0): prompt for prompt in prompts}
         missing = [prompt for key, prompt in keyed.items() if self._judgments.get(key) is None]
-        return estimate(missing, self.settings, self._access)
+        return estimate(missing, self.settings, self.access)
 
     @property
     def bought(self) -> Cost:
         """What was bought since the judge was opened."""
-        return counted(self._bought, self._access)
+        return counted(self._bought, self.access)
 
     @property
     def calls(self) -> int:

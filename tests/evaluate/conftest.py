@@ -64,7 +64,7 @@ def run(engines, chat_models, tmp_path):
         ((_, said),) = respond([Assignment(asked, evaluator.task, context)], pool)
         manifest = {"declared": asked.model_dump(mode="json"), "result": said["result"]}
         (folder / "manifest.json").write_text(json.dumps(manifest))
-        scored = evaluate(declarer.evaluate(evaluator, None), evaluator, context)
+        scored = evaluate(declarer.evaluate(evaluator, None), evaluator, None, context)
         samples = [json.loads(line) for line in (folder / "samples.jsonl").read_text().splitlines()]
         return {"result": scored["result"], "measured": said["measured"]}, samples
 
