@@ -14,11 +14,13 @@ HEAD = """
 """
 
 BUILT_IN = (
+    "alpaca_eval",
     "base",
     "code_alpaca",
     "dmt",
     "dolly_3k",
     "gsm8k",
+    "hungarian_exam",
     "im",
     "mixed_sequential",
     "mt_bench",

@@ -230,11 +230,15 @@ class Mean:
     """The benchmark's number is the weighted mean over its scored items."""
 
 
+Need = Literal["judge", "sandbox", "opponent", "grades"]
+"""What a scorer cannot do without: a judge, a sandbox, another model's answers, or grades that people give."""
+
+
 @dataclass(frozen=True)
 class Scorer(ABC):
     """The scoring half of a benchmark: a frozen dataclass, whose fields are JSON and enter the key."""
 
-    needs: ClassVar[frozenset[Literal["judge", "sandbox", "opponent"]]] = frozenset()
+    needs: ClassVar[frozenset[Need]] = frozenset()
 
     @property
     def data(self) -> tuple[Hub | Files, ...]:

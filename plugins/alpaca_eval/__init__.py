@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from pydantic import Field
 
@@ -22,6 +22,7 @@ from harness.api import (
     Hub,
     Item,
     Message,
+    Need,
     Options,
     Plugin,
     Questions,
@@ -118,7 +119,7 @@ class Comparison(Scorer):
 
     annotator: Annotator
     both_orders: bool = False
-    needs: ClassVar[frozenset[Literal["judge", "sandbox", "opponent"]]] = frozenset({"judge"})
+    needs: ClassVar[frozenset[Need]] = frozenset({"judge"})
 
     @property
     def reference(self) -> Hub:

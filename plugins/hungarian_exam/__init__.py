@@ -1,0 +1,65 @@
+"""The Hungarian national high-school finals in mathematics of May 2023: 33 questions, 100 points.
+
+Every published score was given by people with the official marking scheme. So answers go onto a grading sheet, and
+grades are read from it; a judge can grade by a rubric of the user's, under a name of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydantic import Field
+
+from harness.api import Arm, Benchmark, Evaluator, Files, Options, Plugin, hookimpl
+
+from .exam import BEST_TWO_OF_THREE, ExamQuestions
+from .grading import HandGraded, JudgeGraded
+
+
+class HungarianExamOptions(Options):
+    """How models are asked, and where the grades come from."""
+
+    instruction: str = ""
+    """What stands before each question, `Answer the following question:`; nothing by default."""
+    shots: str = ""
+    """For models without a chat format: a file of examples, `question` and `answer`, shown before each question."""
+    max_new_tokens: int = Field(2048, ge=1)
+    """Tokens an answer may have."""
+    grades: str = ""
+    """A graded sheet: `question_id`, `points`, and `answer_sha256` or `answer`."""
+    rubric: str = ""
+    """The marking scheme: `question_id`, `max_points`, `criteria`. A judge needs it; grades are held to its maxima."""
+
+
+PLUGIN = Plugin(
+    name="hungarian_exam",
+    version="1.0",
+    summary="The Hungarian high-school finals in mathematics of May 2023, graded by people or by a judge.",
+    paper="https://huggingface.co/datasets/keirp/hungarian_national_hs_finals_exam",
+    options=HungarianExamOptions,
+)
+
+
+@hookimpl
+def evaluator(arm: Arm) -> Sequence[Evaluator]:
+    """`hungarian_exam`, graded by people, and by name `hungarian_exam_judged`, the same answers graded by a judge."""
+    options = arm.options(HungarianExamOptions)
+    rubric = _file(options.rubric)
+    questions = ExamQuestions(options.instruction, _file(options.shots), options.max_new_tokens)
+    by_hand = Benchmark(questions, HandGraded(_file(options.grades), rubric), "points")
+    by_judge = Benchmark(questions, JudgeGraded(rubric), "points")
+    return [
+        Evaluator("hungarian_exam", "human-1", by_hand, summary="graded by people", aggregate=BEST_TWO_OF_THREE),
+        Evaluator(
+            "hungarian_exam_judged",
+            "judge-1",
+            by_judge,
+            summary="graded by a judge",
+            aggregate=BEST_TWO_OF_THREE,
+            optional=True,
+        ),
+    ]
+
+
+def _file(path: str) -> Files | None:
+    return Files((path,)) if path else None
