@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,8 +35,9 @@ def explained(place: Path, option: str = "--store") -> Iterator[None]:
 
 
 def _elsewhere(error: OSError, place: Path) -> bool:
-    named = error.filename
-    return isinstance(named, str | Path) and not Path(named).absolute().is_relative_to(place.absolute())
+    """Whether it names files, and none at this place: of a copy that failed, it names both ends."""
+    named = [name for name in (error.filename, error.filename2) if isinstance(name, str | Path)]
+    return bool(named) and not any(Path(name).absolute().is_relative_to(place.absolute()) for name in named)
 
 
 def write_whole(path: Path, content: str | bytes, *, private: bool = False) -> None:
@@ -44,15 +46,29 @@ def write_whole(path: Path, content: str | bytes, *, private: bool = False) -> N
     A `private` one can be read by this user alone.
     """
     data = content.encode() if isinstance(content, str) else content
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        if private:
+            os.fchmod(file.fileno(), 0o600)
+        file.write(data)
+
+
+def copy_whole(source: Path, path: Path) -> None:
+    """Copy a file of any size, as `write_whole` writes one."""
+    with replacing(path) as temporary:
+        shutil.copyfile(source, temporary)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A file beside `path` to be written, which then takes its place at once; where anything is raised, nothing does.
+
+    It keeps the ending of `path`, by which writers know the format.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
+    temporary = path.with_name(f".{path.stem}.{uuid4().hex[:8]}{path.suffix}")
     try:
-        with temporary.open("wb") as file:
-            if private:
-                os.fchmod(file.fileno(), 0o600)
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        yield temporary
+        sync(temporary)
         temporary.replace(path)
         sync(path.parent)
     except BaseException:
@@ -70,8 +86,10 @@ def sync(path: Path) -> None:
 
 
 def size_words(n: float) -> str:
-    """`820 MiB`, `31 GiB`."""
+    """`12 KiB`, `820 MiB`, `31 GiB`."""
     mib = n / 2**20
+    if mib < 1:
+        return f"{n / 2**10:.0f} KiB"
     if mib < 1000:  # noqa: PLR2004 -- three digits at most
         return f"{mib:.0f} MiB"
     gib = mib / 2**10

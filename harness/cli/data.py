@@ -1,4 +1,4 @@
-"""`harness data`: which datasets there are, and what of an example will be scored."""
+"""`harness data`: which datasets there are, what of an example will be scored, and filling the mirror."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="Datasets: which there are, and what of each example is scored.", no_args_is_help=True)
+app = typer.Typer(help="Datasets: which there are, what of each example is scored; the mirror.", no_args_is_help=True)
 
 
 @app.command("list")
@@ -55,6 +55,36 @@ def show(
         rendered = renderer.render(example)
         console.print(Text(f"\nexample {example.id}, {len(rendered.ids)} tokens", style="bold"))
         console.print(coloured(rendered, tokenizer, marks=marks), soft_wrap=True)
+
+
+@app.command("pull")
+def pull_data(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="NAME...", help="Recipes, plug-ins, plugin:benchmark, or org/name[@revision][:file]."),
+    ] = None,
+    *,
+    to: Annotated[
+        Path | None, typer.Option("--to", envvar="HARNESS_DATA_ROOT", metavar="DIR", help="The mirror to fill.")
+    ] = None,
+    update: Annotated[bool, typer.Option("--update", help="Take branches at their newest commit.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Overwrite files that are not what the hub has.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Only compare the mirror with its lock; the hub is not asked.")
+    ] = False,
+) -> None:
+    """Fill the mirror with what these need, each file pinned in DIR/mirror.json; everything then runs offline."""
+    from harness.cli.mirror import check_mirror, fill_mirror
+    from harness.errors import UserError
+
+    if to is None:
+        raise UserError("there is no mirror to fill", "name its folder: --to DIR, or HARNESS_DATA_ROOT")
+    if check:
+        check_mirror(names or [], to)
+    elif not names:
+        raise UserError("nothing is named", "name a recipe, a plug-in or a hub dataset: harness data pull gsm8k")
+    else:
+        fill_mirror(names, to, update=update, replace=replace)
 
 
 @app.command("batch")

@@ -1,66 +1,32 @@
-"""Files of hub datasets: in the local mirror, else downloaded at the revision asked for."""
+"""Hub datasets: which of a repository's files are meant, and the files themselves, from the hub or its cache."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from harness.api import Hub
 from harness.data.formats import READERS
-from harness.errors import UserError
+from harness.errors import Failure, HarnessError, UserError
+
+if TYPE_CHECKING:
+    from huggingface_hub import DatasetCardData
+
+# --- the names of files --------------------------------------------------------------------------------------------
 
 
-def mirrored(hub: Hub, data_root: Path | None) -> tuple[Path, ...] | None:
-    """The dataset's files in the mirror `<data_root>/<id>/`; None where it has none, or nothing for one of the names.
-
-    Raises UserError for a mirror that is not there, and where no files are named and none can be singled out.
-    """
-    if data_root is None:
-        return None
-    if not data_root.is_dir():
-        raise UserError(f"the mirror {data_root} is not a folder", "set HARNESS_DATA_ROOT to one, or unset it")
-    folder = data_root / hub.id
-    if not folder.is_dir():
-        return None
-    held = [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file()]
-    names = tuple(_named(hub.mirror or hub.files or training_files(hub.id, held), held))
-    return tuple(folder / name for name in names) if set(names) <= set(held) else None
+def named(names: Iterable[str], held: Iterable[str]) -> tuple[str, ...]:
+    """The names, and in place of one with `*` the files that it fits, sorted; where it fits none, the name itself."""
+    held = sorted(held)
+    fitting = {name: tuple(file for file in held if "*" in name and fnmatchcase(file, name)) for name in names}
+    return tuple(file for name, files in fitting.items() for file in files or (name,))
 
 
-def download(hub: Hub) -> tuple[Path, ...]:
-    """The dataset's files, from the hub or its cache. Raises UserError naming the dataset and what to do."""
-    import httpx
-    from huggingface_hub import HfApi, errors, hf_hub_download
-
-    elsewhere = f"put its files into HARNESS_DATA_ROOT/{hub.id}/"
-    try:
-        files = hub.files
-        if not files or any("*" in name for name in files):
-            held = sorted(HfApi().list_repo_files(hub.id, revision=hub.revision, repo_type="dataset"))
-            files = tuple(_named(files or training_files(hub.id, held), held))
-        return tuple(Path(hf_hub_download(hub.id, file, revision=hub.revision, repo_type="dataset")) for file in files)
-    except errors.GatedRepoError:
-        problem = f"the hub dataset {hub.id} is gated, and this account has no access to it"
-        remedy = f"ask for access at https://huggingface.co/datasets/{hub.id} and set HF_TOKEN, or {elsewhere}"
-    except errors.RepositoryNotFoundError:
-        problem = f"the hub has no dataset {hub.id}, or it is private"
-        remedy = f"check the id, set HF_TOKEN if it is private, or {elsewhere}"
-    except errors.RevisionNotFoundError:
-        problem, remedy = f"the hub dataset {hub.id} has no revision {hub.revision}", "check the revision"
-    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, httpx.TransportError):
-        problem = f"the hub dataset {hub.id} is neither in the mirror nor in the cache, and the hub cannot be reached"
-        remedy = f"{elsewhere}, or connect to the hub"
-    except errors.EntryNotFoundError:
-        problem = f"the hub dataset {hub.id} has no file {', '.join(hub.files)} at revision {hub.revision}"
-        remedy = f"check the file names, or {elsewhere}"
-    except errors.HfHubHTTPError as error:
-        problem = f"the hub refuses the dataset {hub.id}: {str(error).strip().splitlines()[0]}"
-        remedy = f"set HF_TOKEN, try again later, or {elsewhere}"
-    raise UserError(problem, remedy)
-
-
-def training_files(hub_id: str, names: Sequence[str]) -> tuple[str, ...]:
+def training_files(hub_id: str, names: Iterable[str]) -> tuple[str, ...]:
     """Among a repository's files the one data file there is, or those of one folder and format called `train*`.
 
     Raises UserError listing the data files where that leaves none or a choice.
@@ -77,7 +43,136 @@ def training_files(hub_id: str, names: Sequence[str]) -> tuple[str, ...]:
     )
 
 
-def _named(names: Iterable[str], held: Sequence[str]) -> Iterator[str]:
-    """The names, and for one with `*` all files that it fits; the name itself where there are none."""
-    for name in names:
-        yield from ([file for file in held if "*" in name and fnmatchcase(file, name)] or [name])
+# --- the hub -------------------------------------------------------------------------------------------------------
+
+
+def download(hub: Hub) -> tuple[Path, ...]:
+    """The dataset's files, from the hub or its cache. Raises UserError naming the dataset and what to do."""
+    names: Sequence[str] = hub.files
+    if not names or any("*" in name for name in names):
+        names = files_of(hub, snapshot(hub, hub.revision))
+    return tuple(fetch(hub, name, hub.revision) for name in names)
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file as the hub lists it."""
+
+    size: int | None
+    sha256: str | None
+    """None where the hub does not tell: it does of large files."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A hub dataset at one commit."""
+
+    commit: str
+    licence: str
+    """As its card names it; empty where that names none."""
+    files: Mapping[str, RemoteFile]
+
+
+def snapshot(hub: Hub, revision: str) -> Snapshot:
+    """The dataset at a revision, as the hub lists it; offline (`HF_HUB_OFFLINE`) what the client's cache holds of it.
+
+    Raises UserError naming the dataset and what to do.
+    """
+    from huggingface_hub import HfApi, errors
+
+    with _explained(hub, revision):
+        try:
+            info = HfApi().dataset_info(hub.id, revision=revision, files_metadata=True)
+        except errors.OfflineModeIsEnabled:
+            return _cached(hub, revision)
+        assert info.sha is not None
+        files = {
+            sibling.rfilename: RemoteFile(sibling.size, sibling.lfs.sha256 if sibling.lfs else None)
+            for sibling in info.siblings or ()
+        }
+        return Snapshot(info.sha, _licence(info.card_data), files)
+
+
+def files_of(hub: Hub, found: Snapshot) -> tuple[str, ...]:
+    """The files that are meant, by the names they have in the repository. Raises UserError for one it does not have."""
+    names = named(hub.files, found.files) if hub.files else training_files(hub.id, found.files)
+    if missing := [name for name in names if name not in found.files]:
+        raise UserError(*_no_file(hub, missing, found.commit))
+    return names
+
+
+def fetch(hub: Hub, name: str, revision: str) -> Path:
+    """One file in the client's cache, downloaded where it is not there. Raises UserError as `snapshot` does."""
+    from huggingface_hub import hf_hub_download
+
+    with _explained(hub, revision, name):
+        return Path(hf_hub_download(hub.id, name, revision=revision, repo_type="dataset"))
+
+
+def _cached(hub: Hub, revision: str) -> Snapshot:
+    from huggingface_hub import DatasetCard, snapshot_download
+
+    folder = Path(snapshot_download(hub.id, revision=revision, repo_type="dataset", local_files_only=True))
+    files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    card = files.get("README.md")
+    licence = _licence(DatasetCard.load(card).data) if card else ""
+    return Snapshot(folder.name, licence, {name: RemoteFile(path.stat().st_size, None) for name, path in files.items()})
+
+
+def _licence(card: DatasetCardData | None) -> str:
+    licence = card.license if card else None
+    return ", ".join(licence) if isinstance(licence, list) else licence or ""
+
+
+@contextmanager
+def _explained(hub: Hub, revision: str, file: str = "") -> Iterator[None]:
+    """Whatever the hub's client raises, as one line that names the dataset and what to do."""
+    from huggingface_hub import errors
+
+    # The client's HTTP library is another from version to version; what it raises has this one base.
+    transport: type[Exception] = errors.HfHubHTTPError.__bases__[0]
+    try:
+        yield
+    except (transport, OSError, errors.HFValidationError, RuntimeError) as error:  # hf_xet raises RuntimeError
+        raise _explanation(error, transport, hub, revision, file) from error
+
+
+def _explanation(error: Exception, transport: type[Exception], hub: Hub, revision: str, file: str) -> HarnessError:
+    from huggingface_hub import errors
+
+    what, where = f"the hub dataset {hub.id}", f"put its files into HARNESS_DATA_ROOT/{hub.id}/"
+    ask = f"ask for access at https://huggingface.co/datasets/{hub.id} and set HF_TOKEN"
+    said = " ".join(str(error).split("\n")[0].split())
+    # The first that fits: later ones are kinds of which earlier ones are special cases.
+    explanations: tuple[tuple[type[Exception], str, str], ...] = (
+        (errors.HFValidationError, f"{hub.id!r} is no id of a hub dataset", "ids are like openai/gsm8k"),
+        (errors.GatedRepoError, f"{what} is gated, and this account has no access to it", f"{ask}, or {where}"),
+        (
+            errors.RepositoryNotFoundError,
+            f"the hub has no dataset {hub.id}, or it is private",
+            f"check the id, set HF_TOKEN if it is private, or {where}",
+        ),
+        (errors.RevisionNotFoundError, f"{what} has no revision {revision}", "check the revision"),
+        *(
+            (kind, f"{what} is not in the mirror or the cache, and the hub cannot be reached", f"{where}, or connect")
+            for kind in (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled)
+        ),
+        (errors.EntryNotFoundError, *_no_file(hub, [file], revision)),
+        (
+            errors.HfHubHTTPError,
+            f"the hub refuses the dataset {hub.id}: {said}",
+            f"set HF_TOKEN, try again later, or {where}",
+        ),
+        (transport, f"the hub cannot be reached for the dataset {hub.id}: {said}", f"{where}, or connect"),
+    )
+    for kind, problem, remedy in explanations:
+        if isinstance(error, kind):
+            return UserError(problem, remedy)
+    return Failure(f"{file or 'the list of files'} of {what} could not be fetched: {said}", "try again")
+
+
+def _no_file(hub: Hub, names: Sequence[str], revision: str) -> tuple[str, str]:
+    return (
+        f"the hub dataset {hub.id} has no file {', '.join(names)} at revision {revision}",
+        f"check the file names, or put its files into HARNESS_DATA_ROOT/{hub.id}/",
+    )

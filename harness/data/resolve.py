@@ -47,7 +47,7 @@ def datasets(recipe: Recipe, bound: BoundArm, places: Places) -> dict[str, Datas
     found: dict[str, Dataset] = {}
     for role, uses in recipe.data.items():
         for use in uses:
-            name, source, plugin = _resolve_use(use, offered)
+            name, source, plugin = resolve_use(use, offered)
             if name in found:
                 raise UserError(f"two datasets of the recipe are called {name!r}", "give one of them a `name`")
             declared = declare(name, source, plugin, data_root=places.data_root, cache=places.cache)
@@ -58,9 +58,13 @@ def datasets(recipe: Recipe, bound: BoundArm, places: Places) -> dict[str, Datas
     return found
 
 
-def _resolve_use(
+def resolve_use(
     use: SourceUse, offered: Mapping[str, tuple[DataSource, LoadedPlugin]]
 ) -> tuple[str, DataSource, str | None]:
+    """The dataset's name, where it is, and `name version` of the plug-in that offers it; nothing is read.
+
+    Raises UserError for a plug-in that does not offer it.
+    """
     if not is_plugin(use.source):
         source = replace(from_text(use.source), columns=use.mapped_columns())
         return use.name or _own_name(source.location, use.source), source, None

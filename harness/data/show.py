@@ -15,8 +15,8 @@ from rich.text import Text
 
 from harness.api import Arm, DataSource, Example, Files, Generated, Hub, Part, Plugin
 from harness.data import templates
-from harness.data.hub import mirrored
 from harness.data.ids import IdCollector
+from harness.data.mirror import mirrored
 from harness.data.sources import declare, from_text, open_dataset
 from harness.data.tokenizer import train_tokenizer
 from harness.discovery import LoadedPlugin, installed, load_plugin, suggestion

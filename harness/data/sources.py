@@ -13,8 +13,9 @@ from harness.canonical import Json, digest
 from harness.data import columns as forms
 from harness.data.facts import Facts, content_digest, inspect
 from harness.data.formats import READERS, rows, suffix
-from harness.data.hub import download, mirrored
+from harness.data.hub import download
 from harness.data.ids import IdCollector, Ids
+from harness.data.mirror import mirrored, read_lock
 from harness.errors import UserError
 from harness.jobs import DataDeclaration
 
@@ -27,6 +28,16 @@ class Located:
 
     path: Path
     label: str
+    pinned: str | None = None
+    """SHA-256 that it must have, by the mirror's lock."""
+
+    def verify(self, sha256: str) -> None:
+        """Raises UserError for a file of the mirror that is not what was pulled."""
+        if self.pinned not in (None, sha256):
+            raise UserError(
+                f"{self.path} is not the file that was pulled: the mirror's lock names another SHA-256",
+                "harness data pull --replace fetches it again",
+            )
 
 
 def from_text(text: str) -> DataSource:
@@ -55,7 +66,10 @@ def locate(location: Hub | Files, data_root: Path | None) -> tuple[Located, ...]
     """
     if isinstance(location, Hub):
         paths = mirrored(location, data_root)
-        return None if paths is None else _labelled(location, paths)
+        if paths is None or data_root is None:
+            return None
+        pins = {data_root / pin.path: pin.sha256 for pin in read_lock(data_root).of(location.id)}
+        return tuple(Located(path, f"{location.id}/{path.name}", pins.get(path)) for path in paths)
     for path in location.paths:
         suffix(path)
     return tuple(Located(Path(path).expanduser(), path) for path in location.paths)
@@ -160,8 +174,10 @@ def open_dataset(name: str, source: DataSource, *, data_root: Path | None, cache
     files = locate(source.location, data_root)
     if files is None:
         assert isinstance(source.location, Hub)
-        files = _labelled(source.location, download(source.location))
+        files = tuple(Located(path, f"{source.location.id}/{path.name}") for path in download(source.location))
     digests = [content_digest(file.path, file.label, cache) for file in files]
+    for file, sha256 in zip(files, digests, strict=True):
+        file.verify(sha256)
     return Dataset(name, source, files, digest(digests))
 
 
@@ -183,6 +199,8 @@ def _declare(
     if files is None:
         return DataDeclaration(name=name, plugin=plugin, source=origin), []
     facts = [inspect(file.path, file.label, cache) for file in files]
+    for file, fact in zip(files, facts, strict=True):
+        file.verify(fact.sha256)
     n = sum(fact.rows for fact in facts)
     if n == 0:
         raise _empty(name, files)
@@ -207,10 +225,6 @@ def _generated(name: str, location: Generated) -> Iterator[tuple[str, Example]]:
 def _stamp(path: Path) -> tuple[int, int]:
     stat = path.stat()
     return stat.st_size, stat.st_mtime_ns
-
-
-def _labelled(hub: Hub, paths: Sequence[Path]) -> tuple[Located, ...]:
-    return tuple(Located(path, f"{hub.id}/{path.name}") for path in paths)
 
 
 def _empty(name: str, files: Sequence[Located]) -> UserError:

@@ -55,7 +55,7 @@ def test_a_warning_names_what_fits(snapshot):
     ("shown", "expected"),
     [
         ([estimates.count(n) for n in (0, 999, 56_123, 999_900, 7_241_732_096)], ["0", "999", "56.1k", "1M", "7.24B"]),
-        ([size_words(n * 2**20) for n in (0.6, 820, 2000, 31_900)], ["1 MiB", "820 MiB", "2.0 GiB", "31 GiB"]),
+        ([size_words(n * 2**20) for n in (0.6, 820, 2000, 31_900)], ["614 KiB", "820 MiB", "2.0 GiB", "31 GiB"]),
         ([estimates.duration(s) for s in (0.4, 100, 400, 6000, 90_000, 200_000)],
          ["1 s", "100 s", "6.7 min", "100 min", "25 h", "2.3 d"]),
         ([estimates.hours(h) for h in (0.0312, 12.44, 1234.5)], ["0.031", "12.4", "1,234.5"]),
