@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
 
-from harness.api import Benchmark, Evaluator, Files, Hub, LmEvalTask
+from harness.api import Benchmark, Evaluator, Files, Hub, LmEvalTask, Need
 from harness.canonical import Json, digest, file_digest
 from harness.data.sources import declare_files
 from harness.discovery import LoadedPlugin, load_plugin, suggestion
@@ -16,7 +15,7 @@ from harness.evaluate.tasks import check_own_files, find_task
 from harness.jobs import DataDeclaration, EngineSettings, Evaluate, Respond
 
 
-def needs(evaluator: Evaluator, what: Literal["judge", "sandbox", "opponent"]) -> bool:
+def needs(evaluator: Evaluator, what: Need) -> bool:
     """Whether scoring takes this."""
     return isinstance(evaluator.task, Benchmark) and what in evaluator.task.scorer.needs
 
@@ -101,5 +100,10 @@ def _lm_eval(task: LmEvalTask) -> dict[str, Json]:
 
 
 def _fields(value: object) -> dict[str, Json]:
-    """The class of a frozen dataclass and its fields: what it does follows from these and the plug-in's version."""
-    return {"class": type(value).__name__, **asdict(value)}  # type: ignore[call-overload]
+    """The class of a frozen dataclass and its fields: what it does follows from these and the plug-in's version.
+
+    Fields that are data are left out: they are declared by what they hold, wherever it lies.
+    """
+    found: dict[str, Json] = asdict(value)  # type: ignore[call-overload]
+    settings = {name: of for name, of in found.items() if not isinstance(getattr(value, name), Hub | Files)}
+    return {"class": type(value).__name__, **settings}

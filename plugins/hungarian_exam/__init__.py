@@ -7,13 +7,19 @@ grades are read from it; a judge can grade by a rubric of the user's, under a na
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from harness.api import Arm, Benchmark, Evaluator, Files, Options, Plugin, hookimpl
 
 from .exam import BEST_TWO_OF_THREE, ExamQuestions
 from .grading import HandGraded, JudgeGraded
+
+
+def _to_list(value: Any) -> Any:
+    """One name is a list of one."""
+    return (value,) if isinstance(value, str) else value
 
 
 class HungarianExamOptions(Options):
@@ -25,8 +31,8 @@ class HungarianExamOptions(Options):
     """For models without a chat format: a file of examples, `question` and `answer`, shown before each question."""
     max_new_tokens: int = Field(2048, ge=1)
     """Tokens an answer may have."""
-    grades: str = ""
-    """A graded sheet: `question_id`, `points`, and `answer_sha256` or `answer`."""
+    grades: Annotated[tuple[str, ...], BeforeValidator(_to_list)] = ()
+    """Graded sheets, one or several: `question_id`, `points`, and `answer_sha256` or `answer`."""
     rubric: str = ""
     """The marking scheme: `question_id`, `max_points`, `criteria`. A judge needs it; grades are held to its maxima."""
 
@@ -44,9 +50,9 @@ PLUGIN = Plugin(
 def evaluator(arm: Arm) -> Sequence[Evaluator]:
     """`hungarian_exam`, graded by people, and by name `hungarian_exam_judged`, the same answers graded by a judge."""
     options = arm.options(HungarianExamOptions)
-    rubric = _file(options.rubric)
-    questions = ExamQuestions(options.instruction, _file(options.shots), options.max_new_tokens)
-    by_hand = Benchmark(questions, HandGraded(_file(options.grades), rubric), "points")
+    rubric = _files(options.rubric)
+    questions = ExamQuestions(options.instruction, _files(options.shots), options.max_new_tokens)
+    by_hand = Benchmark(questions, HandGraded(_files(*options.grades), rubric), "points")
     by_judge = Benchmark(questions, JudgeGraded(rubric), "points")
     return [
         Evaluator("hungarian_exam", "human-1", by_hand, summary="graded by people", aggregate=BEST_TWO_OF_THREE),
@@ -61,5 +67,6 @@ def evaluator(arm: Arm) -> Sequence[Evaluator]:
     ]
 
 
-def _file(path: str) -> Files | None:
-    return Files((path,)) if path else None
+def _files(*paths: str) -> Files | None:
+    named = tuple(path for path in paths if path)
+    return Files(named) if named else None

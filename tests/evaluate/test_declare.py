@@ -1,11 +1,11 @@
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 
-from harness.api import Evaluator, Hub, LmEvalTask
+from harness.api import Benchmark, Evaluator, Files, Hub, LmEvalTask, Questions, Scorer
 from harness.errors import UserError
 from harness.evaluate.declare import Declarer
 from harness.evaluate.tasks import find_task, shipped_tasks
@@ -102,3 +102,43 @@ def test_data_beside_the_yaml_counts_and_must_be_there(tmp_path, named):
         (folder / "rows.jsonl").write_text(text)
         digests.add(declared(evaluator)["questions"]["digest"])
     assert len(digests) == 2
+
+
+@dataclass(frozen=True)
+class Marked(Scorer):
+    """A scorer with a setting, and with files of the user's."""
+
+    strict: bool
+    grades: Files | None
+
+    @property
+    def data(self):
+        return (self.grades,) if self.grades else ()
+
+    def score(self, response, read, opponent):
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Asked(Questions):
+    """Nothing is asked here."""
+
+    def items(self, read):
+        raise NotImplementedError
+
+    def ask(self, item):
+        raise NotImplementedError
+
+
+def test_the_users_files_count_by_what_they_hold_and_not_by_where_they_lie(tmp_path):
+    def scored(name, text, *, strict=True):
+        path = tmp_path / name
+        path.write_text(text)
+        task = Benchmark(Asked(), Marked(strict, Files((str(path),))), "points")
+        return Declarer("own 1.0", None, None).evaluate(Evaluator("own", "human-1", task), None).model_dump()
+
+    grades = scored("grades.csv", "question_id,points\n1,2\n")
+    assert scored("moved.csv", "question_id,points\n1,2\n") == grades
+    assert scored("grades.csv", "question_id,points\n1,3\n") != grades
+    assert scored("grades.csv", "question_id,points\n1,2\n", strict=False) != grades
+    assert str(tmp_path) not in str(grades)

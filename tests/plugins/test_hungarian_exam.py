@@ -231,5 +231,11 @@ def test_people_and_judges_grade_the_same_answers_under_names_of_their_own():
     assert both["hungarian_exam_judged"].task.scorer.data == (RUBRIC,)
 
 
+def test_grades_may_be_in_several_sheets():
+    for given, paths in ((["a.csv", "b.csv"], ("a.csv", "b.csv")), ("a.csv", ("a.csv",)), ([], None)):
+        grades = offered(grades=given)["hungarian_exam"].task.scorer.grades
+        assert (grades and grades.paths) == paths
+
+
 def test_the_plugin_holds_what_the_kit_asks():
     check_plugin("hungarian_exam")
