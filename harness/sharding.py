@@ -64,6 +64,11 @@ class Sharding:
         return self.stage == _STAGES[-1]
 
     @property
+    def keeps_master_weights(self) -> bool:
+        """Whether DeepSpeed steps on float32 weights of its own, beside those that are computed with."""
+        return self.stage > 0
+
+    @property
     def digest(self) -> str:
         """Of what the file says."""
         return digest(self.config)

@@ -52,8 +52,9 @@ class Setup:
 
     @property
     def mixed(self) -> bool:
-        """Whether float32 weights are computed with in bfloat16; DeepSpeed and adapters have theirs in bfloat16."""
-        return self.dtype == "bfloat16" and self.sharding is None and self.lora is None
+        """Whether float32 weights are computed with in bfloat16; ZeRO-1 to 3 and adapters have theirs in bfloat16."""
+        by_deepspeed = self.sharding is not None and self.sharding.keeps_master_weights
+        return self.dtype == "bfloat16" and not by_deepspeed and self.lora is None
 
 
 @dataclass(frozen=True)
@@ -111,16 +112,13 @@ def _held(shape: Shape, parameters: int, setup: Setup) -> Memory:
             workspace=buckets,
             process=process,
         )
-    width = 2.0 if setup.dtype == "bfloat16" else 4.0
+    width = 2.0 if setup.dtype == "bfloat16" and sharding.keeps_master_weights else 4.0
     zero = sharding.config.get("zero_optimization", {})
-    weights = base if setup.lora else width * parameters
+    weights = base if setup.lora else width * parameters + copies
     weights += width * trained if setup.lora else 0.0
     summed_in = sharding.config.get("data_types", {}).get("grad_accum_dtype")
     gradients = (4.0 if summed_in == "fp32" else width) * trained
-    # In float32, stage 0 steps on the weights themselves; every other way keeps a copy in float32 to step on.
-    optimizer = 8.0 * trained if sharding.stage == 0 and width == 4.0 else 12.0 * trained  # noqa: PLR2004
-    if sharding.stage == 0 and setup.dtype == "bfloat16":
-        optimizer += 4.0 * trained  # and gradients summed in float32
+    optimizer = (12.0 if sharding.keeps_master_weights else 8.0) * trained
     workspace = width * min(trained, _number(zero, "reduce_bucket_size", _BUCKET)) if world > 1 else 0.0
     if sharding.stage >= 1:
         optimizer /= world

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -17,12 +18,23 @@ from harness.train.checkpoints import WRITING
 _SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
 
 
+@dataclass
+class StageArguments(TrainingArguments):  # type: ignore[misc]
+    """Those of transformers, and who brings the precision."""
+
+    autocast: bool = False
+    """Whether the loop computes in bfloat16 over float32 weights; `bf16` leaves the precision to DeepSpeed."""
+
+
 def arguments(
     settings: TrainSettings, steps: Steps, folder: Path, seed: int, sharding: Sharding | None = None
-) -> TrainingArguments:
+) -> StageArguments:
     """Those of one rank. Under DeepSpeed, its operators and its process group stand afterwards."""
     warmup = min(math.ceil(settings.warmup * len(steps)), len(steps) - 1)
-    args = TrainingArguments(
+    half = settings.dtype == "bfloat16"
+    # ZeRO-0 has no float32 weights beside those of the model, and cannot sum their gradients in float32.
+    by_deepspeed = sharding is not None and sharding.keeps_master_weights
+    args = StageArguments(
         output_dir=str(folder / CHECKPOINTS / WRITING),
         max_steps=len(steps),
         per_device_train_batch_size=1,
@@ -37,7 +49,8 @@ def arguments(
         # Without a limit the norm is still wanted, and not every stage of ZeRO computes one that nobody clips with.
         max_grad_norm=settings.clip or math.inf,
         optim="adamw_torch_fused",
-        bf16=settings.dtype == "bfloat16",
+        bf16=half and by_deepspeed,
+        autocast=half and not by_deepspeed,
         use_cpu=not torch.cuda.is_available(),
         deepspeed=sharding.filled() if sharding else None,
         # Every parameter takes part in every micro-batch, also in an empty one; looking for others costs time.

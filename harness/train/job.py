@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import TrainingArguments
 
 from harness.api import DataSource, Loss
 from harness.canonical import Json
@@ -24,7 +23,7 @@ from harness.jobs import CHECKPOINTS, Train
 from harness.machine import failures_named
 from harness.sharding import Sharding, read_sharding
 from harness.train import acceleration, adapters, layouts, network, outcome, preflight
-from harness.train.arguments import arguments
+from harness.train.arguments import StageArguments, arguments
 from harness.train.batches import MicroBatches, Steps
 from harness.train.checkpoints import REQUEST, Spread
 from harness.train.corpus import Corpus
@@ -146,7 +145,7 @@ class _Stage:
             )
 
     def trainer(
-        self, networks: _Networks, args: TrainingArguments, batches: MicroBatches, observer: StageObserver
+        self, networks: _Networks, args: StageArguments, batches: MicroBatches, observer: StageObserver
     ) -> StageTrainer:
         objective = Objective(
             self.data.loss,

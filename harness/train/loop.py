@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import PrinterCallback, Trainer, TrainingArguments
+from transformers import PrinterCallback, Trainer
 
 from harness.errors import UserError
 from harness.jobs import CHECKPOINTS
 from harness.train import checkpoints
 from harness.train.adapters import causal
+from harness.train.arguments import StageArguments
 from harness.train.batches import MicroBatches
 from harness.train.checkpoints import WRITING, Spread
 from harness.train.loss import Objective
@@ -43,7 +44,7 @@ class StageTrainer(Trainer):  # type: ignore[misc]
     def __init__(
         self,
         network: Any,
-        args: TrainingArguments,
+        args: StageArguments,
         *,
         data: MicroBatches,
         objective: Objective,
@@ -123,7 +124,8 @@ class StageTrainer(Trainer):  # type: ignore[misc]
 
     def _forward(self, network: Any, batch: MicroBatch, denominator: float) -> torch.Tensor:
         # Everything that reads parameters happens inside the model's forward, where sharded ones are gathered.
-        return self._objective(causal(network), batch, denominator, ranks=self.accelerator.num_processes)
+        with torch.autocast(self.args.device.type, torch.bfloat16, enabled=self.args.autocast):
+            return self._objective(causal(network), batch, denominator, ranks=self.accelerator.num_processes)
 
     # --- what is computed -----------------------------------------------------------------------------------------
 

@@ -47,6 +47,12 @@ def test_zero_shards_what_its_stage_says(stage, weights, gradients, optimizer):
     assert need.optimizer == pytest.approx(optimizer * n)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_zero_that_shards_nothing_holds_what_plain_training_does(dtype):
+    plain, spread = (big(sharding=sharding, dtype=dtype)[1] for sharding in (None, Sharding("zero0", 0)))
+    assert spread == plain
+
+
 def test_what_is_offloaded_leaves_the_device():
     offload = Sharding("mine", 3, offloads_optimizer=True, offloads_parameters=True)
     n, need = big(sharding=offload, dtype="bfloat16", world=8)

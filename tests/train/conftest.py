@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -165,6 +165,18 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("base")
     prepare(folder)
     return folder
+
+
+@pytest.fixture
+def one_rank(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, ...]]:
+    """What a launcher tells the only process that it starts; its process group ends with the test."""
+    told = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "localhost", "MASTER_PORT": "0"}
+    told["OMP_NUM_THREADS"] = "1"  # accelerate warns where it is left open
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+    yield ("train.launcher=torchrun",)
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 @pytest.fixture

@@ -99,7 +99,8 @@ def test_adapters_are_trained_as_a_loop_in_plain_torch_trains_them(make, base, s
         torch.testing.assert_close(tensor, pairs[name].detach(), atol=1e-4, rtol=0, msg=name)
 
 
-def test_a_stopped_stage_resumes_bit_for_bit_and_keeps_checkpoints_of_adapters_alone(make, stage, monkeypatch):
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_stopped_stage_resumes_bit_for_bit_and_keeps_checkpoints_of_adapters_alone(make, stage, monkeypatch, dtype):
     class StoppedError(Exception):
         pass
 
@@ -108,7 +109,7 @@ def test_a_stopped_stage_resumes_bit_for_bit_and_keeps_checkpoints_of_adapters_a
             raise StoppedError
 
     monkeypatch.setattr("harness.train.report._BETWEEN_REPORTS", 0.0)
-    given = {"lora": {**LORA, "dropout": 0.2}, "loss": make.noisy, **make.long}
+    given = {"lora": {**LORA, "dropout": 0.2}, "loss": make.noisy, "dtype": dtype, **make.long}
     outcome, whole = stage("whole", **given)
     with pytest.raises(StoppedError):
         stage("stopped", runtime={"checkpoint_steps": 3}, progress=stop, **given)

@@ -6,7 +6,6 @@ import json
 
 import pytest
 import torch
-import torch.distributed as dist
 
 from harness.errors import UserError
 from harness.train import network
@@ -150,18 +149,6 @@ def test_references_stay_whole_where_weights_are_sharded(make, differences, near
     assert max(differences(*make.ranks_2, *sharded("zero3"), arm=str(near_base / "compared.py"))) < EXACT
 
 
-@pytest.fixture
-def one_rank(monkeypatch):
-    """What a launcher tells the only process that it starts; its process group ends with the test."""
-    told = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "localhost", "MASTER_PORT": "0"}
-    told["OMP_NUM_THREADS"] = "1"  # accelerate warns where it is left open
-    for name, value in told.items():
-        monkeypatch.setenv(name, value)
-    yield ("train.launcher=torchrun",)
-    if dist.is_initialized():
-        dist.destroy_process_group()
-
-
 def test_a_penalty_on_weights_in_shards_is_refused(make, near_base, one_rank, tmp_path):
     stage = make.launched(tmp_path, *one_rank, *sharded("zero3"), arm=str(near_base / "penalised.py"))
     with pytest.raises(UserError, match=r"penalty looks at weights that ZeRO-3 holds in shards .*deepspeed=zero2"):
@@ -183,7 +170,7 @@ def test_parameters_that_the_loss_never_sees_are_refused_by_name(make, one_rank,
 
 @pytest.mark.soak
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("sharding", ["none", "zero2", "zero3"])
+@pytest.mark.parametrize("sharding", ["none", "zero0", "zero2", "zero3"])
 def test_adapters_train_alike(make, differences, sharding):
     assert max(differences(*make.ranks_2, *sharded(sharding), settings=("train.lora.rank=4", "train.lr=1e-3"))) < EXACT
 

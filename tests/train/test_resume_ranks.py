@@ -88,6 +88,13 @@ def test_whatever_is_sharded_and_laid_out_goes_on_bit_for_bit(make, killed, tmp_
 
 @pytest.mark.soak
 @pytest.mark.timeout(400)
+@pytest.mark.parametrize("sharding", [(), ("train.deepspeed=zero0",)])
+def test_in_bfloat16_too_a_stage_goes_on_bit_for_bit(make, killed, tmp_path, sharding):
+    check_resume(make, killed, tmp_path, "train.dtype=bfloat16", *sharding)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("sharding", ["zero2", "zero3"])
 def test_a_stage_goes_on_in_other_micro_batches(make, killed, tmp_path, sharding):
     settings = (*make.ranks_2, f"train.deepspeed={sharding}")
