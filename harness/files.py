@@ -1,16 +1,20 @@
-"""Files that are whole or absent, and a disk's refusals in words."""
+"""Files that are whole or absent, locks on what one process makes, and a disk's refusals in words."""
 
 from __future__ import annotations
 
 import errno
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
+import filelock
+
 from harness.errors import Failure
+
+_BETWEEN_WORDS = 2.0
 
 
 @contextmanager
@@ -74,6 +78,25 @@ def replacing(path: Path) -> Iterator[Path]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def held(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Hold the lock of that file, alone among all processes; the system frees it when its holder dies.
+
+    `waiting` is called every two seconds of a wait for another holder.
+    """
+    lock = filelock.FileLock(path, timeout=_BETWEEN_WORDS)
+    while True:
+        try:
+            lock.acquire()
+            break
+        except filelock.Timeout:
+            waiting()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def sync(path: Path) -> None:

@@ -24,11 +24,10 @@ import filelock
 
 from harness.canonical import Json, canonical, digest
 from harness.errors import Failure, UserError
-from harness.files import explained, sync, write_whole
+from harness.files import explained, held, sync, write_whole
 from harness.jobs import Job
 
 MANIFEST = "manifest.json"
-_BETWEEN_WORDS = 2.0
 SHORT = 12
 """Characters of a key that people are shown."""
 
@@ -87,20 +86,11 @@ class Store:
         `waiting` is called every few seconds of that.
         """
         with explained(self.root):
-            partial = self.partial(key)
-            (self.root / "locks").mkdir(parents=True, exist_ok=True)
-            lock = filelock.FileLock(self.root / "locks" / f"{key}.lock", timeout=_BETWEEN_WORDS)
-            while True:
-                try:
-                    lock.acquire()
-                    break
-                except filelock.Timeout:
-                    waiting()
-            try:
+            partial, lock = self.partial(key), self._lock(key)
+            lock.parent.mkdir(parents=True, exist_ok=True)
+            with held(lock, waiting):
                 partial.mkdir(parents=True, exist_ok=True)
                 yield partial
-            finally:
-                lock.release()
 
     def commit(self, job: Job, manifest: Mapping[str, Json], without: Iterable[str] = ()) -> None:
         """Make a job's partial folder its finished one: manifest first, then everything synced, then the rename.
@@ -204,10 +194,12 @@ class Store:
         bin_.parent.mkdir(parents=True, exist_ok=True)
         return folder.rename(bin_)
 
+    def _lock(self, key: str) -> Path:
+        return self.root / "locks" / f"{key}.lock"
+
     def _is_free(self, key: str) -> bool:
-        lock = filelock.FileLock(self.root / "locks" / f"{key}.lock", blocking=False)
         try:
-            with lock:
+            with filelock.FileLock(self._lock(key), blocking=False):
                 return True
         except filelock.Timeout:
             return False

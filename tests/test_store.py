@@ -166,7 +166,7 @@ def test_a_killed_workers_lock_is_free(store):
 
 
 def test_who_waits_for_a_job_is_told_so(store, monkeypatch):
-    monkeypatch.setattr("harness.store._BETWEEN_WORDS", 0.01)
+    monkeypatch.setattr("harness.files._BETWEEN_WORDS", 0.01)
     said, told = [], threading.Event()
 
     def second():

@@ -8,21 +8,19 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
-import filelock
 import numpy as np
 import numpy.typing as npt
 
 from harness.canonical import Json, canonical
-from harness.files import sync
+from harness.files import held, sync
 
 SEAL = "seal.json"
 
-_BETWEEN_WORDS = 2.0
 _BUFFER = 1 << 20
 
 Arrays = Mapping[str, npt.NDArray[Any]]
@@ -96,7 +94,7 @@ def once(folder: Path, write: Callable[[Path], None], waiting: Callable[[], None
     if whole(folder):
         return
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with _held(folder.with_name(f"{folder.name}.lock"), waiting):
+    with held(folder.with_name(f"{folder.name}.lock"), waiting):
         if whole(folder):
             return
         partial = folder.with_name(f"{folder.name}.partial")
@@ -109,18 +107,3 @@ def once(folder: Path, write: Callable[[Path], None], waiting: Callable[[], None
             sync(folder.parent)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
-
-
-@contextmanager
-def _held(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
-    lock = filelock.FileLock(path, timeout=_BETWEEN_WORDS)
-    while True:
-        try:
-            lock.acquire()
-            break
-        except filelock.Timeout:
-            waiting()
-    try:
-        yield
-    finally:
-        lock.release()
