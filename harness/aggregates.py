@@ -12,12 +12,14 @@ def weighted_mean(numbers: Iterable[tuple[float, float]]) -> float | None:
     return sum(value * weight for value, weight in found) / weight if weight else None
 
 
-def total(scores: Mapping[str, float], out_of: float, drop_lowest_of: Sequence[Sequence[str]]) -> float | None:
+def total(
+    scores: Mapping[str, float], expected: int, out_of: float, drop_lowest_of: Sequence[Sequence[str]]
+) -> float | None:
     """The sum of item scores over `out_of`, without the group of items that adds least.
 
-    None where an item of a group has no score: which group is the lowest cannot be told.
+    None where fewer items have a score than were `expected`: what is missing is not worth nothing.
     """
-    if any(item not in scores for group in drop_lowest_of for item in group) or not scores:
+    if not scores or len(scores) < expected:
         return None
-    lowest = min((sum(scores[item] for item in group) for group in drop_lowest_of), default=0.0)
+    lowest = min((sum(scores.get(item, 0.0) for item in group) for group in drop_lowest_of), default=0.0)
     return (sum(scores.values()) - lowest) / out_of

@@ -17,7 +17,7 @@ from harness.data.resolve import Dataset, Places, derived_item, made_parents
 from harness.data.templates import resolve
 from harness.discovery import suggestion
 from harness.errors import UserError
-from harness.evaluate.declare import Declarer, needs, wanted_benchmarks
+from harness.evaluate.declare import Declarer, needs
 from harness.jobs import (
     Budget,
     DataDeclaration,
@@ -34,6 +34,7 @@ from harness.jobs import (
 from harness.judge.settings import Judging
 from harness.plan import ArmPlan, Evaluation, SeedPlan, StagePlan
 from harness.recipe import Recipe
+from harness.suite import check_groups, chosen
 
 
 @dataclass
@@ -240,9 +241,10 @@ class JobBuilder:
 
     def evaluations(self, bound: BoundArm, model: str, seed: int, opponent: str | None) -> dict[str, Evaluation]:
         """Benchmark name to the jobs that ask this model and score what it says; `opponent` is the baseline's model."""
-        found, offered = {}, bound.evaluators()
-        for name in wanted_benchmarks(self.recipe.benchmarks, offered):
-            evaluator, plugin = offered[name]
+        found, wanted = {}, chosen(self.recipe.entries(), bound.evaluators())
+        if self.recipe.suite is not None:
+            check_groups(self.recipe.suite, tuple(wanted))
+        for name, (evaluator, plugin) in wanted.items():
             declarer = Declarer(plugin.stamp(), self.places.data_root, self.places.cache)
             payload = {**self.payload(bound), "benchmark": name}
             declared = declarer.respond(evaluator.task, self.recipe.engine, limit=self.recipe.limit, seed=0)

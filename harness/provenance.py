@@ -20,7 +20,7 @@ PACKAGES = (
 )
 """Whose versions every manifest records, where they are installed."""
 
-INSTALLED = ("harness", "plugins", "tasks", "recipes", "ds_configs")
+INSTALLED = ("harness", "plugins", "tasks", "recipes", "suites", "ds_configs")
 """Folders of the checkout that are installed: an untracked file there may be what ran."""
 
 PUBLISHED = "leaderboards"

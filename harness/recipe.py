@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from importlib.resources import files
+import operator
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pydantic
-import yaml
 
 from harness.allocation import Slurm
 from harness.api import AlpacaColumns, ChatColumns, Columns, PairColumns, Share
@@ -19,10 +18,14 @@ from harness.errors import UserError
 from harness.execution import Execution
 from harness.jobs import Declaration, EngineSettings, ModelSettings, TrainSettings
 from harness.judge.settings import JudgeAccess, Judging
-from harness.settings import Setting, Yaml, option_error, unknown_setting
+from harness.settings import Setting, option_error, read_yaml, unknown_setting
+from harness.suite import Suite, read_suite
 
 DEFAULT = "playground"
 """The embedded recipe, run where none is named."""
+
+PACKAGE = "harness.recipes"
+"""Where the embedded ones lie."""
 
 COLUMNS: Mapping[str, type[Columns]] = {"chat": ChatColumns, "pair": PairColumns, "alpaca": AlpacaColumns}
 
@@ -126,7 +129,12 @@ class Recipe(Declaration):
     data: Mapping[str, SourceUses]
     """Role (`general`, `specialist` or a name of the user's) to datasets; strategies speak of roles."""
     train: Training = Training()
-    benchmarks: Annotated[tuple[str, ...], pydantic.BeforeValidator(_to_list), pydantic.Field(min_length=1)]
+    benchmarks: Annotated[
+        tuple[str, ...], pydantic.BeforeValidator(_to_list), pydantic.Field(exclude_if=operator.not_)
+    ] = ()
+    """Plug-ins, each for all that it offers but what is optional; or `plugin:benchmark`."""
+    suite: Suite | None = pydantic.Field(None, exclude_if=operator.not_)
+    """Benchmarks that were declared elsewhere, instead."""
     engine: EngineSettings = EngineSettings()
     judge: Judging | Literal["later"] | None = None
     """Who judges; `later`: judged benchmarks are asked, and scored once somebody is named."""
@@ -155,10 +163,20 @@ class Recipe(Declaration):
             raise ValueError("every seed counts once")
         return seeds
 
+    @pydantic.model_validator(mode="after")
+    def _one_declaration(self) -> Recipe:
+        if bool(self.benchmarks) == (self.suite is not None):
+            raise ValueError("give either benchmarks or a suite")
+        return self
+
+    def entries(self) -> tuple[str, ...]:
+        """What is evaluated: `plugin` or `plugin:benchmark`."""
+        return self.benchmarks if self.suite is None else self.suite.benchmarks
+
     def plugin_names(self) -> tuple[str, ...]:
         """Plug-ins named as data sources and benchmarks."""
-        uses = [use.source for group in self.data.values() for use in group]
-        return tuple(dict.fromkeys([*(plugin_of(text) for text in uses if is_plugin(text)), *self.benchmarks]))
+        uses = [use.source for group in self.data.values() for use in group if is_plugin(use.source)]
+        return tuple(dict.fromkeys(map(plugin_of, [*uses, *self.entries()])))
 
     def result_settings(self) -> dict[str, Json]:
         """The recipe without its runtime and execution: what results depend on."""
@@ -169,6 +187,7 @@ class Recipe(Declaration):
                 "slurm": True,
                 "train": set(Execution.model_fields),
                 "judge": set(JudgeAccess.model_fields),
+                "suite": {"summary"},
             },
         )
 
@@ -192,11 +211,12 @@ def load(recipe: str | None, settings: Sequence[Setting] = (), arms: Sequence[st
     `arms` are the run's `--plugins`: files among them, and among the recipe's data and benchmarks, can be given options
     like installed plug-ins. Settings of plug-ins hold over the recipe's `options`.
     """
-    raw = _read(recipe or DEFAULT)
+    raw = read_yaml(recipe or DEFAULT, PACKAGE, "recipe")
     shared = [setting for setting in settings if setting.arm is None]
     for setting in shared:
         if setting.path[0] in Recipe.model_fields:
             _apply(raw, setting, ())
+    _choose_declaration(raw, {setting.path[0] for setting in shared})
     loaded = [p for text in arms for p in methods(text)] + _named(_validated({**raw, "options": {}}))
     from_files = {p.plugin.name: p for p in loaded if p.path is not None}
     for setting in shared:
@@ -206,6 +226,15 @@ def load(recipe: str | None, settings: Sequence[Setting] = (), arms: Sequence[st
     for name, values in resolved.options.items():
         validated((from_files.get(name) or load_plugin(name)).plugin, values)
     return resolved
+
+
+def _choose_declaration(raw: dict[str, Any], written: Collection[str]) -> None:
+    """A suite on the command line replaces the recipe's benchmarks, and the other way round; a name becomes a suite."""
+    for one, other in (("suite", "benchmarks"), ("benchmarks", "suite")):
+        if one in written and other not in written:
+            raw.pop(other, None)
+    if isinstance(raw.get("suite"), str):
+        raw["suite"] = read_suite(raw["suite"])
 
 
 def _validated(raw: Mapping[str, Any]) -> Recipe:
@@ -218,37 +247,10 @@ def _validated(raw: Mapping[str, Any]) -> Recipe:
 def _named(recipe: Recipe) -> list[LoadedPlugin]:
     """The plug-ins of the recipe's data and benchmarks; a name that nobody has is said to be what it stands for."""
     for name in recipe.plugin_names():
-        what = "benchmark" if name in recipe.benchmarks else "dataset"
+        what = "benchmark" if name in map(plugin_of, recipe.entries()) else "dataset"
         if not is_file_plugin(name) and name not in installed():
             raise unknown_plugin(name, what)
     return [load_plugin(name) for name in recipe.plugin_names()]
-
-
-def _read(name: str) -> dict[str, Any]:
-    path = Path(name)
-    embedded = {
-        item.name.removesuffix(".yaml"): item
-        for item in files("harness.recipes").iterdir()
-        if item.name.endswith(".yaml")
-    }
-    if path.is_file():
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"cannot read the recipe {name}: {error}", "give a YAML file in UTF-8") from None
-    elif name in embedded:
-        text = embedded[name].read_text(encoding="utf-8")
-    else:
-        raise UserError(f"there is no recipe {name}", f"give a YAML file; {suggestion(name, tuple(embedded))}")
-    try:
-        raw = yaml.load(text, Yaml)  # noqa: S506 (a safe loader)
-    except yaml.YAMLError as error:
-        where = getattr(error, "problem_mark", None)
-        line = f", line {where.line + 1}" if where else ""
-        raise UserError(f"{name}{line} is no YAML: {getattr(error, 'problem', error)}", "repair the file") from None
-    if not isinstance(raw, dict):
-        raise UserError(f"{name} holds no recipe", "a recipe is a mapping with name, model, data and benchmarks")
-    return raw
 
 
 def _apply(raw: dict[str, Any], setting: Setting, plugins: Sequence[str]) -> None:

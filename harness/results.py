@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from harness.api import Total
 from harness.board.inputs import (
     ArmRun,
     DataRecord,
@@ -17,6 +18,7 @@ from harness.board.inputs import (
     SeedRun,
     TrainRun,
 )
+from harness.board.numbers import DeclaredSuite
 from harness.canonical import Json, canonical
 from harness.discovery import LoadedPlugin
 from harness.errors import Failure
@@ -82,6 +84,8 @@ def _seed_run(arm: ArmPlan, seed: SeedPlan, plan: Plan, store: Store) -> SeedRun
             respond_key=planned.respond,
             respond_measured=asked["measured"],
             higher_is_better=evaluator.higher_is_better,
+            total=evaluator.aggregate if isinstance(evaluator.aggregate, Total) else None,
+            out_of=evaluator.out_of,
         )
     train = []
     for stage in seed.stages:
@@ -112,7 +116,7 @@ def run_info(plan: Plan, store: Store, command: str, *, accepted_source: bool) -
     hardware = _found([of["hardware"] for of in measured])
     return RunInfo(
         recipe=shared,
-        suite=recipe.name,
+        suite=_suite(plan),
         model={**shared["model"], **{k: v for k, v in result.items() if k in MODEL_FACTS}},
         engine=recipe.engine.model_dump(mode="json"),
         command=command,
@@ -124,9 +128,18 @@ def run_info(plan: Plan, store: Store, command: str, *, accepted_source: bool) -
     )
 
 
+def _suite(plan: Plan) -> DeclaredSuite:
+    """The suite as it was declared; a recipe that names benchmarks instead lends them its own name."""
+    suite = plan.recipe.suite
+    if suite is None:
+        return DeclaredSuite(name=plan.recipe.name)
+    return DeclaredSuite(name=suite.name, version=suite.version, groups=dict(suite.composite.groups))
+
+
 def _shared(plan: Plan, prepared: str) -> dict[str, Json]:
     """The recipe with its model and data as they were found: what they hold, and not where they lay."""
-    shared = plan.recipe.model_dump(mode="json", exclude={"runtime", "slurm", "seeds", "limit", "match", "data"})
+    apart = dict.fromkeys(("runtime", "slurm", "seeds", "limit", "match", "data"), True)
+    shared = plan.recipe.model_dump(mode="json", exclude={**apart, "suite": {"summary"}})
     declared = plan.jobs[prepared].declared
     data: dict[str, list[Json]] = {}
     for dataset in plan.data.values():

@@ -6,6 +6,8 @@ import inspect
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
 from types import UnionType
 from typing import Any, Union, get_origin
 
@@ -36,6 +38,42 @@ def _unique_keys(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[Any, A
 
 
 Yaml.add_constructor("tag:yaml.org,2002:map", _unique_keys)
+
+
+def shipped(package: str) -> dict[str, str]:
+    """Name to text of the YAML files that come with a package of data."""
+    found = {item.name: item for item in files(package).iterdir()}
+    return {
+        name.removesuffix(".yaml"): item.read_text(encoding="utf-8")
+        for name, item in found.items()
+        if name.endswith(".yaml")
+    }
+
+
+def read_yaml(name: str, package: str, what: str) -> dict[str, Any]:
+    """The mapping in the YAML file of that path, or in the one of that name that ships in `package`.
+
+    `what` is what such a file is called. Raises UserError where there is none, or it holds no mapping.
+    """
+    path, embedded = Path(name), shipped(package)
+    if path.is_file():
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"cannot read the {what} {name}: {error}", "give a YAML file in UTF-8") from None
+    elif name in embedded:
+        text = embedded[name]
+    else:
+        raise UserError(f"there is no {what} {name}", f"give a YAML file; {suggestion(name, tuple(embedded))}")
+    try:
+        raw = yaml.load(text, Yaml)  # noqa: S506 (a safe loader)
+    except yaml.YAMLError as error:
+        where = getattr(error, "problem_mark", None)
+        line = f", line {where.line + 1}" if where else ""
+        raise UserError(f"{name}{line} is no YAML: {getattr(error, 'problem', error)}", "repair the file") from None
+    if not isinstance(raw, dict):
+        raise UserError(f"{name} holds no {what}", f"a {what} is a mapping; see docs/recipes.md")
+    return raw
 
 
 @dataclass(frozen=True)
@@ -102,8 +140,10 @@ def _dotted(kind: type[pydantic.BaseModel], prefix: str = "") -> Iterator[str]:
 
 
 def option_error(error: pydantic.ValidationError, kind: type[pydantic.BaseModel], prefix: str = "") -> UserError:
-    """The first complaint of pydantic in one line, with the dotted name as the user writes it."""
-    first = error.errors(include_url=False)[0]
+    """What pydantic complains of first in one line, with the dotted name as the user writes it."""
+    errors = error.errors(include_url=False)
+    # A misspelt key leaves another one missing, and explains it.
+    first = next((one for one in errors if one["type"] == "extra_forbidden"), errors[0])
     path = [str(part) for part in first["loc"]]
     name = ".".join([prefix, *path] if prefix else path)
     if first["type"] == "extra_forbidden":

@@ -119,7 +119,11 @@ def test_every_page_is_in_the_index(page):
 def test_recipes_of_the_page_are_recipes(here):
     from harness.recipe import load
 
-    recipes = [block["code"] for block in blocks(ROOT / "docs" / "recipes.md") if block["language"] == "yaml"]
+    recipes = [
+        block["code"]
+        for block in blocks(ROOT / "docs" / "recipes.md")
+        if block["language"] == "yaml" and block["mark"] is None
+    ]
     usual = yaml.safe_load(recipes[0])
     assert len(recipes) > 1
     for number, recipe in enumerate(recipes):
@@ -128,12 +132,23 @@ def test_recipes_of_the_page_are_recipes(here):
         load(str(path))
 
 
+def test_suites_of_the_page_are_suites(here):
+    from harness.suite import read_suite, resolve
+
+    suites = [block for block in blocks(ROOT / "docs" / "recipes.md") if block["mark"] == "file chat.yaml"]
+    for block in suites:
+        (here / "chat.yaml").write_text(block["code"], encoding="utf-8")
+        assert list(resolve(read_suite("chat.yaml"))) == ["gsm8k", "playground_chat"]
+    assert suites
+
+
 def fields():
     """Key as written in a recipe, and its default as the page words it."""
     from harness.allocation import Slurm
     from harness.execution import Execution
     from harness.jobs import Declaration, EngineSettings, InitModel, LoraSettings, ModelSettings, TrainSettings
     from harness.recipe import Recipe, Runtime, SourceUse
+    from harness.suite import CompositeRule, Suite
 
     prefixes = {
         "": (Recipe, SourceUse),
@@ -141,6 +156,8 @@ def fields():
         "model.init.": (InitModel,),
         "train.": (TrainSettings, Execution),
         "train.lora.": (LoraSettings,),
+        "suite.": (Suite,),
+        "suite.composite.": (CompositeRule,),
         "engine.": (EngineSettings,),
         "runtime.": (Runtime,),
         "slurm.": (Slurm,),

@@ -15,6 +15,7 @@ FOLDERS = {
     "tasks": "harness/tasks",
     "ds_configs": "harness/ds_configs",
     "recipes": "harness/recipes",
+    "suites": "harness/suites",
 }
 PIP = ("--quiet", "--no-deps", "--no-index", "--disable-pip-version-check")
 

@@ -556,7 +556,7 @@ def test_stages_that_cannot_be(plan, own, refused, stage, expected):
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
-        (["benchmarks=[im]"], "the plug-in 'im' offers no benchmark (take it out of the recipe's benchmarks)"),
+        (["benchmarks=[im]"], "the plug-in 'im' offers no benchmark (take it out of the benchmarks)"),
         (["benchmarks=[bnch]"], "no benchmark is called 'bnch' (did you mean 'bench'?)"),
         (
             ["data.general=gsm8k:train"],

@@ -75,6 +75,7 @@ def test_embedded_recipes_are_valid(name):
         ("options.dmt.kk=1", "there is no setting 'dmt.kk' (did you mean 'k'?)"),
         ("dtm.k=1", "there is no setting 'dtm.k' (did you mean 'dmt'?)"),
         ("options.dtm.k=1", "no plug-in is called 'dtm' (did you mean 'dmt'?)"),
+        ("suite=playgroud", "there is no suite playgroud (give a YAML file; did you mean 'playground'?)"),
     ],
 )
 def test_an_unknown_key_at_every_level(written, refused, setting, expected):
@@ -100,7 +101,7 @@ def test_an_unknown_key_at_every_level(written, refused, setting, expected):
         ("seeds=[-1]", "seeds.0 = -1 will not do: Input should be greater than or equal to 0"),
         ("train.lr=.inf", "train.lr = inf will not do: Input should be a finite number"),
         ("limit=0", "limit = 0 will not do: Input should be greater than or equal to 1"),
-        ("benchmarks=[]", "benchmarks = [] will not do: Value should have at least 1 item after validation, not 0"),
+        ("benchmarks=[]", "give either benchmarks or a suite"),
         (
             "data.general=[{source: x.csv, fraction: 1/2, amount: 3}]",
             "data.general.0 will not do: give a fraction or an amount, not both",
@@ -131,8 +132,8 @@ def test_a_key_that_is_missing(written, refused):
         ("name: own\nname: other\n", ", line 2 is no YAML: name stands twice (repair the file)"),
         ("train:\n  lr: 1\n  lr: 2\n", ", line 3 is no YAML: lr stands twice (repair the file)"),
         ("[a]: 1\n", ", line 1 is no YAML: a key is no word (repair the file)"),
-        ("- name\n", " holds no recipe (a recipe is a mapping with name, model, data and benchmarks)"),
-        ("", " holds no recipe (a recipe is a mapping with name, model, data and benchmarks)"),
+        ("- name\n", " holds no recipe (a recipe is a mapping; see docs/recipes.md)"),
+        ("", " holds no recipe (a recipe is a mapping; see docs/recipes.md)"),
     ],
 )  # fmt: skip
 def test_a_file_that_is_no_recipe(written, refused, text, expected):

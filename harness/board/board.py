@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, get_args
 
 import pydantic
 
+from harness.api.benchmarks import Missing
 from harness.board.compare import (
     LEVEL,
     Comparison,
@@ -17,18 +18,19 @@ from harness.board.compare import (
     compare,
     compare_composites,
     marked_comparisons,
+    oriented,
 )
+from harness.board.differences import benjamini_hochberg, holm
 from harness.board.files import model_json, write_atomically
-from harness.board.rows import Row, TaskResult, device_hours, row_path
-from harness.board.statistics import Interval, Scores, benjamini_hochberg, holm, macro_interval
+from harness.board.intervals import Interval, Scores, macro_interval
+from harness.board.numbers import Part, TaskResult
+from harness.board.rows import Row, device_hours, row_path
+
+MISSING: tuple[str, ...] = get_args(Missing)
 
 
-class _Part(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
-
-
-class Cell(_Part):
-    """An arm's score on one benchmark."""
+class Cell(Part):
+    """An arm's score on one benchmark, on a group of them, or on all."""
 
     score: float | None
     interval: Interval | None
@@ -42,10 +44,12 @@ class Cell(_Part):
     """Answers cut off by the limit on new tokens."""
     unparsed: int = 0
     """Complete answers in which the benchmark's filter found none."""
+    unscored: dict[str, int] = pydantic.Field(default_factory=dict, exclude_if=lambda counts: not counts)
+    """Missing items by what failed: `judge_unparsed`, `sandbox_failure` and so on."""
     comparison: Comparison | None
 
 
-class Line(_Part):
+class Line(Part):
     """A row in its place on the board."""
 
     rank: int | None
@@ -63,22 +67,31 @@ class Line(_Part):
     restarted: tuple[str, ...] = ()
     """Stages that were begun anew: `specialist (seed 0)`."""
     composite: Cell
+    missing: tuple[str, ...] = pydantic.Field((), exclude_if=lambda names: not names)
+    """Benchmarks without a number, and so no composite."""
+    groups: dict[str, Cell] = pydantic.Field(default_factory=dict, exclude_if=lambda cells: not cells)
+    """The means that the composite averages, where the suite has groups."""
     cells: dict[str, Cell]
 
 
-class Column(_Part):
+class Column(Part):
     """A benchmark of the board."""
 
     protocol: str
     higher_is_better: bool
+    out_of: float = pydantic.Field(100, exclude_if=lambda scale: scale == 100)  # noqa: PLR2004
+    """What a full score is shown as."""
+    bounded: bool = pydantic.Field(default=True, exclude_if=bool)
+    """No item's score has left 0 to 1."""
 
 
-class Board(_Part):
+class Board(Part):
     """Rows that share a recipe, ranked."""
 
-    schema_version: Literal[1, 2] = 2
-    """2 knows `device_hours` and `restarted`."""
+    schema_version: Literal[1, 2, 3] = 3
+    """2 knows `device_hours` and `restarted`; 3 suites with a version, groups, scales and what failed to be scored."""
     suite: str
+    suite_version: int | None = pydantic.Field(None, exclude_if=lambda version: version is None)
     suite_sha256: str
     recipe_sha256: str
     benchmarks: dict[str, Column]
@@ -116,10 +129,16 @@ def build_board(rows: Sequence[Row], scores_of: ScoresOf) -> Board:
     ordered = sorted(rows, key=lambda row: (-_rank_score(row), row.result.arm, row.id))
     return Board(
         suite=first.suite.name,
+        suite_version=first.suite.version,
         suite_sha256=first.suite.sha256,
         recipe_sha256=first.recipe_sha256,
         benchmarks={
-            name: Column(protocol=task.protocol, higher_is_better=task.higher_is_better)
+            name: Column(
+                protocol=task.protocol,
+                higher_is_better=task.higher_is_better,
+                out_of=task.out_of,
+                bounded=all(row.result.tasks[name].bounds for row in rows),
+            )
             for name, task in first.tasks.items()
         },
         composite=first.composite.rule,
@@ -161,6 +180,16 @@ def _line(
         device_hours=device_hours(row.measured.jobs),
         restarted=row.measured.restarted,
         composite=_composite_cell(row, comparisons.get((row.id, "")), scores_of),
+        missing=result.composite.missing,
+        groups={
+            group: Cell(
+                score=score,
+                interval=None,
+                comparison=None,
+                **_counts([result.tasks[name] for name in result.suite.groups[group] if name in result.tasks]),
+            )
+            for group, score in result.composite.groups.items()
+        },
         cells={
             name: Cell(
                 score=task.score,
@@ -176,10 +205,11 @@ def _line(
 def _composite_cell(row: Row, comparison: Comparison | None, scores_of: ScoresOf) -> Cell:
     tasks, composite = row.result.tasks, row.result.composite
     interval = composite.interval
-    if interval is None and composite.score is not None:
-        seed = min(composite.seeds)
+    if interval is None and composite.score is not None and not any(task.total for task in tasks.values()):
+        seed, shares = min(composite.seeds), row.result.suite.shares()
         interval = macro_interval(
-            [[task.oriented(score) for score in scores_of(row, name, seed).values()] for name, task in tasks.items()]
+            [list(oriented(scores_of(row, name, seed), task).values()) for name, task in tasks.items()],
+            [shares[name] for name in tasks],
         )
     return Cell(
         score=composite.score,
@@ -189,7 +219,7 @@ def _composite_cell(row: Row, comparison: Comparison | None, scores_of: ScoresOf
     )
 
 
-def _counts(tasks: Sequence[TaskResult]) -> dict[str, int]:
+def _counts(tasks: Sequence[TaskResult]) -> dict[str, Any]:
     parts = [part for task in tasks for part in task.seeds]
     return {
         "items": sum(task.items for task in tasks),
@@ -197,4 +227,5 @@ def _counts(tasks: Sequence[TaskResult]) -> dict[str, int]:
         "prompts_cut": sum(part.prompts_cut for part in parts),
         "stopped_by_length": sum(part.stopped_by_length for part in parts),
         "unparsed": sum(part.outcomes.get("unparsed", 0) for part in parts),
+        "unscored": {kind: n for kind in MISSING if (n := sum(part.outcomes.get(kind, 0) for part in parts))},
     }

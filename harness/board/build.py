@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from statistics import fmean
 from typing import Any
 
 from harness.board.inputs import ArmRun, EvaluateRun, RunInfo, SeedRun, TrainRun
+from harness.board.numbers import SeedResult, TaskResult, composite, seed_result, suite, task_result
 from harness.board.rows import (
-    Composite,
     Git,
     JobMeasure,
     Measured,
@@ -22,21 +20,12 @@ from harness.board.rows import (
     RowPlugin,
     RowSeed,
     RowStage,
-    SeedResult,
-    Suite,
-    TaskResult,
-    composite_scores,
     device_hours,
-    mean_or_none,
     result_digest,
 )
-from harness.board.samples import Sample, aggregate, publishable_digest, read_samples, scores_by_item
-from harness.board.statistics import Interval, item_interval, seed_interval
+from harness.board.samples import Sample, read_samples
 from harness.canonical import digest, file_digest
-from harness.errors import Failure, UserError
-
-SHARE = (0.0, 1.0)
-"""Every score is a share: 0 at worst or at best, 1 at the other end."""
+from harness.errors import Failure
 
 FROM_SAMPLES = {
     "score",
@@ -73,8 +62,9 @@ def arm_samples(arm: ArmRun) -> Samples:
 
 
 def build_row(arm: ArmRun, run: RunInfo, samples: Samples) -> Row:
-    """The arm's row. Raises Failure where a job's own score is not the mean of its samples."""
+    """The arm's row. Raises Failure where a job's own score does not follow from its samples."""
     tasks = {name: _task(name, arm, samples) for name in arm.seeds[0].evaluations}
+    declared = suite(run.suite, tasks)
     result = Result(
         arm=arm.id,
         plugins=tuple(
@@ -83,7 +73,7 @@ def build_row(arm: ArmRun, run: RunInfo, samples: Samples) -> Row:
         match=arm.match,
         recipe=run.recipe,
         recipe_sha256=digest(run.recipe),
-        suite=suite(run.suite, tasks),
+        suite=declared,
         model=run.model,
         engine=run.engine,
         limit=run.limit,
@@ -93,73 +83,24 @@ def build_row(arm: ArmRun, run: RunInfo, samples: Samples) -> Row:
         ),
         seeds=tuple(_seed(seed) for seed in arm.seeds),
         tasks=tasks,
-        composite=composite(tasks),
+        composite=composite(tasks, declared),
     )
     return Row(id=result_digest(result), result=result, measured=_measured(arm, run))
 
 
-def seed_result(seed: int, samples: Sequence[Sample], score_name: str, n_expected: int) -> SeedResult:
-    """One seed's numbers, from its samples alone."""
-    numbers = aggregate(samples, score_name, n_expected)
-    return SeedResult(seed=seed, samples_sha256=publishable_digest(samples), **numbers.model_dump())
-
-
-def task_result(evaluation: tuple[str, str, bool], seeds: Sequence[SeedResult], first: Sequence[Sample]) -> TaskResult:
-    """A benchmark's numbers over the seeds.
-
-    `evaluation` holds protocol, score name and whether higher is better; `first` the first seed's samples, which give
-    the interval where seeds do not.
-    """
-    protocol, score_name, higher_is_better = evaluation
-    scores = [seed.score for seed in seeds]
-    score = mean_or_none(scores)
-    interval: Interval | None = None
-    if score is not None:
-        interval = seed_interval([part for part in scores if part is not None], bounds=SHARE)
-        interval = interval or item_interval(list(scores_by_item(first, score_name).values()), bounds=SHARE)
-    outcomes: Counter[str] = Counter()
-    for seed in seeds:
-        outcomes.update(seed.outcomes)
-    names = sorted(set.intersection(*(set(seed.metrics) for seed in seeds)))
-    return TaskResult(
-        protocol=protocol,
-        score_name=score_name,
-        higher_is_better=higher_is_better,
-        score=score,
-        interval=interval,
-        n_expected=sum(seed.n_expected for seed in seeds),
-        n_scored=sum(seed.n_scored for seed in seeds),
-        n_missing=sum(seed.n_missing for seed in seeds),
-        outcomes=dict(sorted(outcomes.items())),
-        metrics={name: fmean(seed.metrics[name] for seed in seeds) for name in names},
-        seeds=tuple(seeds),
-    )
-
-
-def composite(tasks: Mapping[str, TaskResult]) -> Composite:
-    """The macro-average of each seed, and over the seeds."""
-    scores = composite_scores(tasks, [seed.seed for seed in next(iter(tasks.values())).seeds])
-    score = mean_or_none(list(scores.values()))
-    present = [part for part in scores.values() if part is not None]
-    interval = None if score is None else seed_interval(present, bounds=SHARE)
-    return Composite(score=score, interval=interval, seeds=scores)
-
-
 def _task(name: str, arm: ArmRun, samples: Samples) -> TaskResult:
+    measure = arm.seeds[0].evaluations[name].measure()
     seeds = []
     for run in arm.seeds:
         evaluation = run.evaluations[name]
-        found = samples[name, run.seed]
-        numbers = seed_result(run.seed, found, evaluation.score_name, int(evaluation.result["n_expected"]))
+        numbers = seed_result(run.seed, samples[name, run.seed], measure, int(evaluation.result["n_expected"]))
         _agrees(evaluation, numbers)
         seeds.append(numbers)
-    evaluation = arm.seeds[0].evaluations[name]
-    declared = (evaluation.protocol, evaluation.score_name, evaluation.higher_is_better)
-    return task_result(declared, seeds, samples[name, arm.seeds[0].seed])
+    return task_result(measure, seeds, samples[name, arm.seeds[0].seed])
 
 
 def _agrees(evaluation: EvaluateRun, numbers: SeedResult) -> None:
-    """A job's score and the mean of its samples are one number, and a share, or the row must not be written."""
+    """A job's score and what its samples give are one number, or the row must not be written."""
     recorded = evaluation.result["score"]
     same = recorded is None and numbers.score is None
     if recorded is not None and numbers.score is not None:
@@ -169,17 +110,6 @@ def _agrees(evaluation: EvaluateRun, numbers: SeedResult) -> None:
             f"evaluate job {evaluation.key[:12]} recorded the score {recorded}, and its samples give {numbers.score}",
             f"check that its samples hold {evaluation.score_name!r}, or `harness store rm {evaluation.key[:12]}`",
         )
-    if numbers.score is not None and not SHARE[0] <= numbers.score <= SHARE[1]:
-        raise UserError(
-            f"evaluate job {evaluation.key[:12]} gives {evaluation.score_name} = {numbers.score:g}, which is no share",
-            "let the benchmark's score be a metric between 0 and 1",
-        )
-
-
-def suite(name: str, tasks: Mapping[str, TaskResult]) -> Suite:
-    """The suite as the row declares it: what was asked, and how it was scored."""
-    declared = {task: [result.protocol, result.score_name] for task, result in tasks.items()}
-    return Suite(name=name, sha256=digest(declared), benchmarks=tuple(tasks))
 
 
 def _seed(run: SeedRun) -> RowSeed:

@@ -15,7 +15,7 @@ import pydantic
 
 from harness.board import ledger
 from harness.board.board import build_board
-from harness.board.build import composite, seed_result, suite, task_result
+from harness.board.numbers import composite, seed_result, suite, task_result
 from harness.board.publish import read_board, read_row, run_samples, run_scores
 from harness.board.rows import Row, row_path
 from harness.board.samples import Sample
@@ -67,21 +67,22 @@ def check_row(row: Row, samples_of: SamplesOf) -> list[str]:
     result, findings = row.result, []
     if digest(result.recipe) != result.recipe_sha256:
         findings.append("recipe_sha256 is not the recipe's digest")
-    if suite(result.suite.name, result.tasks) != result.suite:
+    if suite(result.suite, result.tasks) != result.suite:
         findings.append("suite.sha256 is not the digest of its benchmarks")
     for name, task in result.tasks.items():
         try:
             samples = [samples_of(row, name, part.seed) for part in task.seeds]
             seeds = [
-                seed_result(part.seed, found, task.score_name, part.n_expected)
+                seed_result(part.seed, found, task, part.n_expected)
                 for part, found in zip(task.seeds, samples, strict=True)
             ]
         except (HarnessError, pydantic.ValidationError) as error:
             findings.append(f"{name}: {error}")
             continue
-        again = task_result((task.protocol, task.score_name, task.higher_is_better), seeds, samples[0])
+        again = task_result(task, seeds, samples[0])
         findings += [f"{name}: {one}" for one in differences(task, again, EXACT)]
-    findings += [f"composite: {one}" for one in differences(result.composite, composite(result.tasks), EXACT)]
+    averaged = composite(result.tasks, result.suite)
+    findings += [f"composite: {one}" for one in differences(result.composite, averaged, EXACT)]
     return [f"row {row.id[:12]} ({result.arm}): {finding}" for finding in findings]
 
 

@@ -12,16 +12,17 @@ from typing import Literal
 
 import pydantic
 
-from harness.board.rows import Row, TaskResult
-from harness.board.statistics import (
+from harness.board.differences import (
     FIRM_SEEDS,
     MARK_SEEDS,
     Difference,
-    Scores,
     method_difference,
     paired_composite,
     paired_difference,
 )
+from harness.board.intervals import Bounds, Scored, Scores
+from harness.board.numbers import TaskResult
+from harness.board.rows import Row
 
 LEVEL = 0.05
 """Family-wise error of the composites' marks, and false discovery rate of the benchmarks'."""
@@ -60,44 +61,84 @@ def compare(row: Row, base: Row, benchmark: str, scores_of: ScoresOf) -> Compari
     """Two rows on one benchmark, not yet marked."""
     task, other = row.result.tasks[benchmark], base.result.tasks[benchmark]
     seeds = _common_seeds(row, base)
-    if not seeds:
-        return Comparison(difference=None, blocked="no seed in common")
-    pair = _paired_items(row, base, benchmark, seeds, scores_of)
-    if pair is None:
-        return Comparison(difference=None, blocked="the items differ")
-    difference = _over_seeds({s.seed: s.score for s in task.seeds}, {s.seed: s.score for s in other.seeds})
-    return _comparison(difference or paired_difference(*pair), _missing(task, other), len(seeds))
+    if why := _not_comparable(row, base, [benchmark], seeds, scores_of):
+        return Comparison(difference=None, blocked=why)
+    found = _over_seeds(
+        {part.seed: part.score for part in task.seeds},
+        {part.seed: part.score for part in other.seeds},
+        _bounds([task, other]),
+    )
+    if found is None and task.total is not None:
+        return _of_totals(task.score, other.score, task.items)
+    found = found or paired_difference(*_paired_items(row, base, benchmark, seeds, scores_of)[0])
+    return _comparison(found, _missing(task, other), len(seeds))
 
 
 def compare_composites(row: Row, base: Row, scores_of: ScoresOf) -> Comparison:
     """Two rows on the macro-average, not yet marked."""
-    seeds = _common_seeds(row, base)
-    if not seeds:
-        return Comparison(difference=None, blocked="no seed in common")
-    tasks, pairs = row.result.tasks, []
-    for name, task in tasks.items():
-        pair = _paired_items(row, base, name, seeds, scores_of)
-        if pair is None:
-            return Comparison(difference=None, blocked=f"the items of {name} differ")
-        pairs.append(tuple({item: task.oriented(score) for item, score in part.items()} for part in pair))
-    difference = _over_seeds(row.result.composite.seeds, base.result.composite.seeds)
-    difference = difference or paired_composite([(a, b) for a, b in pairs])
-    blocked = next((why for name, task in tasks.items() if (why := _missing(task, base.result.tasks[name]))), "")
-    return _comparison(difference, blocked, len(seeds))
+    mine, theirs, seeds = row.result, base.result, _common_seeds(row, base)
+    if why := _not_comparable(row, base, list(mine.tasks), seeds, scores_of):
+        return Comparison(difference=None, blocked=why)
+    if mine.composite.score is None or theirs.composite.score is None:
+        return Comparison(difference=None, blocked="there is no composite")
+    bounds = _bounds([*mine.tasks.values(), *theirs.tasks.values()])
+    found = _over_seeds(mine.composite.seeds, theirs.composite.seeds, bounds)
+    if found is None and any(task.total for task in mine.tasks.values()):
+        return _of_totals(mine.composite.score, theirs.composite.score, sum(task.items for task in mine.tasks.values()))
+    if found is None:
+        pairs = {name: _paired_items(row, base, name, seeds, scores_of)[0] for name in mine.tasks}
+        shares = mine.suite.shares()
+        found = paired_composite(
+            [(oriented(a, mine.tasks[name]), oriented(b, mine.tasks[name])) for name, (a, b) in pairs.items()],
+            [shares[name] for name in pairs],
+        )
+    blocked = next((why for name, task in mine.tasks.items() if (why := _missing(task, theirs.tasks[name]))), "")
+    return _comparison(found, blocked, len(seeds))
 
 
-def _over_seeds(a: Mapping[int, float | None], b: Mapping[int, float | None]) -> Difference | None:
+def oriented(scores: Scores, task: TaskResult) -> dict[tuple[str, str], Scored]:
+    """The items' scores as they enter the composite."""
+    return {item: Scored(task.oriented(one.value), one.weight) for item, one in scores.items()}
+
+
+def _bounds(tasks: Sequence[TaskResult]) -> Bounds:
+    """What a difference of shares cannot leave."""
+    return (-1.0, 1.0) if all(task.bounds for task in tasks) else None
+
+
+def _over_seeds(a: Mapping[int, float | None], b: Mapping[int, float | None], bounds: Bounds) -> Difference | None:
     return method_difference(
         {seed: score for seed, score in a.items() if score is not None},
         {seed: score for seed, score in b.items() if score is not None},
-        bounds=(-1.0, 1.0),
+        bounds=bounds,
     )
+
+
+def _of_totals(a: float | None, b: float | None, items: int) -> Comparison:
+    """A difference that the items of one seed give no interval for."""
+    assert a is not None
+    assert b is not None
+    difference = Difference(value=a - b, interval=None, p=None, n=items, claim="checkpoint")
+    return Comparison(difference=difference, blocked="a total has no interval over its items, only over seeds")
+
+
+def _not_comparable(row: Row, base: Row, benchmarks: Sequence[str], seeds: Sequence[int], scores_of: ScoresOf) -> str:
+    """Why two rows cannot be compared on these benchmarks; empty where they can."""
+    if not seeds:
+        return "no seed in common"
+    for name in benchmarks:
+        of = "" if len(benchmarks) == 1 else f" of {name}"
+        if None in (row.result.tasks[name].score, base.result.tasks[name].score):
+            return f"there is no score{of}"
+        if not _paired_items(row, base, name, seeds, scores_of):
+            return f"the items{of} differ"
+    return ""
 
 
 def _paired_items(
     row: Row, base: Row, benchmark: str, seeds: Sequence[int], scores_of: ScoresOf
-) -> tuple[Scores, Scores] | None:
-    """The first seed's scores of the items that both have; None where the items of any seed differ.
+) -> list[tuple[Scores, Scores]]:
+    """The scores of the items that both have, seed by seed; empty where the items of any seed differ.
 
     Items that went missing on one side are no difference.
     """
@@ -108,9 +149,9 @@ def _paired_items(
         missing = [next(part.n_missing for part in task.seeds if part.seed == seed) for task in tasks]
         both = a.keys() & b.keys()
         if not both or len(a.keys() - both) > missing[1] or len(b.keys() - both) > missing[0]:
-            return None
+            return []
         pairs.append(({item: a[item] for item in both}, {item: b[item] for item in both}))
-    return pairs[0]
+    return pairs
 
 
 def _missing(task: TaskResult, other: TaskResult) -> str:
@@ -134,12 +175,16 @@ def marked_comparisons(
     higher_is_better: Mapping[str, bool],
 ) -> dict[tuple[str, str], Comparison]:
     """The comparisons with p-values adjusted for their number, and with their marks."""
-    made = {key: one.difference for key, one in comparisons.items() if one.difference is not None}
-    adjusted = dict(zip(made, adjust([difference.p for difference in made.values()]), strict=True))
+    tested = {
+        key: (one.difference.value, one.difference.p)
+        for key, one in comparisons.items()
+        if one.difference is not None and one.difference.p is not None
+    }
+    adjusted = dict(zip(tested, adjust([p for _, p in tested.values()]), strict=True))
     marked = dict(comparisons)
-    for key, difference in made.items():
+    for key, (value, _) in tested.items():
         update: dict[str, object] = {"adjusted_p": adjusted[key]}
         if adjusted[key] < LEVEL and not comparisons[key].blocked:
-            update["mark"] = "+" if (difference.value > 0) == higher_is_better[key[1]] else "-"
+            update["mark"] = "+" if (value > 0) == higher_is_better[key[1]] else "-"
         marked[key] = comparisons[key].model_copy(update=update)
     return marked

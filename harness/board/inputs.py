@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from harness.api import Total
+from harness.board.numbers import DeclaredSuite, Measure
 from harness.canonical import Json
 
 
@@ -84,6 +86,18 @@ class EvaluateRun:
     """The job that asked the model; several benchmarks may share it."""
     respond_measured: Mapping[str, Json] = field(default_factory=dict)
     higher_is_better: bool = True
+    total: Total | None = None
+    out_of: float = 100
+
+    def measure(self) -> Measure:
+        """How its number is made and shown."""
+        return Measure(
+            protocol=self.protocol,
+            score_name=self.score_name,
+            higher_is_better=self.higher_is_better,
+            total=self.total,
+            out_of=self.out_of,
+        )
 
 
 @dataclass(frozen=True)
@@ -129,8 +143,8 @@ class RunInfo:
     recipe: Json
     """The resolved recipe without what cannot change a result or differs between arms: no arms, seeds, paths of this
     machine, threads or engine memory; data by content. Rows are comparable when their recipes are equal."""
-    suite: str
-    """The suite's name; its digest is made from benchmark names, protocols and score names."""
+    suite: DeclaredSuite
+    """Its digest is made from these and the benchmarks' names, protocols and score names."""
     model: Json
     """Hub id and revision, a folder's content digest, or `init` (`ModelSettings` as JSON, or its digest)."""
     engine: Json

@@ -22,10 +22,11 @@ import pydantic
 
 from harness.board.board import Board, build_board
 from harness.board.files import model_json, write_atomically
+from harness.board.intervals import Scores
+from harness.board.numbers import Sha256
 from harness.board.publish import read_row
-from harness.board.rows import Row, Sha256, row_path
+from harness.board.rows import Row, row_path
 from harness.board.samples import Sample, publishable, publishable_digest, read_samples, scores_by_item
-from harness.board.statistics import Scores
 from harness.canonical import canonical, digest, file_digest
 from harness.errors import Failure, UserError
 
@@ -230,6 +231,7 @@ def refuse_unpublishable(row: Row) -> None:
         (row.measured.git is not None and row.measured.git.dirty, "it ran from a git tree with uncommitted changes"),
         (bool(files), f"plug-in {', '.join(files)} was loaded from a file and not from an installed distribution"),
         (row.result.limit is not None, f"it asked only the first {row.result.limit} items of each benchmark"),
+        (bool(row.result.suite.left_out), f"it leaves out {', '.join(row.result.suite.left_out)}"),
         (row.measured.accepted_source, "it ran with --accept-source, on results that other source code made"),
     ]
     if said := "; ".join(reason for holds, reason in reasons if holds):

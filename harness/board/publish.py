@@ -15,10 +15,10 @@ from harness.board.board import Board, build_board, write_board
 from harness.board.build import arm_samples, build_row
 from harness.board.files import write_atomically
 from harness.board.inputs import ArmRun, RunInfo
+from harness.board.intervals import Scores
 from harness.board.page import page
 from harness.board.rows import Row, row_path
 from harness.board.samples import Sample, read_samples, scores_by_item
-from harness.board.statistics import Scores
 from harness.errors import UserError
 
 

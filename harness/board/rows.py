@@ -9,25 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
 import pydantic
 
-from harness.board.samples import Aggregate
-from harness.board.statistics import Interval
+from harness.board.numbers import Composite, Part, Sha256, Suite, TaskResult
 from harness.canonical import digest
 
-Sha256 = Annotated[str, pydantic.StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
-MISSING_LIMIT = 0.01
-"""Share of missing items above which no difference is claimed."""
-
-
-class _Part(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
-
-
-class RowPlugin(_Part):
+class RowPlugin(Part):
     """A plug-in of the arm, and its options that differ from their defaults."""
 
     name: str
@@ -35,7 +25,7 @@ class RowPlugin(_Part):
     options: dict[str, Any]
 
 
-class RowData(_Part):
+class RowData(Part):
     """A dataset the arm read."""
 
     name: str
@@ -46,15 +36,7 @@ class RowData(_Part):
     n: int | None
 
 
-class Suite(_Part):
-    """The benchmarks that were declared before the run, and the digest of their names, protocols and score names."""
-
-    name: str
-    sha256: str
-    benchmarks: tuple[str, ...]
-
-
-class RowStage(_Part):
+class RowStage(Part):
     """A training stage: its job and what the job counted."""
 
     stage: str
@@ -67,7 +49,7 @@ class RowStage(_Part):
     """Whatever else the job recorded: truncated, dropped, counts per dataset, final loss, template digest."""
 
 
-class RowMerge(_Part):
+class RowMerge(Part):
     """How the stages' models became one."""
 
     key: str
@@ -75,7 +57,7 @@ class RowMerge(_Part):
     weights: dict[str, str]
 
 
-class RowEvaluation(_Part):
+class RowEvaluation(Part):
     """An evaluation's job, and what it recorded of its prompts."""
 
     key: str
@@ -83,7 +65,7 @@ class RowEvaluation(_Part):
     """Template digest, most BOS tokens of a prompt, prompt tokens, and whatever else cannot be told from samples."""
 
 
-class RowSeed(_Part):
+class RowSeed(Part):
     """The jobs of one seed."""
 
     seed: int
@@ -93,60 +75,7 @@ class RowSeed(_Part):
     """By benchmark."""
 
 
-class SeedResult(Aggregate):
-    """One seed's numbers on one benchmark."""
-
-    seed: int
-    samples_sha256: Sha256
-    """Of the published samples: `samples/<this>.jsonl`."""
-
-
-class TaskResult(_Part):
-    """An arm's numbers on one benchmark, over its seeds."""
-
-    protocol: str
-    score_name: str
-    higher_is_better: bool
-    score: float | None
-    """Mean over the seeds; None where a seed has none."""
-    interval: Interval | None
-    """Over seeds where several differ, else over items."""
-    n_expected: int
-    """Summed over the seeds, like every count here."""
-    n_scored: int
-    n_missing: int
-    outcomes: dict[str, int]
-    metrics: dict[str, float]
-    """Means over the seeds."""
-    seeds: tuple[SeedResult, ...]
-
-    @property
-    def items(self) -> int:
-        """Items of the benchmark, as each seed was asked them."""
-        return max(seed.n_expected for seed in self.seeds)
-
-    @property
-    def missing_too_many(self) -> bool:
-        """More than 1 % of a seed's items have no score."""
-        return any(seed.n_missing > MISSING_LIMIT * seed.n_expected for seed in self.seeds)
-
-    def oriented(self, score: float) -> float:
-        """The score as it enters the composite, where more is always better."""
-        return score if self.higher_is_better else 1 - score
-
-
-class Composite(_Part):
-    """The one number by which rows are ranked, declared with its rule."""
-
-    rule: Literal["macro-average"] = "macro-average"
-    """The plain mean of the benchmarks' scores, each taken as 1 - score where lower is better."""
-    score: float | None
-    interval: Interval | None
-    """Over seeds where several differ; else None, and the board resamples items."""
-    seeds: dict[int, float | None]
-
-
-class Result(_Part):
+class Result(Part):
     """What was found. A function of the recipe and of the jobs' keys."""
 
     arm: str
@@ -165,7 +94,7 @@ class Result(_Part):
 
     @pydantic.model_validator(mode="after")
     def _is_complete(self) -> Self:
-        if not self.tasks or set(self.tasks) != set(self.suite.benchmarks):
+        if not self.tasks or {*self.tasks, *self.suite.left_out} != set(self.suite.benchmarks):
             raise ValueError("the tasks of a row are the suite's benchmarks")
         seeds = [seed.seed for seed in self.seeds]
         asked = [[part.seed for part in task.seeds] for task in self.tasks.values()]
@@ -182,14 +111,14 @@ class Result(_Part):
         return fmean(sum(stage.examples for stage in seed.stages) for seed in self.seeds)
 
 
-class Git(_Part):
+class Git(Part):
     """The checkout that made the row."""
 
     commit: str
     dirty: bool
 
 
-class JobMeasure(_Part):
+class JobMeasure(Part):
     """What one job took, as its worker recorded it."""
 
     seed: int
@@ -199,7 +128,7 @@ class JobMeasure(_Part):
     measured: dict[str, Any]
 
 
-class Measured(_Part):
+class Measured(Part):
     """How the row came to be: differs from machine to machine and from day to day."""
 
     baseline: str | None
@@ -223,11 +152,11 @@ class Measured(_Part):
     jobs: tuple[JobMeasure, ...]
 
 
-class Row(_Part):
+class Row(Part):
     """One arm of one run, published or in the run's own folder."""
 
-    schema_version: Literal[1, 2] = 2
-    """2 knows `device_hours` and `restarted`."""
+    schema_version: Literal[1, 2, 3] = 3
+    """2 knows `device_hours` and `restarted`; 3 suites with a version, groups, totals, scales and scores beyond 1."""
     id: Sha256
     """Digest of `result`."""
     result: Result
@@ -262,23 +191,3 @@ def result_digest(result: Result) -> str:
 def row_path(folder: Path, row_id: str) -> Path:
     """Where a row lies below a run folder or `leaderboards/`."""
     return folder / "rows" / f"{row_id}.json"
-
-
-def mean_or_none(values: Sequence[float | None]) -> float | None:
-    """The mean, or None where one value is missing: a mean over fewer would be another number."""
-    present = [value for value in values if value is not None]
-    return fmean(present) if present and len(present) == len(values) else None
-
-
-def composite_scores(tasks: Mapping[str, TaskResult], seeds: Sequence[int]) -> dict[int, float | None]:
-    """Seed to the macro-average of that seed's scores."""
-    scores: dict[int, float | None] = {}
-    for seed in seeds:
-        of_seed = [next(part.score for part in task.seeds if part.seed == seed) for task in tasks.values()]
-        scores[seed] = mean_or_none(
-            [
-                None if score is None else task.oriented(score)
-                for score, task in zip(of_seed, tasks.values(), strict=True)
-            ]
-        )
-    return scores

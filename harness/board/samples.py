@@ -11,11 +11,13 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import pydantic
 
+from harness.aggregates import total, weighted_mean
+from harness.api import Total
+from harness.board.intervals import Scored
 from harness.canonical import canonical
 from harness.errors import Failure
 
@@ -28,6 +30,7 @@ PUBLISHED = (
     "prompt_cut",
     "extracted",
     "scores",
+    "weights",
     "outcome",
 )
 """Fields of a sample that are ours to publish: ids, hashes, what the model wrote and what it scored. Prompts and
@@ -42,7 +45,7 @@ class Aggregate(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
 
     score: float | None
-    """Mean over the scored items; None where the apparatus scored none."""
+    """Mean over the scored items, or their total; None where the apparatus scored none, or too few for a total."""
     n_expected: int = pydantic.Field(ge=0)
     n_scored: int = pydantic.Field(ge=0)
     n_missing: int = pydantic.Field(ge=0)
@@ -50,12 +53,14 @@ class Aggregate(pydantic.BaseModel):
     outcomes: dict[str, int]
     """How the items ended, by kind."""
     metrics: dict[str, float]
-    """Mean of every number of the benchmark, this score among them, over the items that have it. What a task scores
+    """Mean of every number of the benchmark over the items that have it; the score itself as above. What a task scores
     in other shapes (lists, for corpus-level metrics) is not a mean and is left out."""
     prompts_cut: int = pydantic.Field(ge=0)
     """Prompts that did not fit the context and lost tokens."""
     stopped_by_length: int = pydantic.Field(ge=0)
     """Answers cut off by the limit on new tokens."""
+    bounded: bool = pydantic.Field(default=True, exclude_if=bool)
+    """No item of a mean has left 0 to 1, nor has a total."""
 
 
 def read_samples(path: Path) -> list[Sample]:
@@ -92,8 +97,8 @@ def publishable_digest(samples: Iterable[Sample]) -> str:
     return hashlib.sha256(publishable(samples)).hexdigest()
 
 
-def scores_by_item(samples: Iterable[Sample], score_name: str) -> dict[tuple[str, str], float]:
-    """(id, content hash) to score, over the items that were scored."""
+def scores_by_item(samples: Iterable[Sample], score_name: str) -> dict[tuple[str, str], Scored]:
+    """(id, content hash) to score and weight, over the items that were scored."""
     return {
         (str(sample["id"]), str(sample["doc_sha256"])): numbers[score_name]
         for sample in samples
@@ -101,33 +106,41 @@ def scores_by_item(samples: Iterable[Sample], score_name: str) -> dict[tuple[str
     }
 
 
-def aggregate(samples: Sequence[Sample], score_name: str, n_expected: int) -> Aggregate:
+def aggregate(samples: Sequence[Sample], score_name: str, n_expected: int, rule: Total | None = None) -> Aggregate:
     """Everything a row says about one evaluation. Items that were expected and are not in the file are missing.
 
     Raises Failure where there are more samples than items: so missing ones could be hidden.
     """
     if len(samples) > n_expected:
         raise Failure(f"there are {len(samples)} samples of {n_expected} items", "evaluate again")
-    named: dict[str, list[float]] = {}
+    named: dict[str, list[Scored]] = {}
     for sample in samples:
         for name, value in _numbers(sample).items():
             named.setdefault(name, []).append(value)
-    scored = named.get(score_name, [])
+    metrics = {name: mean for name, of in sorted(named.items()) if (mean := weighted_mean(of)) is not None}
+    scored = scores_by_item(samples, score_name)
+    score, values = metrics.pop(score_name, None), [one.value for one in scored.values()]
+    if rule is not None:
+        points = {item: one.value for (item, _), one in scored.items()}
+        score = total(points, n_expected, rule.out_of, rule.drop_lowest_of)
+        values = [] if score is None else [score]
     return Aggregate(
-        score=fmean(scored) if scored else None,
+        score=score,
         n_expected=n_expected,
         n_scored=len(scored),
         n_missing=n_expected - len(scored),
         outcomes=dict(sorted(Counter(str(sample.get("outcome")) for sample in samples).items())),
-        metrics={name: fmean(values) for name, values in sorted(named.items())},
+        metrics=metrics if score is None else dict(sorted({**metrics, score_name: score}.items())),
         prompts_cut=sum(bool(sample.get("prompt_cut")) for sample in samples),
         stopped_by_length=sum(sample.get("finish") == "length" for sample in samples),
+        bounded=all(0 <= value <= 1 for value in values),
     )
 
 
-def _numbers(sample: Sample) -> dict[str, float]:
+def _numbers(sample: Sample) -> dict[str, Scored]:
+    weights = sample.get("weights") or {}
     return {
-        name: float(value)
+        name: Scored(float(value), float(weights.get(name, 1)))
         for name, value in (sample["scores"] or {}).items()
         if isinstance(value, int | float) and math.isfinite(value)
     }

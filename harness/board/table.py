@@ -31,17 +31,17 @@ def _grid(board: Board, *, ids: bool) -> Table:
     """Arms down, benchmarks across; in each cell the score, its interval, the difference and its interval."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     table.add_column("arm", no_wrap=True)
-    for name, cell in _cells(board.lines[0]):
-        table.add_column(f"{name}\n{text.items(cell)}", no_wrap=True)
+    for name, cell, scale in text.cells(board, board.lines[0]):
+        table.add_column(f"{name}\n{_about(cell, scale)}", no_wrap=True)
     for line in board.lines:
-        table.add_row(_arm(line, ids=ids), *(_cell(cell) for _, cell in _cells(line)))
+        table.add_row(_arm(line, ids=ids), *(_cell(cell, scale) for _, cell, scale in text.cells(board, line)))
         if line is not board.lines[-1]:
             table.add_row()
     return table
 
 
-def _cells(line: Line) -> list[tuple[str, Cell]]:
-    return [(text.COMPOSITE, line.composite), *line.cells.items()]
+def _about(cell: Cell, scale: float) -> str:
+    return ", ".join(filter(None, [text.items(cell), text.out_of(scale)]))
 
 
 def _arm(line: Line, *, ids: bool) -> Text:
@@ -54,13 +54,13 @@ def _facts(line: Line, *, ids: bool) -> list[str]:
     return [*facts, f"id {line.row[:12]}"] if ids else facts
 
 
-def _cell(cell: Cell) -> Text:
+def _cell(cell: Cell, scale: float) -> Text:
     found = cell.comparison
     lines = [
-        Text(text.score(cell), style="bold"),
-        Text(text.interval(cell.interval), style="dim"),
-        Text(f"{text.difference(found)} {text.mark(found)}".strip(), style=STYLES[found.mark] if found else ""),
-        Text(text.difference_interval(found), style="dim"),
+        Text(text.score(cell, scale), style="bold"),
+        Text(text.interval(cell.interval, scale), style="dim"),
+        Text(f"{text.difference(found, scale)} {text.mark(found)}".strip(), style=STYLES[found.mark] if found else ""),
+        Text(text.difference_interval(found, scale), style="dim"),
     ]
     return Text("\n").join([*lines, Text(text.missing(cell), style="yellow")] if cell.n_missing else lines)
 
@@ -72,15 +72,15 @@ def _list(board: Board, *, ids: bool) -> RenderableType:
         facts = ", ".join(_facts(line, ids=ids))
         blocks.append(Text(f"{line.rank or '-'} ") + Text(line.arm, style="bold") + Text(f"  {facts}", style="dim"))
         table = Table.grid(padding=(0, 1))
-        for name, cell in _cells(line):
+        for name, cell, scale in text.cells(board, line):
             found = cell.comparison
             table.add_row(
-                ", ".join(filter(None, [name, text.items(cell), text.missing(cell)])),
-                Text(text.score(cell), style="bold", justify="right"),
-                Text(text.interval(cell.interval), style="dim"),
-                Text(text.difference(found), justify="right"),
+                ", ".join(filter(None, [name, _about(cell, scale), text.missing(cell)])),
+                Text(text.score(cell, scale), style="bold", justify="right"),
+                Text(text.interval(cell.interval, scale), style="dim"),
+                Text(text.difference(found, scale), justify="right"),
                 Text(text.mark(found), style=STYLES[found.mark] if found else ""),
-                Text(text.difference_interval(found), style="dim"),
+                Text(text.difference_interval(found, scale), style="dim"),
             )
         blocks.append(Padding(table, (0, 0, 1, 2)))
     return Group(*blocks)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 from harness.board.board import Board, Cell, Line
 from harness.board.compare import Comparison
-from harness.board.statistics import Interval
+from harness.board.intervals import Interval
+
+WHOLE = 100.0
+"""Scores are shown out of so much, unless their benchmark has another scale."""
 
 COMPOSITE = "composite"
 NONE = "none"
@@ -19,21 +24,35 @@ NOTES = {
 """Counts of a cell that are told below the table."""
 
 
-def score(cell: Cell) -> str:
-    """`93.2`, in %."""
-    return NONE if cell.score is None else f"{100 * cell.score:.1f}"
+def title(board: Board) -> str:
+    """`playground`, `dmt 1`."""
+    return board.suite if board.suite_version is None else f"{board.suite} {board.suite_version}"
 
 
-def interval(value: Interval | None) -> str:
-    """`[91.0, 95.1]`, in % or in points."""
-    return "" if value is None else f"[{_number(value.low)}, {_number(value.high)}]"
+def cells(board: Board, line: Line) -> list[tuple[str, Cell, float]]:
+    """What a line shows, each with its name and scale: the composite, the groups, the benchmarks."""
+    return [
+        (COMPOSITE, line.composite, WHOLE),
+        *((group, cell, WHOLE) for group, cell in line.groups.items()),
+        *((name, line.cells[name], column.out_of) for name, column in board.benchmarks.items()),
+    ]
 
 
-def difference(comparison: Comparison | None) -> str:
+def score(cell: Cell, out_of: float = WHOLE) -> str:
+    """`93.2` out of 100, `6.53` out of 10."""
+    return NONE if cell.score is None else _number(cell.score, out_of)
+
+
+def interval(value: Interval | None, out_of: float = WHOLE) -> str:
+    """`[91.0, 95.1]`, on the scale of the score."""
+    return "" if value is None else f"[{_number(value.low, out_of)}, {_number(value.high, out_of)}]"
+
+
+def difference(comparison: Comparison | None, out_of: float = WHOLE) -> str:
     """`+3.1` points; empty for a baseline."""
     if comparison is None:
         return ""
-    return "not paired" if comparison.difference is None else _number(comparison.difference.value, "+")
+    return "not paired" if comparison.difference is None else _number(comparison.difference.value, out_of, "+")
 
 
 def mark(comparison: Comparison | None) -> str:
@@ -43,10 +62,10 @@ def mark(comparison: Comparison | None) -> str:
     return comparison.mark + ("*" if comparison.provisional else "") + ("!" if comparison.blocked else "")
 
 
-def difference_interval(comparison: Comparison | None) -> str:
+def difference_interval(comparison: Comparison | None, out_of: float = WHOLE) -> str:
     """`[-1.9, 4.4]` points."""
     found = comparison and comparison.difference
-    return interval(found.interval) if found else ""
+    return interval(found.interval, out_of) if found else ""
 
 
 def seeds(line: Line) -> str:
@@ -80,6 +99,11 @@ def items(cell: Cell) -> str:
     return f"n {cell.items:,}"
 
 
+def out_of(scale: float) -> str:
+    """`out of 10`; empty for the usual scale."""
+    return "" if scale == WHOLE else f"out of {scale:g}"
+
+
 def missing(cell: Cell) -> str:
     """`3 missing`, over all seeds; empty where nothing is."""
     return f"{cell.n_missing:,} missing" if cell.n_missing else ""
@@ -93,8 +117,11 @@ def legend(board: Board) -> list[str]:
         cell.comparison for line in board.lines for cell in (line.composite, *line.cells.values()) if cell.comparison
     ]
     said = [
+        *([f"Suite {title(board)}."] if board.suite_version is not None else []),
         "Scores in %, with their 95 % interval, cut at 0 and 100; n: items asked.",
-        f"{COMPOSITE}: {board.composite} of the benchmarks.",
+        f"{COMPOSITE}: {board.composite}{'' if board.lines[0].groups else ' of the benchmarks'}.",
+        *_scales(board),
+        *(f"{line.arm}: no composite without {', '.join(line.missing)}." for line in board.lines if line.missing),
     ]
     lower = [name for name, column in board.benchmarks.items() if not column.higher_is_better]
     if lower:
@@ -124,6 +151,16 @@ def legend(board: Board) -> list[str]:
     return said + _notes(board)
 
 
+def _scales(board: Board) -> list[str]:
+    """Where scores are not shares in %."""
+    scales = [f"{name} {out_of(column.out_of)}" for name, column in board.benchmarks.items() if out_of(column.out_of)]
+    beyond = [name for name, column in board.benchmarks.items() if not column.bounded]
+    return [
+        *([f"Other scales: {', '.join(scales)}."] if scales else []),
+        *([f"Not cut, since some items lie beyond: {', '.join(beyond)}."] if beyond else []),
+    ]
+
+
 def _notes(board: Board) -> list[str]:
     """What befell prompts and answers, where anything did.
 
@@ -140,7 +177,18 @@ def _notes(board: Board) -> list[str]:
             ]
             if found:
                 said.append(f"{name}: {what}: {', '.join(found)}.")
+        unscored = [
+            f"{arm} {', '.join(f'{number:,} {_words(kind)}' for kind, number in cell.unscored.items())}"
+            for arm, cell, _ in cells
+            if cell.unscored
+        ]
+        if unscored:
+            said.append(f"{name}: missing: {'; '.join(unscored)}.")
     return said
+
+
+def _words(outcome: str) -> str:
+    return outcome.replace("_", " ")
 
 
 def _over_items(line: Line) -> bool:
@@ -150,6 +198,7 @@ def _over_items(line: Line) -> bool:
     return len(line.seeds) > 1 and any(difference.claim == "checkpoint" for difference in differences)
 
 
-def _number(value: float, sign: str = "") -> str:
-    """A share in % with one decimal, and never -0.0."""
-    return f"{round(100 * value, 1) + 0.0:{sign}.1f}"
+def _number(value: float, out_of: float, sign: str = "") -> str:
+    """A share on its scale, with one decimal out of 100 and two out of 10, and never -0.0."""
+    digits = max(0, 3 - math.floor(math.log10(out_of)))
+    return f"{round(out_of * value, digits) + 0.0:{sign}.{digits}f}"

@@ -230,6 +230,21 @@ def plugins(
 
 
 @app.command()
+def suites(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="One suite, shipped or in a file, with its benchmarks.")
+    ] = None,
+    *,
+    data_root: DataRootOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List the suites: their benchmarks, protocols, what each needs and whether its data is in the mirror."""
+    from harness.cli.suites import show_suites
+
+    show_suites(name, data_root, as_json=as_json)
+
+
+@app.command()
 def doctor() -> None:
     """Say what this machine can run, and the command that mends what is missing."""
     from harness.cli.doctor import show_doctor

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from harness.api import Benchmark, Evaluator, Files, Hub, LmEvalTask, Need
 from harness.canonical import Json, digest, file_digest
 from harness.data.sources import declare_files
-from harness.discovery import LoadedPlugin, load_plugin, suggestion
-from harness.errors import UserError
 from harness.evaluate.tasks import check_own_files, find_task
 from harness.jobs import DataDeclaration, EngineSettings, Evaluate, Respond
 
@@ -18,27 +16,6 @@ from harness.jobs import DataDeclaration, EngineSettings, Evaluate, Respond
 def needs(evaluator: Evaluator, what: Need) -> bool:
     """Whether scoring takes this."""
     return isinstance(evaluator.task, Benchmark) and what in evaluator.task.scorer.needs
-
-
-def wanted_benchmarks(names: Sequence[str], offered: Mapping[str, tuple[Evaluator, LoadedPlugin]]) -> list[str]:
-    """The benchmarks that a recipe's names stand for: `plugin` for all it offers but optional ones, `plugin:benchmark`.
-
-    Raises UserError for a plug-in that offers none, or not that one.
-    """
-    found: list[str] = []
-    for name in names:
-        plugin_name, _, benchmark = name.partition(":")
-        plugin = load_plugin(plugin_name)
-        own = {n: evaluator for n, (evaluator, owner) in offered.items() if owner is plugin}
-        if not own:
-            remedy = "take it out of the recipe's benchmarks"
-            raise UserError(f"the plug-in {plugin_name!r} offers no benchmark", remedy)
-        if benchmark and benchmark not in own:
-            raise UserError(
-                f"the plug-in {plugin_name!r} offers no benchmark {benchmark!r}", suggestion(benchmark, tuple(own))
-            )
-        found += [benchmark] if benchmark else [n for n, evaluator in own.items() if not evaluator.optional]
-    return list(dict.fromkeys(found))
 
 
 @dataclass(frozen=True)

@@ -82,7 +82,7 @@ def _summary(evaluator: Evaluator, marking: Marking, samples: Sequence[Sample]) 
     rule = evaluator.aggregate
     if isinstance(rule, Total):
         points = {item: value for item, (value, _) in scored.items()}
-        score = total(points, rule.out_of, rule.drop_lowest_of)
+        score = total(points, len(samples), rule.out_of, rule.drop_lowest_of)
     else:
         score = weighted_mean(scored.values())
     outcomes = Counter(sample.outcome for sample in samples)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import random
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from harness.board.inputs import ArmRun, DataRecord, EvaluateRun, GitState, PluginRecord, RunInfo, SeedRun, TrainRun
+from harness.board.numbers import DeclaredSuite
+from harness.board.table import print_board
 from harness.canonical import file_digest
 
 SCORE = "exact_match,none"
@@ -20,8 +24,8 @@ def sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def write_samples(folder: Path, benchmark: str, scores) -> Path:
-    """A finished evaluate job's folder; a score of None is an item that the apparatus failed on."""
+def write_samples(folder: Path, benchmark: str, scores, weights=None, outcome: str = "engine_error") -> Path:
+    """A finished evaluate job's folder; a score of None is an item that the apparatus failed on, with this outcome."""
     folder.mkdir(parents=True)
     lines = [
         {
@@ -34,7 +38,8 @@ def write_samples(folder: Path, benchmark: str, scores) -> Path:
             "extracted": str(number),
             "target": "the benchmark's own words",
             "scores": {} if score is None else {SCORE: float(score), "length,none": 3.0, "pair,none": [1, 2]},
-            "outcome": "engine_error" if score is None else "scored",
+            "outcome": outcome if score is None else "scored",
+            **({"weights": {SCORE: weights[number]}} if weights else {}),
         }
         for number, score in enumerate(scores)
     ]
@@ -50,8 +55,8 @@ class Maker:
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def evaluation(self, arm: str, benchmark: str, seed: int, scores) -> EvaluateRun:
-        folder = write_samples(self.root / sha256(f"{arm} {benchmark} {seed}")[:16], benchmark, scores)
+    def evaluation(self, arm: str, benchmark: str, seed: int, scores, **options) -> EvaluateRun:
+        folder = write_samples(self.root / sha256(f"{arm} {benchmark} {seed}")[:16], benchmark, scores, **options)
         scored = [score for score in scores if score is not None]
         return EvaluateRun(
             key=sha256(f"evaluate {arm} {benchmark} {seed}"),
@@ -103,7 +108,7 @@ def maker(tmp_path):
 def info():
     return RunInfo(
         recipe={"suite": "playground", "train": {"lr": 0.002}},
-        suite="playground",
+        suite=DeclaredSuite(name="playground"),
         model={"init": {"architecture": "llama"}},
         engine={"name": "hf", "dtype": "float32"},
         command="harness run --plugins im,dmt",
@@ -111,6 +116,18 @@ def info():
         packages={"torch": "2.13.0"},
         hardware={"processor": "test"},
     )
+
+
+@pytest.fixture
+def printed():
+    """The board as a terminal of that width shows it."""
+
+    def printed(board, width, **options):
+        stream = io.StringIO()
+        print_board(board, Console(file=stream, width=width, **options))
+        return "\n".join(line.rstrip() for line in stream.getvalue().split("\n"))
+
+    return printed
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 from harness.board.build import arm_samples, build_row
 from harness.board.inputs import GitState, MergeRun
 from harness.board.rows import Row
-from harness.errors import Failure, UserError
+from harness.errors import Failure
 
 SHARES = {"arithmetic": 0.9, "chat": 0.5}
 
@@ -90,13 +90,6 @@ def test_a_job_whose_score_is_not_its_samples_mean_makes_no_row(maker, info):
     result = {**arm.seeds[0].evaluations["chat"].result, "score": 0.99}
     with pytest.raises(Failure, match=r"recorded the score 0\.99"):
         row_of(with_evaluation(arm, "chat", result=result), info)
-
-
-def test_a_score_that_is_no_share_makes_no_row(maker, info):
-    """Or its interval would be cut to one, and its composite taken from one."""
-    evaluation = maker.evaluation("sft", "perplexity", 0, [11.5, 13.0])
-    with pytest.raises(UserError, match=r"gives exact_match,none = 12\.25, which is no share"):
-        row_of(with_evaluation(maker.arm("sft", SHARES), "chat", **vars(evaluation)), info)
 
 
 def test_a_misnamed_score_is_not_taken_for_missing_items(maker, info):

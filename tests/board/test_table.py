@@ -1,21 +1,13 @@
 """What a person sees: the terminal table and the page."""
 
-import io
 from dataclasses import replace
 
 import pytest
-from rich.console import Console
 
+from harness.board.numbers import DeclaredSuite
 from harness.board.page import page
 from harness.board.publish import read_board, write_run
-from harness.board.table import print_board
 from harness.canonical import file_digest
-
-
-def printed(board, width, **options):
-    stream = io.StringIO()
-    print_board(board, Console(file=stream, width=width, **options))
-    return "\n".join(line.rstrip() for line in stream.getvalue().split("\n"))
 
 
 @pytest.fixture
@@ -24,23 +16,23 @@ def board(arms, info, tmp_path):
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])
-def test_table(board, width, snapshot):
+def test_table(board, width, snapshot, printed):
     text = printed(board, width)
     assert max(map(len, text.split("\n"))) <= width
     assert text == snapshot
 
 
-def test_table_of_three_seeds(maker, info, tmp_path, snapshot):
+def test_table_of_three_seeds(maker, info, tmp_path, snapshot, printed):
     arms = [maker.arm(arm, {"chat": share}, seeds=(0, 1, 2)) for arm, share in (("sft", 0.4), ("im", 0.9))]
     assert printed(write_run(tmp_path, arms, info), 80) == snapshot
 
 
-def test_colours_only_on_a_terminal(board):
+def test_colours_only_on_a_terminal(board, printed):
     assert "\x1b[" not in printed(board, 80)
     assert "\x1b[32m" in printed(board, 80, force_terminal=True, color_system="standard", legacy_windows=False)
 
 
-def test_missing_items_and_blocked_claims_are_said_in_words(maker, arms, info, tmp_path):
+def test_missing_items_and_blocked_claims_are_said_in_words(maker, arms, info, tmp_path, printed):
     seed = arms[2].seeds[0]
     evaluation = maker.evaluation("gap", "chat", 0, [1] * 190 + [None] * 10)
     arms[2] = replace(arms[2], seeds=(replace(seed, evaluations={**seed.evaluations, "chat": evaluation}),))
@@ -50,7 +42,7 @@ def test_missing_items_and_blocked_claims_are_said_in_words(maker, arms, info, t
     assert "! no claim: more than 1 % of the items are missing." in text
 
 
-def test_a_stage_that_was_begun_anew_is_told_in_its_row(maker, info, tmp_path):
+def test_a_stage_that_was_begun_anew_is_told_in_its_row(maker, info, tmp_path, printed):
     arm = maker.arm("dmt", {"chat": 0.5})
     seed = arm.seeds[0]
     again = replace(seed.train[0], measured={"seconds": 3600.0 * 30, "restarted": True})
@@ -61,7 +53,7 @@ def test_a_stage_that_was_begun_anew_is_told_in_its_row(maker, info, tmp_path):
         assert "dmt 30.0 device-hours" in " ".join(text.split())
 
 
-def test_what_befell_answers_and_a_limit_are_told_below_the_table_and_on_the_page(maker, info, tmp_path):
+def test_what_befell_answers_and_a_limit_are_told_below_the_table_and_on_the_page(maker, info, tmp_path, printed):
     arm = maker.arm("dmt+im", {"gsm8k": 0.5}, n=20)
     seed = arm.seeds[0]
     samples = seed.evaluations["gsm8k"].folder / "samples.jsonl"
@@ -81,21 +73,21 @@ def test_what_befell_answers_and_a_limit_are_told_below_the_table_and_on_the_pag
         assert "limit 20: only so many items of each benchmark were asked; not publishable." in shown
 
 
-def test_a_board_of_whole_answers_says_nothing_of_them(maker, info, tmp_path):
+def test_a_board_of_whole_answers_says_nothing_of_them(maker, info, tmp_path, printed):
     text = printed(write_run(tmp_path, [maker.arm("sft", {"chat": 0.5}, n=200)], info), 80)
     assert "limit" not in text
     assert "context" not in text
     assert "no result" not in text
 
 
-def test_seeds_that_agree_are_explained(maker, info, tmp_path):
+def test_seeds_that_agree_are_explained(maker, info, tmp_path, printed):
     arms = [maker.arm(arm, {"chat": share}, seeds=(0, 1, 2)) for arm, share in (("sft", 0.0), ("im", 1.0))]
     text = printed(write_run(tmp_path, arms, info), 200)
     assert "+*" in text
     assert "Where all seeds show the same difference, its interval is over the first seed's items." in text
 
 
-def test_matched_arms_and_untrained_ones_say_so(maker, info, tmp_path):
+def test_matched_arms_and_untrained_ones_say_so(maker, info, tmp_path, printed):
     base = maker.arm("base", {"chat": 0.1})
     untrained = replace(base, seeds=tuple(replace(seed, train=()) for seed in base.seeds))
     matched = replace(maker.arm("sft", {"chat": 0.5}), match="tokens of dmt")
@@ -117,7 +109,7 @@ def test_page_is_self_contained_and_closed(board):
 
 def test_page_escapes_what_users_name(maker, info, tmp_path):
     arm = maker.arm("sft", {"<b>chat</b>": 0.5})
-    html = page(write_run(tmp_path, [arm], replace(info, suite="<script>alert(1)</script>")))
+    html = page(write_run(tmp_path, [arm], replace(info, suite=DeclaredSuite(name="<script>alert(1)</script>"))))
     assert "<script" not in html
     assert "<b>" not in html
     assert "&lt;b&gt;chat&lt;/b&gt;" in html

@@ -5,26 +5,27 @@ from statistics import fmean, pstdev
 
 import pytest
 
-from harness.board.statistics import (
+from harness.board.differences import (
     Difference,
     benjamini_hochberg,
     holm,
-    item_interval,
-    macro_interval,
     mcnemar,
     method_difference,
     paired_composite,
     paired_difference,
-    seed_interval,
-    wilson,
 )
+from harness.board.intervals import Scored, item_interval, macro_interval, seed_interval, wilson
 from harness.errors import UserError
 
 Z = 1.959963984540054
 
 
 def items(scores, start=0):
-    return {(f"item-{number:05}", "hash"): score for number, score in enumerate(scores, start=start)}
+    return {(f"item-{number:05}", "hash"): Scored(score) for number, score in enumerate(scores, start=start)}
+
+
+def scored(*values):
+    return [Scored(value) for value in values]
 
 
 def test_wilson_solves_its_equation():
@@ -44,13 +45,111 @@ def test_wilson_says_something_at_the_ends():
 
 
 def test_items_that_are_not_right_or_wrong_get_a_t_interval():
-    interval = item_interval([0.25, 0.5, 0.75])
+    interval = item_interval(scored(0.25, 0.5, 0.75))
     assert interval.method == "t over items"
     half = 4.302652730 * 0.25 / 3**0.5  # t(0.975, 2) and the standard deviation
     assert interval.low == pytest.approx(0.5 - half, abs=1e-7)
-    assert item_interval([1, 0, 1]).method == "wilson"
+    assert item_interval(scored(1, 0, 1)).method == "wilson"
     assert item_interval([]) is None
-    assert item_interval([0.3]) is None
+    assert item_interval(scored(0.3)) is None
+
+
+def test_equal_weights_of_any_size_are_no_weights():
+    values = [0.1, 0.4, 0.35, 0.8]
+    plain, heavy = ([Scored(value, weight) for value in values] for weight in (1.0, 3.7))
+    assert item_interval(plain) == item_interval(heavy)
+    assert item_interval(scored(1, 0, 1, 1)) == item_interval([Scored(value, 0.2) for value in (1, 0, 1, 1)])
+    assert macro_interval([heavy]).low == pytest.approx(macro_interval([plain]).low, abs=1e-9)
+    pair = items(values), items(values[::-1])
+    heavier = [{item: Scored(one.value, 2.5) for item, one in side.items()} for side in pair]
+    assert paired_difference(*heavier).p == paired_difference(*pair).p
+    assert paired_difference(*heavier).interval.low == pytest.approx(paired_difference(*pair).interval.low, abs=1e-9)
+
+
+def test_graded_scores_without_spread_and_items_without_weight_say_nothing():
+    assert item_interval(scored(0.5, 0.5, 0.5)) is None
+    assert item_interval([Scored(0.5, 0.0), Scored(0.7, 1.0)]) is None
+
+
+def weighted_sample(draw, n):
+    """Long items score lower, so that the weighted mean is not the plain one; the mean of the population is 0.4."""
+    weights = [draw.expovariate(1) + 0.1 for _ in range(n)]
+    return [Scored(0.5 - 0.1 * weight / WEIGHTED_WEIGHT + draw.gauss(0, 0.1), weight) for weight in weights]
+
+
+WEIGHTED_WEIGHT = (2 + 2 * 0.1 + 0.01) / 1.1
+"""E w^2 / E w of `weighted_sample`'s weights: what the mean weight is, weighted."""
+
+
+def test_a_weighted_mean_has_the_standard_error_that_its_resamples_have():
+    from scipy.stats import bootstrap
+
+    found = weighted_sample(random.Random(5), 150)
+    values, weights = zip(*found, strict=True)
+    again = bootstrap(
+        (values, weights),
+        lambda v, w, axis: (v * w).sum(axis) / w.sum(axis),
+        paired=True,
+        vectorized=True,
+        n_resamples=4000,
+        method="percentile",
+        rng=0,
+    )
+    interval = item_interval(found)
+    assert interval.method == "linearised t over items"
+    width = interval.high - interval.low
+    assert width / (2 * 1.976) == pytest.approx(again.standard_error, rel=0.06)  # t(0.975, 149)
+    ours = macro_interval([found])
+    assert (ours.low, ours.high) == pytest.approx(tuple(again.confidence_interval), abs=0.05 * width)
+
+
+def test_weighted_intervals_cover_what_they_promise():
+    """600 draws of 80 items, seeded: graded ones by the linearised error, others by the effective number of items."""
+    draw = random.Random(6)
+    graded = right = 0
+    for _ in range(600):
+        interval = item_interval(weighted_sample(draw, 80))
+        graded += interval.low <= 0.4 <= interval.high
+        weights = [draw.choice((1.0, 1.0, 4.0)) for _ in range(80)]
+        interval = item_interval([Scored(float(draw.random() < 0.9), weight) for weight in weights])
+        assert interval.method == "wilson"
+        right += interval.low <= 0.9 <= interval.high
+    assert 0.92 <= graded / 600 <= 0.98
+    assert 0.92 <= right / 600 <= 0.98
+
+
+def test_a_weighted_difference_has_the_percentiles_of_its_resamples():
+    """A side loses a part of some items, and so their weight there: each mean is drawn with its own weights."""
+    from scipy.stats import bootstrap
+
+    draw, a, b = random.Random(7), {}, {}
+    for number in range(120):
+        base = draw.gauss(0.5, 0.2)
+        a["", f"{number:03}"] = Scored(base + 0.05 + draw.gauss(0, 0.1), draw.choice((1.0, 2.0, 2.0)))
+        b["", f"{number:03}"] = Scored(base + draw.gauss(0, 0.1), 2.0)
+    columns = [column for side in (a, b) for column in zip(*side.values(), strict=True)]
+    again = bootstrap(
+        columns,
+        lambda v, w, u, x, axis: (v * w).sum(axis) / w.sum(axis) - (u * x).sum(axis) / x.sum(axis),
+        paired=True,
+        vectorized=True,
+        n_resamples=4000,
+        method="percentile",
+        rng=0,
+    )
+    found = paired_difference(a, b)
+    (low, high), interval = again.confidence_interval, found.interval
+    assert (interval.low, interval.high) == pytest.approx((low, high), abs=0.05 * (high - low))
+    assert found.value == pytest.approx(0.5 * (low + high), abs=0.1 * (high - low))
+
+
+def test_shares_weigh_benchmarks():
+    sure, unsure = scored(*[1.0] * 50, 0.5), scored(*[0.0, 1.0] * 20)
+    even = macro_interval([sure, unsure])
+    mostly_sure = macro_interval([sure, unsure], [0.9, 0.1])
+    assert mostly_sure.high - mostly_sure.low < 0.3 * (even.high - even.low)
+    a, b = items([1] * 10 + [0] * 10), items([0] * 20)
+    assert paired_composite([(a, b), (b, b)], [0.75, 0.25]).value == pytest.approx(0.75 * 0.5)
 
 
 def test_seeds_get_a_t_interval():
@@ -128,7 +227,7 @@ def test_a_composite_weighs_benchmarks_and_not_items():
     many = items([1] * 900), items([0] * 450 + [1] * 450)
     few = items([0] * 50 + [1] * 50), items([1] * 100)
     assert paired_composite([many, few]).value == pytest.approx((0.5 - 0.5) / 2)
-    interval = macro_interval([[1.0] * 900, [0.0, 1.0] * 50])
+    interval = macro_interval([scored(*[1.0] * 900), scored(*[0.0, 1.0] * 50)])
     half = Z * 0.5 / 10 / 2  # all of it from the hundred items
     assert interval.low == pytest.approx(0.75 - half, abs=0.01)
     assert interval.high == pytest.approx(0.75 + half, abs=0.01)
@@ -167,8 +266,8 @@ def test_methods_are_paired_by_seed():
 
 
 def test_intervals_end_where_scores_do():
-    assert item_interval([0.0, 0.1, 0.9], bounds=(0, 1)).low == 0
-    assert item_interval([0.0, 0.1, 0.9]).low < 0
+    assert item_interval(scored(0.0, 0.1, 0.9), bounds=(0, 1)).low == 0
+    assert item_interval(scored(0.0, 0.1, 0.9)).low < 0
 
 
 @pytest.mark.parametrize("a", [{0: 0.7}, {0: 0.3 + 0.4, 1: 0.6 + 0.1}, {}])

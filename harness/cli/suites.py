@@ -1,0 +1,92 @@
+"""`harness suites`: which benchmarks are declared together, under which protocols, and what they need."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import typer
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from harness.api import Evaluator, Files
+from harness.cli.console import console
+from harness.data.hub import mirrored
+from harness.errors import UserError
+from harness.evaluate.declare import needs
+from harness.suite import Suite, read_suite, reads, resolve, shipped_suites
+
+NEEDS: tuple[Literal["judge", "sandbox", "opponent"], ...] = ("judge", "sandbox", "opponent")
+
+
+def show_suites(name: str | None, data_root: Path | None, *, as_json: bool) -> None:
+    """The shipped suites, or one, shipped or in a file, with its benchmarks."""
+    suites = [read_suite(one) for one in ([name] if name else shipped_suites())]
+    facts = {suite.name: _facts(suite, data_root) for suite in suites}
+    if as_json:
+        typer.echo(json.dumps([_json(suite, facts[suite.name]) for suite in suites], indent=1))
+        return
+    for suite in suites:
+        benchmarks = facts[suite.name]
+        needed = sorted({need for one in benchmarks for need in one["needs"]})
+        count = f"{len(benchmarks)} benchmark{'' if len(benchmarks) == 1 else 's'}"
+        about = [count, *([f"needs {' and '.join(needed)}"] if needed else [])]
+        console().print(Text(f"{suite.name} {suite.version}", style="bold"), Text(", ".join(about), style="dim"))
+        console().print(Padding(Text(suite.summary), (0, 0, 0, 2)))
+        if name:
+            console().print(Padding(_table(suite, benchmarks), (1, 0, 0, 2)))
+
+
+def _facts(suite: Suite, data_root: Path | None) -> list[dict[str, Any]]:
+    groups = {name: group for group, names in suite.composite.groups.items() for name in names}
+    return [
+        {
+            "benchmark": name,
+            "group": groups.get(name),
+            "plugin": f"{plugin.plugin.name} {plugin.plugin.version}",
+            "protocol": evaluator.protocol,
+            "score": evaluator.task.score,
+            "out_of": evaluator.out_of,
+            "needs": [what for what in NEEDS if needs(evaluator, what)],
+            "data": _data(evaluator, data_root),
+            "summary": evaluator.summary,
+        }
+        for name, (evaluator, plugin) in resolve(suite).items()
+    ]
+
+
+def _data(evaluator: Evaluator, data_root: Path | None) -> dict[str, str]:
+    """Dataset or file to where it is."""
+    try:
+        found = reads(evaluator)
+    except UserError as error:
+        return {"a file": f"{error.problem}; {error.remedy}"}
+    places: dict[str, str] = {}
+    for location in found:
+        if isinstance(location, Files):
+            places |= {path: "there" if Path(path).expanduser().is_file() else "missing" for path in location.paths}
+        elif places.get(location.id) != "not in the mirror":
+            places[location.id] = "in the mirror" if mirrored(location, data_root) else "not in the mirror"
+    return places
+
+
+def _table(suite: Suite, benchmarks: list[dict[str, Any]]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    columns = ["benchmark", *(["group"] if suite.composite.groups else []), "protocol", "needs", "data"]
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for one in benchmarks:
+        words = {
+            **one,
+            "needs": ", ".join(one["needs"]) or "-",
+            "data": "; ".join(f"{name}: {place}" for name, place in one["data"].items()) or "made on the spot",
+        }
+        table.add_row(*(Text(str(words[column])) for column in columns))
+    return table
+
+
+def _json(suite: Suite, benchmarks: list[dict[str, Any]]) -> dict[str, Any]:
+    head = suite.model_dump(mode="json", include={"name", "version", "summary", "composite"})
+    return {**head, "benchmarks": benchmarks}
