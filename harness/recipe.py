@@ -234,7 +234,9 @@ def _choose_declaration(raw: dict[str, Any], written: Collection[str]) -> None:
         if one in written and other not in written:
             raw.pop(other, None)
     if isinstance(raw.get("suite"), str):
-        raw["suite"] = read_suite(raw["suite"])
+        raw["suite"] = suite = read_suite(raw["suite"])
+        own = raw.get("options") or {}
+        raw["options"] = {**own, **{name: {**of, **own.get(name, {})} for name, of in suite.options.items()}}
 
 
 def _validated(raw: Mapping[str, Any]) -> Recipe:

@@ -25,6 +25,7 @@ from harness.errors import Failure
 from harness.jobs import Job
 from harness.plan import ArmPlan, Plan, SeedPlan
 from harness.store import SHORT, Store
+from harness.suite import chosen
 
 MODEL_FACTS = ("commit", "template_digest", "parameters")
 """What a row says of the starting model beside what the recipe declares."""
@@ -130,10 +131,16 @@ def run_info(plan: Plan, store: Store, command: str, *, accepted_source: bool) -
 
 def _suite(plan: Plan) -> DeclaredSuite:
     """The suite as it was declared; a recipe that names benchmarks instead lends them its own name."""
-    suite = plan.recipe.suite
-    if suite is None:
-        return DeclaredSuite(name=plan.recipe.name)
-    return DeclaredSuite(name=suite.name, version=suite.version, groups=dict(suite.composite.groups))
+    recipe, first = plan.recipe, plan.arms[0]
+    waiting = {
+        name: (evaluator.protocol, evaluator.task.score)
+        for name, (evaluator, _) in chosen(recipe.entries(), first.bound.evaluators()).items()
+        if name not in first.seeds[0].evaluations
+    }
+    if recipe.suite is None:
+        return DeclaredSuite(name=recipe.name, left_out=waiting)
+    suite = recipe.suite
+    return DeclaredSuite(name=suite.name, version=suite.version, groups=dict(suite.composite.groups), left_out=waiting)
 
 
 def _shared(plan: Plan, prepared: str) -> dict[str, Json]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pydantic
 
@@ -37,6 +38,8 @@ class Suite(Declaration):
     benchmarks: tuple[str, ...] = pydantic.Field(min_length=1)
     """Plug-ins, each for all that it offers but what is optional; or `plugin:benchmark`."""
     composite: CompositeRule = CompositeRule()
+    options: Mapping[str, Mapping[str, Any]] = pydantic.Field(default_factory=dict)
+    """Plug-in name to options that a recipe leaves as they are."""
 
 
 def shipped_suites() -> tuple[str, ...]:
@@ -58,11 +61,11 @@ def read_suite(name: str) -> Suite:
 
 
 def resolve(suite: Suite) -> dict[str, tuple[Evaluator, LoadedPlugin]]:
-    """The suite's benchmarks with their plug-ins, all options at their defaults.
+    """The suite's benchmarks with their plug-ins, under its own options.
 
-    Raises UserError where an entry names nothing, or the groups do not fit.
+    Raises UserError where an entry names nothing, an option is wrong, or the groups do not fit.
     """
-    bound = bind(ArmSpec(("base",)), [entry.partition(":")[0] for entry in suite.benchmarks])
+    bound = bind(ArmSpec(("base",), options=suite.options), [entry.partition(":")[0] for entry in suite.benchmarks])
     found = chosen(suite.benchmarks, bound.evaluators())
     check_groups(suite, tuple(found))
     return found

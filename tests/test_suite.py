@@ -151,12 +151,26 @@ def test_the_jobs_do_not_depend_on_who_names_them(written, tmp_path):
     assert by_suite.jobs.keys() == by_name.jobs.keys()
 
 
+def test_a_suites_options_hold_until_the_recipe_says_otherwise(written, tmp_path):
+    suite = written(f"{OWN}options: {{playground: {{chat: 7, code: 9}}}}\n")
+    assert planned(tmp_path, f"suite={suite}").recipe.options["playground"]["chat"] == 40  # the tiny recipe's own
+    recipe = load(None, [Setting.parse(f"suite={suite}"), Setting.parse("playground.code=11")])
+    assert recipe.options["playground"] == {"chat": 7, "code": 11}
+
+
 def test_rows_hold_the_suite_without_its_summary(written, tmp_path):
     plan = planned(tmp_path, f"suite={written()}")
     shared = _shared(plan, next(iter(plan.jobs)))
     assert shared["suite"]["version"] == 1
     assert "summary" not in shared["suite"]
     assert (_suite(plan).name, _suite(plan).version) == ("own", 1)
+
+
+def test_what_waits_for_its_judge_is_left_out_and_still_of_the_suite(written, tmp_path):
+    suite = written(OWN.replace("playground:playground_code", "mt_bench:mt_bench"))
+    plan = planned(tmp_path, f"suite={suite}", "judge=later")
+    assert list(plan.arms[0].seeds[0].evaluations) == ["playground_chat"]
+    assert _suite(plan).left_out == {"mt_bench": ("official-1", "rating")}
 
 
 def test_without_a_suite_the_recipe_is_as_it_was(tmp_path):

@@ -24,19 +24,25 @@ NEEDS: tuple[Literal["judge", "sandbox", "opponent"], ...] = ("judge", "sandbox"
 def show_suites(name: str | None, data_root: Path | None, *, as_json: bool) -> None:
     """The shipped suites, or one, shipped or in a file, with its benchmarks."""
     suites = [read_suite(one) for one in ([name] if name else shipped_suites())]
-    facts = {suite.name: _facts(suite, data_root) for suite in suites}
     if as_json:
-        typer.echo(json.dumps([_json(suite, facts[suite.name]) for suite in suites], indent=1))
+        typer.echo(json.dumps([_json(suite, data_root) for suite in suites], indent=1))
         return
     for suite in suites:
-        benchmarks = facts[suite.name]
-        needed = sorted({need for one in benchmarks for need in one["needs"]})
-        count = f"{len(benchmarks)} benchmark{'' if len(benchmarks) == 1 else 's'}"
-        about = [count, *([f"needs {' and '.join(needed)}"] if needed else [])]
-        console().print(Text(f"{suite.name} {suite.version}", style="bold"), Text(", ".join(about), style="dim"))
+        console().print(Text(f"{suite.name} {suite.version}", style="bold"), Text(_about(suite), style="dim"))
         console().print(Padding(Text(suite.summary), (0, 0, 0, 2)))
         if name:
-            console().print(Padding(_table(suite, benchmarks), (1, 0, 0, 2)))
+            console().print(Padding(_table(suite, _facts(suite, data_root)), (1, 0, 0, 2)))
+
+
+def _about(suite: Suite) -> str:
+    """`3 benchmarks, needs judge`; or why it cannot be run here."""
+    try:
+        found = [evaluator for evaluator, _ in resolve(suite).values()]
+    except UserError as error:
+        return str(error)
+    count = f"{len(found)} benchmark{'' if len(found) == 1 else 's'}"
+    needed = [what for what in NEEDS if any(needs(evaluator, what) for evaluator in found)]
+    return ", ".join([count, *([f"needs {' and '.join(needed)}"] if needed else [])])
 
 
 def _facts(suite: Suite, data_root: Path | None) -> list[dict[str, Any]]:
@@ -87,6 +93,6 @@ def _table(suite: Suite, benchmarks: list[dict[str, Any]]) -> Table:
     return table
 
 
-def _json(suite: Suite, benchmarks: list[dict[str, Any]]) -> dict[str, Any]:
-    head = suite.model_dump(mode="json", include={"name", "version", "summary", "composite"})
-    return {**head, "benchmarks": benchmarks}
+def _json(suite: Suite, data_root: Path | None) -> dict[str, Any]:
+    head = suite.model_dump(mode="json", include={"name", "version", "summary", "composite", "options"})
+    return {**head, "benchmarks": _facts(suite, data_root)}
