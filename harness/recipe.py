@@ -103,6 +103,8 @@ class Runtime(Declaration):
     gpu_memory_utilization: float = pydantic.Field(0.9, gt=0, le=1)
     unsafe_code: bool = False
     """Run generated programs with this user's rights where nothing on the machine shuts them in; rows say so."""
+    tensor_parallel: int = pydantic.Field(1, ge=1)
+    """GPUs that each vLLM engine is spread over; more than one allows no swapping of weights."""
     cpu_cache_gib: float = pydantic.Field(1.0, gt=0)
     """vLLM's key-value cache on CPU."""
     batch_size: int = pydantic.Field(64, ge=1)

@@ -12,6 +12,7 @@ from typing import Any
 
 from harness.canonical import file_digest
 from harness.engines.protocol import Engine
+from harness.engines.swap import Stale
 from harness.errors import UserError
 from harness.jobs import EngineSettings
 
@@ -56,21 +57,27 @@ class Engines:
         if self._open is not None:
             reason = _why_not_swap(self._open, settings, model_dir)
             if reason is None:
-                if self._open.model_dir != model_dir:
-                    self._swap(self._open, model_dir)
+                reason = self._swap(self._open, model_dir)
+            if reason is None:
                 return self._open.engine
             notice(f"starting a fresh engine: {reason}")
             self.close()
         self._open = _Open(_start(settings, model_dir, runtime), settings, model_dir)
         return self._open.engine
 
-    def _swap(self, running: _Open, model_dir: Path) -> None:
+    def _swap(self, running: _Open, model_dir: Path) -> str | None:
+        """Have the running engine take the model; what kept it from that."""
+        if running.model_dir == model_dir:
+            return None
         try:
             running.engine.load(model_dir)
+        except Stale as reason:
+            return str(reason)
         except BaseException:
             self.close()  # who knows what it holds now
             raise
         running.model_dir = model_dir
+        return None
 
     def close(self) -> None:
         """Stop the engine, if one runs."""

@@ -21,6 +21,7 @@ from harness.engines.protocol import (
     Tokenizer,
     Waiting,
 )
+from harness.engines.swap import Stale, stale
 from harness.engines.text import Codec, context_length, fit_pair, fit_prompt
 from harness.errors import UserError
 from harness.jobs import EngineSettings
@@ -58,6 +59,7 @@ class VllmEngine:
             # now computed gives other last digits: a resumed run would not end in the same result.
             enable_chunked_prefill=False,
             enable_prefix_caching=False,
+            tensor_parallel_size=int(runtime.get("tensor_parallel", 1)),
             generation_config="vllm",
             disable_log_stats=True,
             **memory,
@@ -84,9 +86,17 @@ class VllmEngine:
         return self._max_length
 
     def load(self, model_dir: Path) -> None:
-        """Swap the weights in place; the caller has checked that architecture and tokenizer are the same."""
+        """Swap the weights in place; the caller has checked that architecture and tokenizer are the same.
+
+        Raises Stale where the engine does not hold the new weights afterwards, or may not.
+        """
+        if self._engine.vllm_config.parallel_config.world_size > 1:
+            raise Stale("weights are swapped in place on one device only")
         self._engine.collective_rpc("reload_weights", kwargs={"weights_path": str(model_dir)})
         self._engine.reset_prefix_cache()
+        for reason in self._engine.collective_rpc(stale, args=(model_dir,)):
+            if reason is not None:
+                raise Stale(reason)
 
     def close(self) -> None:
         """Stop the engine and give its cache back."""
