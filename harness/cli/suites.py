@@ -13,7 +13,7 @@ from rich.text import Text
 
 from harness.api import Evaluator, Files
 from harness.cli.console import console
-from harness.data.hub import mirrored
+from harness.data.mirror import mirrored
 from harness.errors import UserError
 from harness.evaluate.declare import needs
 from harness.suite import Suite, read_suite, reads, resolve, shipped_suites
