@@ -100,7 +100,8 @@ def _summary(evaluator: Evaluator, marking: Marking, samples: Sequence[Sample]) 
 
 
 def _records(job: Path) -> list[Record]:
-    return [json.loads(line) for line in (job / ANSWERS).read_text(encoding="utf-8").splitlines()]
+    with (job / ANSWERS).open(encoding="utf-8") as lines:  # str.splitlines would also end them at U+2028 and its like
+        return [json.loads(line) for line in lines]
 
 
 def _manifest(job: Path) -> dict[str, Any]:

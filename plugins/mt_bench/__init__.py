@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
-from harness.api import Arm, Benchmark, Evaluator, Options, Plugin, hookimpl
+from harness.api import Arm, Benchmark, Evaluator, Files, Options, Plugin, hookimpl
 
 from .judging import Preferences, Ratings
 from .questions import TwoTurns
@@ -41,7 +41,8 @@ PLUGIN = Plugin(
 def evaluator(arm: Arm) -> Sequence[Evaluator]:
     """FastChat's ratings; strict ones; those without wrong references; and preferences over the baseline's answers."""
     options = arm.options(MTBenchOptions)
-    questions, repeats, corrected = TwoTurns(options.template), options.repeats, options.references
+    questions, repeats = TwoTurns(options.template), options.repeats
+    corrected = Files((options.references,)) if options.references else None
     version = "-".join(filter(None, ["1", options.template, f"x{repeats}" if repeats > 1 else None]))
 
     def rated(name: str, protocol: str, scorer: Ratings, summary: str, *, optional: bool = False) -> Evaluator:

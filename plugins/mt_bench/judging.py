@@ -14,6 +14,7 @@ from harness.api import (
     JudgePrompt,
     JudgeReply,
     Message,
+    Need,
     Read,
     Response,
     Rows,
@@ -46,7 +47,7 @@ class Judged(Scorer):
     """What ratings and preferences have in common: FastChat's prompts, each given `repeats` times."""
 
     repeats: int = 1
-    needs: ClassVar[frozenset[Literal["judge", "sandbox", "opponent"]]] = frozenset({"judge"})
+    needs: ClassVar[frozenset[Need]] = frozenset({"judge"})
 
     @property
     def data(self) -> tuple[Hub | Files, ...]:
@@ -69,7 +70,7 @@ class Judged(Scorer):
         reference = self.reference(item, read)
         fields = _fields("question", item.content["turns"]) | _fields("ref_answer", reference or ("", ""))
         for name, response in answers.items():
-            fields |= _fields(name, [answer(reply) for reply in response.replies])
+            fields |= _fields(name, _texts(response))
         templates = {row["name"]: row for row in read(PROMPTS)}
         general, with_reference = self.templates
         name = general if reference is None else with_reference
@@ -77,12 +78,11 @@ class Judged(Scorer):
             (Message("system", row["system_prompt"]), Message("user", row["prompt_template"].format(**fields)))
             for row in (templates[name], templates[f"{name}-multi-turn"])
         ]
-        # The number of the repetition makes each a judgment of its own, bought and stored by itself.
-        return [JudgePrompt(talk, parse, revision=f"1.{n}") for n in range(1, self.repeats + 1) for talk in talks]
+        return [JudgePrompt(talk, parse, repeat=repeat) for repeat in range(self.repeats) for talk in talks]
 
     def totals(self, scored: Sequence[tuple[Response, Scores]], read: Read) -> Mapping[str, float]:
         """How alike the model's answers are: a judge can be won over by one answer to all questions."""
-        return {"answers_alike": share_alike([answer(reply) for response, _ in scored for reply in response.replies])}
+        return {"answers_alike": share_alike([text for response, _ in scored for text in _texts(response)])}
 
 
 @dataclass(frozen=True)
@@ -96,13 +96,13 @@ class Ratings(Judged):
     protocol: Literal["official", "strict"] = "strict"
     sound: bool = False
     """Whether the references that are reported wrong are left out, and their questions judged without one."""
-    corrected: str | None = None
-    """A file of references that replace published ones, all those that are reported wrong among them."""
+    corrected: Files | None = None
+    """The user's references, which replace published ones: at least all those that are reported wrong."""
 
     @property
     def data(self) -> tuple[Hub | Files, ...]:
         """The judge's prompts and the references, the user's too."""
-        return (*super().data, *([Files((self.corrected,))] if self.corrected else []))
+        return super().data if self.corrected is None else (*super().data, self.corrected)
 
     @property
     def templates(self) -> tuple[str, str]:
@@ -115,7 +115,7 @@ class Ratings(Judged):
         if published is None:
             return None
         if self.corrected:
-            return _corrected(read(Files((self.corrected,)))).get(item.id, published)
+            return _corrected(read(self.corrected)).get(item.id, published)
         return None if self.sound and int(item.id) in REPORTED_WRONG else published
 
     def score(self, response: Response, read: Read, opponent: Response | None) -> Scoring:
@@ -138,7 +138,7 @@ class Ratings(Judged):
 class Preferences(Judged):
     """Each answer beside another model's, in both orders: what does not win in both is a tie."""
 
-    needs: ClassVar[frozenset[Literal["judge", "sandbox", "opponent"]]] = frozenset({"judge", "opponent"})
+    needs: ClassVar[frozenset[Need]] = frozenset({"judge", "opponent"})
 
     @property
     def templates(self) -> tuple[str, str]:
@@ -149,6 +149,8 @@ class Preferences(Judged):
         """`win_rate`, where a tie counts half; the shares won, tied and lost; and how often both orders agree."""
         if opponent is None:
             raise UserError("a pairwise comparison has no answers to compare with", "keep the baseline in the run")
+        if _texts(response) == _texts(opponent):  # one prompt for both orders, and so one reply: whatever it is, a tie
+            return _scores(response.item, _compared([TIE] * 2 * self.repeats), ())
         prompts = [
             prompt
             for pair in ({"answer_a": response, "answer_b": opponent}, {"answer_a": opponent, "answer_b": response})
@@ -163,14 +165,8 @@ class Preferences(Judged):
             for one, other in zip(verdicts[:half], verdicts[half:], strict=True)
         ]
         rates = [one if one == other else TIE for one, other in pairs]
-        shares = {
-            "win_rate": rates,
-            "won": [float(rate > TIE) for rate in rates],
-            "tied": [float(rate == TIE) for rate in rates],
-            "lost": [float(rate < TIE) for rate in rates],
-            "consistent": [float(one == other) for one, other in pairs],
-        }
-        return _scores(response.item, shares, verdicts)
+        consistent = [float(one == other) for one, other in pairs]
+        return _scores(response.item, {**_compared(rates), "consistent": consistent}, verdicts)
 
 
 def _lost(verdicts: Sequence[Verdict]) -> Scores | None:
@@ -196,6 +192,20 @@ def _scores(item: Item, shares: Mapping[str, Sequence[float | None]], verdicts: 
         extracted=[verdict.value for verdict in verdicts],
         judgments=tuple(verdicts),
     )
+
+
+def _compared(rates: Sequence[float]) -> dict[str, Sequence[float]]:
+    """Of what comparisons are worth, the names and shares to report."""
+    return {
+        "win_rate": rates,
+        "won": [float(rate > TIE) for rate in rates],
+        "tied": [float(rate == TIE) for rate in rates],
+        "lost": [float(rate < TIE) for rate in rates],
+    }
+
+
+def _texts(response: Response) -> list[str]:
+    return [answer(reply) for reply in response.replies]
 
 
 def _fields(name: str, turns: Sequence[str]) -> dict[str, str]:

@@ -3,6 +3,8 @@ import json
 
 import pytest
 
+from harness.api import Ask, Message
+from harness.evaluate.conversations import Template
 from harness.evaluate.prompts import Prompts
 
 ROWS = [{"question": f"What is {n} and {n}?", "answer": str(n)} for n in range(5)]
@@ -92,3 +94,22 @@ def test_choices_are_asked_on_the_same_day_every_day(tokenizer):
     context, continuation = Prompts(dated, chat=True).pair(json.dumps([{"role": "user", "content": "Hi"}]), " there")
     assert tokenizer.decode(context) == "<s>2024Hi</s>"
     assert tokenizer.decode(continuation) == " there"
+
+
+def test_a_named_template_writes_the_conversation_with_bos_once_and_ends_it(tokenizer):
+    prompts = Prompts(tokenizer)
+    talk = (Message("user", "one"), Message("assistant", "two"), Message("user", "three"))
+    encoded = prompts.of(Ask(talk, 8, template="zero_shot"))
+    assert encoded.ids == tuple(tokenizer.encode(Template("zero_shot").render(talk).text))
+    assert prompts.bos_count(encoded.ids) == 1
+    assert encoded.stop == ("###",)
+    assert prompts.template_digest == Template("zero_shot").digest
+    assert prompts.of(Ask(talk, 8, template="stablelm")).end_ids == Template("stablelm").render(talk).end_ids
+
+
+def test_a_conversation_goes_through_the_models_own_template_where_none_is_named(tokenizer):
+    prompts = Prompts(tokenizer)
+    encoded = prompts.of(Ask((Message("user", "one"),), 8))
+    assert tokenizer.decode(encoded.ids) == "<s><|user|>one<|assistant|>"
+    assert (encoded.stop, encoded.end_ids) == ((), (tokenizer.eos_token_id,))
+    assert prompts.template_digest not in (None, Template("zero_shot").digest)

@@ -1,6 +1,7 @@
 """MT-Bench's data in small, made up here; the real data where there is a mirror; and a scorer driven by hand."""
 
 import json
+import shutil
 import warnings
 from types import SimpleNamespace
 
@@ -37,6 +38,7 @@ def prompts():
 class Bench:
     """Items and answers, and a scorer driven by hand."""
 
+    questions = questions.QUESTIONS
     references = staticmethod(references)
 
     def __init__(self):
@@ -94,3 +96,12 @@ def fastchat():
         warnings.simplefilter("ignore")  # its regular expressions are no raw strings
         from fastchat.llm_judge import common
     return common
+
+
+@pytest.fixture(scope="session")
+def long_model(chat_models, tmp_path_factory):
+    """A small random chat model with room for long conversations."""
+    folder = shutil.copytree(chat_models["a"] / "model", tmp_path_factory.mktemp("long") / "model")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "max_position_embeddings": 1 << 15}))
+    return folder

@@ -12,7 +12,7 @@ from harness.errors import UserError
 FIRST, SECOND = "first", "second {answer}"
 GONE = Verdict(None, "judge_error", "the endpoint is away")
 MINE = Files(("mine.jsonl",))
-CORRECTED = Ratings(sound=True, corrected=MINE.paths[0])
+CORRECTED = Ratings(sound=True, corrected=MINE)
 
 
 def asks(judged):
@@ -54,7 +54,7 @@ def test_repeated_judgments_are_told_apart_and_the_first_is_that_of_a_single_one
     once = bench.judge(Ratings(), bench.answered(bench.item()), "[[7]]", "[[3]]")
     thrice = bench.judge(Ratings(3), bench.answered(bench.item()), *["[[7]]", "[[3]]"] * 3)
     assert thrice.asked[:2] == once.asked
-    assert len({(prompt.messages, prompt.revision) for prompt in thrice.asked}) == 6
+    assert len({(prompt.messages, prompt.repeat) for prompt in thrice.asked}) == 6
     assert len({prompt.messages for prompt in thrice.asked}) == 2
 
 
@@ -63,7 +63,7 @@ def test_official_strict_and_corrected_ask_the_same_of_a_question_with_a_sound_r
     response = bench.answered(bench.item("math", 112))
     scorers = (Ratings(), Ratings(protocol="official"), Ratings(sound=True), CORRECTED)
     asked = [bench.judge(scorer, response, "[[7]]", "[[3]]").asked for scorer in scorers]
-    assert len({tuple((prompt.messages, prompt.revision) for prompt in prompts) for prompts in asked}) == 1
+    assert len({tuple((prompt.messages, prompt.repeat) for prompt in prompts) for prompts in asked}) == 1
 
 
 class FastChat:
@@ -288,7 +288,7 @@ def test_both_orders_are_asked_of_both_turns(bench):
 def test_what_does_not_win_in_both_orders_is_a_tie(bench, first, swapped, rate, consistent):
     says = [f"[[{first}]]", "[[C]]", f"[[{swapped}]]", "[[C]]"]
     scores = bench.judge(
-        Preferences(), bench.answered(bench.item()), *says, opponent=bench.answered(bench.item())
+        Preferences(), bench.answered(bench.item()), *says, opponent=bench.answered(bench.item(), "c", "d")
     ).scores
     assert scores.values["turn_1"] == rate
     assert scores.values["turn_2"] == 0.5
@@ -303,7 +303,7 @@ def test_what_does_not_win_in_both_orders_is_a_tie(bench, first, swapped, rate, 
 def test_a_pair_that_lacks_a_verdict_is_missing(bench):
     says = ["[[A]]", "[[A]]", "[[B]]", "no verdict"]
     scores = bench.judge(
-        Preferences(), bench.answered(bench.item()), *says, opponent=bench.answered(bench.item())
+        Preferences(), bench.answered(bench.item()), *says, opponent=bench.answered(bench.item(), "c", "d")
     ).scores
     assert (scores.values, scores.missing) == ({}, "judge_unparsed")
 
@@ -311,10 +311,20 @@ def test_a_pair_that_lacks_a_verdict_is_missing(bench):
 def test_repeats_are_matches_of_their_own(bench):
     says = ["[[A]]", "[[A]]", "[[A]]", "[[B]]", "[[B]]", "[[B]]", "[[A]]", "[[B]]"]
     scores = bench.judge(
-        Preferences(2), bench.answered(bench.item()), *says, opponent=bench.answered(bench.item())
+        Preferences(2), bench.answered(bench.item()), *says, opponent=bench.answered(bench.item(), "c", "d")
     ).scores
     assert scores.values["win_rate"] == (1 + 1 + 0.5 + 0.5) / 4
     assert scores.weights["win_rate"] == 4
+
+
+def test_equal_answers_are_tied_without_asking(bench):
+    response = bench.answered(bench.item("stem"), "a", "b")
+    with pytest.raises(StopIteration) as end:
+        next(Preferences().score(response, bench.data.__getitem__, bench.answered(bench.item("stem"), " a", "b\n")))
+    scores = end.value.value
+    names = ("win_rate", "won", "tied", "lost", "turn_1", "turn_2", "stem")
+    assert scores.values == dict(zip(names, (0.5, 0, 1, 0, 0.5, 0.5, 0.5), strict=True))
+    assert scores.judgments == ()
 
 
 def test_without_an_opponent_nothing_is_compared(bench):
@@ -334,7 +344,7 @@ def test_the_win_rate_is_fastchats(bench, tmp_path, capsys):
         says = [f"[[{letter}]]" for letter in four]
         found.append(
             bench.judge(
-                Preferences(), bench.answered(bench.item()), *says, opponent=bench.answered(bench.item())
+                Preferences(), bench.answered(bench.item()), *says, opponent=bench.answered(bench.item(), "c", "d")
             ).scores
         )
         rows += [

@@ -3,6 +3,7 @@ from harness.plugins import mt_bench
 from harness.plugins.mt_bench import MTBenchOptions
 
 from harness.api import Arm
+from harness.evaluate.declare import Declarer
 from harness.testing import check_plugin
 
 
@@ -53,3 +54,21 @@ def test_ratings_are_shown_out_of_ten_and_win_rates_out_of_a_hundred():
 def test_so_many_judgments_are_refused(repeats):
     with pytest.raises(ValueError, match="repeats"):
         MTBenchOptions(repeats=repeats)
+
+
+def test_the_users_references_enter_the_key_by_their_content_wherever_they_lie(tmp_path):
+    def declared(name, text):
+        path = tmp_path / name
+        path.write_text(text)
+        scored = offered(references=str(path))["mt_bench_corrected"]
+        return Declarer("mt_bench 1.0", None, None).evaluate(scored, {"model": "a judge"})
+
+    one = declared("one.jsonl", '{"question_id": 104}\n')
+    assert one == declared("moved.jsonl", '{"question_id": 104}\n')
+    assert one != declared("other.jsonl", '{"question_id": 105}\n')
+    assert str(tmp_path) not in one.model_dump_json()
+
+
+def test_references_that_are_not_there_are_refused_before_anything_runs(refused, tmp_path):
+    scored = offered(references=str(tmp_path / "gone.jsonl"))["mt_bench_corrected"]
+    assert "gone.jsonl" in refused(Declarer("mt_bench 1.0", None, None).evaluate, scored, {})
