@@ -61,7 +61,9 @@ def show(
 def pull_data(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="NAME...", help="Recipes, plug-ins, plugin:benchmark, or org/name[@revision][:file]."),
+        typer.Argument(
+            metavar="NAME...", help="Recipes, suites, plug-ins, plugin:benchmark, or org/name[@revision][:file]."
+        ),
     ] = None,
     *,
     to: Annotated[

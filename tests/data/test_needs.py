@@ -67,5 +67,13 @@ def test_a_benchmark_needs_what_asking_and_scoring_read_and_optional_ones_are_na
     assert "offers no 'often' (there are: asked, seldom)" in refused(needed, f"{file}:often")
 
 
+def test_a_suite_needs_what_its_benchmarks_read(tmp_path):
+    ids = [hub.id for hub in needed("math")]
+    assert ids == ["openai/gsm8k", "keirp/hungarian_national_hs_finals_exam"]
+    own = tmp_path / "own.yaml"
+    own.write_text("{name: own, version: 1, summary: One., benchmarks: ['hungarian_exam:hungarian_exam']}")
+    assert [hub.id for hub in needed(str(own))] == ids[1:]
+
+
 def test_an_unknown_name_is_suggested_another(refused):
     assert "did you mean 'gsm8k'?" in refused(needed, "gsm9k")
