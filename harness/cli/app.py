@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli import board, data
+from harness.cli import board, data, judge
 from harness.cli import store as store_commands
 from harness.cli.options import (
     DEFAULT_STORE,
@@ -255,3 +255,4 @@ def doctor() -> None:
 app.add_typer(data.app, name="data", help="Look at datasets: what there is, and what of it will be scored.")
 app.add_typer(store_commands.app, name="store", help="Look at finished jobs, and clear them away.")
 app.add_typer(board.app, name="board", help="Look at leaderboards, check them and publish rows.")
+app.add_typer(judge.app, name="judge", help="See how far a judge agrees with people, and what it has cost.")

@@ -10,7 +10,20 @@ from harness.errors import UserError
 from harness.judge.agreement import Graded, Vote
 
 Row = Mapping[str, Any]
+POINTS = "points"
+"""The column of a sheet, and the score of an evaluation, that people and judges give."""
+
 _TIES = {"tie", "tie (inconsistent)"}
+
+
+def of_samples(rows: Sequence[Row]) -> list[Row]:
+    """Rows of grades, made of an evaluation's samples; others as they are. An item without a score has no points."""
+    return [_of_sample(row) if {"id", "scores", "outcome"} <= set(row) else row for row in rows]
+
+
+def _of_sample(row: Row) -> Row:
+    points, answer = row["scores"].get(POINTS), row["response"]
+    return {"model": row["model"], "question_id": row["id"], POINTS: points, "answer": answer}
 
 
 def are_votes(rows: Sequence[Row]) -> bool:
@@ -33,8 +46,8 @@ def graded(human: Sequence[Row], judged: Sequence[Row]) -> list[Graded]:
         side = "the judge" if (model, question) in ours else "people"
         raise UserError(f"question {question} of {model} was not graded by {side}", "give grades of the same answers")
     for (model, question), row in ours.items():
-        answers = {_text(side["answer"]) for side in (row, theirs[model, question]) if side.get("answer")}
-        if len(answers) > 1:
+        other = theirs[model, question]
+        if any(_text(row[c]) != _text(other[c]) for c in ("answer", "answer_sha256") if row.get(c) and other.get(c)):
             raise UserError(
                 f"question {question} of {model}: people and judge were given different answers",
                 "give grades of the same answers",
@@ -68,7 +81,7 @@ def votes(rows: Sequence[Row]) -> list[Vote]:
 def _by_answer(rows: Sequence[Row]) -> dict[tuple[str, str], Row]:
     found: dict[tuple[str, str], Row] = {}
     for number, row in enumerate(rows, start=1):
-        if "question_id" not in row or "points" not in row:
+        if "question_id" not in row or POINTS not in row:
             raise UserError(f"row {number} lacks question_id or points", "give the columns of docs/judges.md")
         key = str(row["model"]), str(row["question_id"])
         if key in found:
@@ -79,7 +92,7 @@ def _by_answer(rows: Sequence[Row]) -> dict[tuple[str, str], Row]:
 
 def _points(row: Row, key: tuple[str, str]) -> float | None:
     """None where there is no grade."""
-    value = row["points"]
+    value = row[POINTS]
     if value is None or not str(value).strip():
         return None
     try:

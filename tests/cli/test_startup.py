@@ -28,6 +28,7 @@ COMMANDS = (
     ("plugins", "dmt", "--json"),
     ("store", "ls"),
     ("data", "list"),
+    ("judge", "cost"),
 )
 RUN = """
 import sys
