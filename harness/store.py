@@ -4,6 +4,7 @@ jobs/<key>/       finished jobs; manifest.json inside, written before the rename
 partial/<key>/    work in progress, resumed by whoever comes next
 locks/<key>.lock  held by the worker of that job; the system frees it when the worker dies
 slurm/<key>/      submissions of the job to a cluster: batch scripts, their output, the latest news
+judgments/        what was bought of judges (`harness.judge.judgments`); kept until the user removes it
 cache/            what only saves time: digests of data files, and datasets as tokens
 runs/<name>.json  which keys a run folder stands on, so that `gc` knows what is still wanted
 """

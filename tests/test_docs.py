@@ -147,6 +147,7 @@ def fields():
     from harness.allocation import Slurm
     from harness.execution import Execution
     from harness.jobs import Declaration, EngineSettings, InitModel, LoraSettings, ModelSettings, TrainSettings
+    from harness.judge.settings import Judging
     from harness.recipe import Recipe, Runtime, SourceUse
     from harness.suite import CompositeRule, Suite
 
@@ -158,6 +159,7 @@ def fields():
         "train.lora.": (LoraSettings,),
         "suite.": (Suite,),
         "suite.composite.": (CompositeRule,),
+        "judge.": (Judging,),
         "engine.": (EngineSettings,),
         "runtime.": (Runtime,),
         "slurm.": (Slurm,),

@@ -46,10 +46,11 @@ def compare_points(theirs: Sequence[Row], ours: Sequence[Row], benchmark: str, *
 
 
 def _rule(benchmark: str) -> Rule:
-    """How a benchmark's points become a total: by its plug-in's rule, or as their sum."""
+    """How a benchmark's points become a total: by its plug-in's rule, or as their sum; None of other questions."""
     offered = bind(ArmSpec((FALLBACK,)), [benchmark]).evaluators().values()
     rule = next((one.aggregate for one, _ in offered if isinstance(one.aggregate, Total)), Total(out_of=1))
-    return lambda points: total(points, 1, rule.drop_lowest_of)
+    ruled = {question for group in rule.drop_lowest_of for question in group}
+    return lambda points: total(points, len(points), 1, rule.drop_lowest_of) if ruled <= set(points) else None
 
 
 # --- votes ---------------------------------------------------------------------------------------------------------

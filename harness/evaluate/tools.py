@@ -14,7 +14,7 @@ from harness.api import Execute, JudgePrompt, Verdict
 from harness.canonical import Json
 from harness.context import Context
 from harness.errors import UserError
-from harness.judge.cost import counted
+from harness.judge.cost import Cost, counted
 from harness.judge.judge import Judge, Judgment
 from harness.judge.settings import Judging
 
@@ -29,12 +29,16 @@ class Tools:
         self._judging, self._context = judging, context
         self._open = ExitStack()
         self._replies: list[Judgment] = []
+        self._expected: Cost | None = None
 
     def expect(self, calls: Sequence[JudgePrompt | Execute]) -> None:
         """Say what the first judgments of all items will cost at most, before any is bought."""
         prompts = [call for call in calls if isinstance(call, JudgePrompt)]
-        if prompts and (cost := self._judge.estimate(prompts)).replies:
-            self._context.notice(f"the judge {self._judge.settings.model} is asked for at most {cost.words()}")
+        if prompts:
+            self._expected = self._judge.estimate(prompts)
+            if self._expected.replies:
+                words = self._expected.words()
+                self._context.notice(f"the judge {self._judge.settings.model} is asked for at most {words}")
 
     def submit(self, call: JudgePrompt | Execute) -> Future[Any]:
         """Have it judged or run: the future has a `Verdict` or an `Execution`, or what ended the judging."""
@@ -61,6 +65,7 @@ class Tools:
             models = sorted({reply.model for judgment in self._replies for reply in judgment.replies})
             found["judge"] = {
                 "models": models,
+                "expected": self._expected and self._expected.record(),
                 "cost": of_all.record(),
                 "bought": self._judge.bought.record(),
                 "calls": self._judge.calls,
