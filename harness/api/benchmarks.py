@@ -249,8 +249,11 @@ class Scorer(ABC):
         return ()
 
     @abstractmethod
-    def score(self, response: Response, read: Read, opponent: Response | None) -> Scoring:
-        """The scores of one item; `opponent` is another model's response to it, where the scorer needs one."""
+    def score(self, response: Response, read: Read, opponent: Response | None) -> Scores | Scoring:
+        """The scores of one item, at once or after what it wants judged or run.
+
+        `opponent` is another model's response to it, where the scorer needs one.
+        """
 
     def settle(self, scored: Sequence[tuple[Response, Scores]], read: Read) -> Sequence[Scores]:  # noqa: ARG002
         """The scores once every item has its own, for values that no item has by itself. Unchanged by default."""

@@ -191,12 +191,9 @@ class ScorerMarking:
     def samples(self) -> Iterator[Sample]:
         """As they are finished. Raises what ended the judging, if anything did."""
         came: _Came = SimpleQueue()
-        scorings = zip(self._responses, self._opponents, strict=True)
-        turns = [
-            _Turn(n, self._benchmark.scorer.score(pair[0], self._read, pair[1])) for n, pair in enumerate(scorings)
-        ]
         wanted: list[tuple[_Turn, Sequence[Call]]] = []
-        for turn in turns:
+        for n in range(len(self._records)):
+            turn = _Turn(n, self._scoring(n))
             told = self._go_on(turn)
             if isinstance(told, Sample):
                 yield told
@@ -237,6 +234,10 @@ class ScorerMarking:
         scored = [(self._responses[places[s.record["id"]]], s.scores) for s in samples if s.scores.missing is None]
         totals = self._benchmark.scorer.totals(scored, self._read) if scored else {}
         return means | {name: {"value": value, "n": len(scored)} for name, value in sorted(totals.items())}
+
+    def _scoring(self, n: int) -> Scoring:
+        made = self._benchmark.scorer.score(self._responses[n], self._read, self._opponents[n])
+        return made if isinstance(made, Scores) else (yield from made)
 
     def _go_on(self, turn: _Turn) -> Sample | Sequence[Call]:
         """Take the item further: what it wants next, or its sample."""

@@ -62,7 +62,6 @@ class Lengths(Scorer):
             raise KeyError("no answer")
         lengths = [len(reply.text) for reply in response.replies]
         return Scores({"share": min(1.0, lengths[0] / 100)}, {"share": 1.0 + len(lengths)}, extracted=lengths)
-        yield
 
     def totals(self, scored, read) -> Mapping[str, float]:  # noqa: ARG002
         return {"characters": sum(sum(scores.extracted) for _, scores in scored)}
