@@ -275,7 +275,7 @@ class JobBuilder:
                 f"{evaluator.name} needs a judge, and the recipe names none",
                 "--set judge.model=NAME --set judge.base_url=URL, or --no-judge to answer now and judge later",
             )
-        return self.recipe.judge.settings().model_dump(mode="json")
+        return self.recipe.judged_by()["judge"]
 
 
 def _answerers(data: Data) -> list[str]:

@@ -138,7 +138,7 @@ class Recipe(Declaration):
     suite: Suite | None = pydantic.Field(None, exclude_if=operator.not_)
     """Benchmarks that were declared elsewhere, instead."""
     engine: EngineSettings = EngineSettings()
-    judge: Judging | Literal["later"] | None = None
+    judge: Judging | Literal["later"] | None = pydantic.Field(None, exclude_if=operator.not_)
     """Who judges; `later`: judged benchmarks are asked, and scored once somebody is named."""
     match: Literal["none", "examples", "tokens", "steps"] = "none"
     """Give the baseline the budget of the arm it is compared with, counted in these units."""

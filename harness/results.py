@@ -145,13 +145,18 @@ def _suite(plan: Plan) -> DeclaredSuite:
 
 def _shared(plan: Plan, prepared: str) -> dict[str, Json]:
     """The recipe with its model and data as they were found: what they hold, and not where they lay."""
-    apart = dict.fromkeys(("runtime", "slurm", "seeds", "limit", "match", "data"), True)
+    apart = dict.fromkeys(("runtime", "slurm", "seeds", "limit", "match", "data", "judge"), True)
     shared = plan.recipe.model_dump(mode="json", exclude={**apart, "suite": {"summary"}})
     declared = plan.jobs[prepared].declared
     data: dict[str, list[Json]] = {}
     for dataset in plan.data.values():
         data.setdefault(dataset.role, []).append(dataset.item.model_dump(mode="json", exclude={"data": {"plugin"}}))
-    return {**shared, "model": {**declared["model"], "content": declared["content"]}, "data": data}
+    return {
+        **shared,
+        **plan.recipe.judged_by(),
+        "model": {**declared["model"], "content": declared["content"]},
+        "data": data,
+    }
 
 
 def _found(records: Sequence[Mapping[str, Json]]) -> dict[str, list[Json]]:

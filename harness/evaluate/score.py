@@ -65,6 +65,7 @@ def evaluate(declared: Evaluate, evaluator: Evaluator, judging: Judging | None, 
         "result": {
             **_summary(evaluator, marking, samples),
             **{name: inherited[name] for name in ("prompt_tokens", "template_digest", "bos_count_max")},
+            **({"judge": declared.judge} if declared.judge else {}),
             "samples_sha256": file_digest(path),
         },
         "measured": {"seconds": time.perf_counter() - started, **taken},
