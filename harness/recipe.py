@@ -17,7 +17,7 @@ from harness.discovery import LoadedPlugin, installed, is_file_plugin, load_plug
 from harness.errors import UserError
 from harness.execution import Execution
 from harness.jobs import Declaration, EngineSettings, ModelSettings, TrainSettings
-from harness.judge.settings import JudgeAccess, Judging
+from harness.judge.settings import Judging
 from harness.settings import Setting, option_error, read_yaml, unknown_setting
 from harness.suite import Suite, read_suite
 
@@ -182,16 +182,15 @@ class Recipe(Declaration):
 
     def result_settings(self) -> dict[str, Json]:
         """The recipe without its runtime and execution: what results depend on."""
-        return self.model_dump(
-            mode="json",
-            exclude={
-                "runtime": True,
-                "slurm": True,
-                "train": set(Execution.model_fields),
-                "judge": set(JudgeAccess.model_fields),
-                "suite": {"summary"},
-            },
-        )
+        apart = dict.fromkeys(("runtime", "slurm", "judge"), True)
+        chosen: dict[str, Any] = {**apart, "train": set(Execution.model_fields), "suite": {"summary"}}
+        return {**self.model_dump(mode="json", exclude=chosen), **self.judged_by()}
+
+    def judged_by(self) -> dict[str, Json]:
+        """`judge`, as far as results are concerned; nothing where nobody judges."""
+        if self.judge is None:
+            return {}
+        return {"judge": self.judge if self.judge == "later" else self.judge.settings().model_dump(mode="json")}
 
 
 def is_plugin(source: str) -> bool:
