@@ -30,7 +30,8 @@ class LmEvalTask:
     """The name of the task, group or tag, found in `tasks/`, in `include` or in `stock`."""
     metric: str
     filter: str = "none"
-    """The metric and filter whose number is the benchmark's score; every other one is reported beside it."""
+    """The metric and filter whose number is the benchmark's score, a mean over samples; every other one is reported
+    beside it. Translation edit rates, which lm-eval has in percent, are also there as a share: `ter/100`."""
     include: str | None = None
     """A folder of task YAML that the plug-in ships; None for the harness's own `tasks/`."""
     stock: str | None = None

@@ -83,7 +83,7 @@ class Subtask:
                 aggregation, weight = self._task.aggregation().get(metric, mean), share
                 if aggregation is ter:
                     rate = edit_rate(*found)
-                    numbers = {metric: 100 * rate, f"{metric}/100": rate, f"1-{metric}/100": 1 - rate}
+                    numbers = {metric: 100 * rate, f"{metric}/100": rate}
                     weight *= words(found[0]) / self._mean_words
                 elif aggregation is mean and isinstance(plain(found), int | float):
                     numbers = {metric: float(found)}

@@ -16,6 +16,9 @@ from harness.evaluate.hubrows import files_of
 from harness.evaluate.tasks import PACKAGED, own_files
 from harness.jobs import DataDeclaration
 
+SPLITS = ("train", "validation", "dev", "test")
+"""Words of a file's name that say which split it holds."""
+
 
 @contextmanager
 def declared_data(task: LmEvalTask, declared: Sequence[DataDeclaration], data_root: Path | None) -> Iterator[None]:
@@ -40,7 +43,7 @@ def declared_data(task: LmEvalTask, declared: Sequence[DataDeclaration], data_ro
 def _declared(task: LmEvalTask, path: str, name: str | None) -> Hub:
     found = [hub for hub in task.data if hub.id == path]
     if len(found) > 1 and name:
-        found = [hub for hub in found if all(name in PurePosixPath(file).parts[:-1] for file in hub.files)]
+        found = [hub for hub in found if all(_belongs(PurePosixPath(file), name) for file in hub.files)]
     if len(found) != 1:
         what = f"the hub dataset {path}" + (f", configuration {name}" if name else "")
         raise UserError(
@@ -48,6 +51,11 @@ def _declared(task: LmEvalTask, path: str, name: str | None) -> Hub:
             "declare it once in `data` of its LmEvalTask",
         )
     return found[0]
+
+
+def _belongs(file: PurePosixPath, configuration: str) -> bool:
+    """Whether the file lies in the configuration's folder, or has it in its name."""
+    return configuration in (*file.parts[:-1], *_words(file.stem))
 
 
 def _read(hub: Hub, declared: dict[Hub, str | None], data_root: Path | None) -> Any:
@@ -61,5 +69,13 @@ def _read(hub: Hub, declared: dict[Hub, str | None], data_root: Path | None) -> 
 
 
 def _split(path: Path) -> str:
-    """`test` for `test.jsonl`, `test-00000-of-00003.parquet` and `test/0000.parquet`, the form of hub conversions."""
-    return path.parent.name if path.stem.isdigit() else re.sub(r"-\d+-of-\d+$", "", path.stem)
+    """`test` for `test.jsonl`, `test-00000-of-00003.parquet`, `lambada_test_de.jsonl` and `test/0000.parquet`."""
+    name = re.sub(r"-\d+-of-\d+$", "", path.stem)
+    if name.isdigit():
+        return path.parent.name
+    named = [word for word in _words(name) if word in SPLITS]
+    return named[0] if len(named) == 1 else name
+
+
+def _words(name: str) -> list[str]:
+    return re.split(r"[-_]", name)

@@ -48,16 +48,26 @@ def engines():
 
 @pytest.fixture
 def run(engines, chat_models, tmp_path):
-    """Run a benchmark on model `a`: `run(evaluator, root)` gives the outcome and the samples."""
+    """Run a benchmark, on model `a` unless told otherwise: `run(evaluator, root)` gives the outcome and the samples."""
 
     def run(
-        evaluator, root, *, folder=None, limit=None, settings=None, pool=engines, runtime=(), seed=0, progress=None
+        evaluator,
+        root,
+        *,
+        folder=None,
+        limit=None,
+        settings=None,
+        pool=engines,
+        runtime=(),
+        seed=0,
+        progress=None,
+        model=chat_models["a"],
     ):
         settings = settings or EngineSettings(name="hf")
         folder = folder or tmp_path / "job"
         folder.mkdir(exist_ok=True)
         runtime = {"data_root": root, **dict(runtime)}
-        parents = {"model": chat_models["a"], "answers": folder}
+        parents = {"model": model, "answers": folder}
         context = Context(folder, parents, runtime, progress or (lambda _: None))
         declarer = Declarer("test 1.0", root, None)
         asked = declarer.respond(evaluator.task, settings, limit=limit, seed=seed)
@@ -65,7 +75,7 @@ def run(engines, chat_models, tmp_path):
         manifest = {"declared": asked.model_dump(mode="json"), "result": said["result"]}
         (folder / "manifest.json").write_text(json.dumps(manifest))
         scored = evaluate(declarer.evaluate(evaluator, None), evaluator, None, context)
-        samples = [json.loads(line) for line in (folder / "samples.jsonl").read_text().splitlines()]
+        samples = [json.loads(line) for line in (folder / "samples.jsonl").read_bytes().splitlines()]
         return {"result": scored["result"], "measured": said["measured"]}, samples
 
     return run

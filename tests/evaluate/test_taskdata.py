@@ -46,6 +46,27 @@ def test_shards_make_one_split_and_configurations_are_told_apart(gsm8k, tmp_path
     }
 
 
+@pytest.mark.parametrize(
+    ("declared", "held"),
+    [
+        ("data/set_test_{}.jsonl", "data/set_test_{}.jsonl"),
+        ("{}/test/*.jsonl", "{}/test/0000.jsonl"),
+        ("{}/test-*.jsonl", "{}/test-00000-of-00001.jsonl"),
+    ],
+)
+def test_configurations_and_splits_are_told_by_folder_or_by_name(gsm8k, tmp_path, declared, held):
+    for language in ("de", "en"):
+        file = tmp_path / "org/set" / held.format(language)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps({"text": language}) + "\n")
+    task = with_data(gsm8k, *(Hub("org/set", (declared.format(language),)) for language in ("de", "en")))
+    assert {split: rows["text"][:] for split, rows in load(task, tmp_path, "org/set", "en").items()} == {"test": ["en"]}
+    with pytest.raises(
+        UserError, match="the hub dataset org/set, configuration fr, which its plug-in declares 0 times"
+    ):
+        load(task, tmp_path, "org/set", "fr")
+
+
 def test_an_undeclared_dataset_is_refused(gsm8k, small_root):
     with pytest.raises(UserError, match=r"the task gsm8k_chat reads the hub dataset org/other, .* declares 0 times"):
         load(gsm8k, small_root, "org/other")
