@@ -4,7 +4,7 @@ import pytest
 from huggingface_hub import constants
 
 from harness.api import Hub
-from harness.data.hub import download, mirrored, named, snapshot, training_files
+from harness.data.hub import download, named, snapshot, training_files
 from harness.data.sources import from_text, read
 from harness.errors import UserError
 
@@ -80,13 +80,3 @@ def test_training_files_are_the_only_one_or_those_called_train_in_one_folder():
     for unclear in (["a/train.json", "b/train.json"], ["x.json", "y.json"], ["README.md"]):
         with pytest.raises(UserError, match="name one: o/n:FILE"):
             training_files("o/n", unclear)
-
-
-def test_the_mirror_holds_what_each_name_fits_in_order(tmp_path):
-    for name in ("b/test-1.jsonl", "b/test-0.jsonl", "b/train-0.jsonl", "a/test-0.jsonl"):
-        (tmp_path / "org/name" / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "org/name" / name).write_bytes(ROWS)
-    found = mirrored(Hub("org/name", ("b/train-*.jsonl", "b/test-*.jsonl")), tmp_path)
-    assert [path.name for path in found] == ["train-0.jsonl", "test-0.jsonl", "test-1.jsonl"]
-    assert mirrored(Hub("org/name", ("b/test-*.jsonl", "b/dev-*.jsonl")), tmp_path) is None
-    assert mirrored(Hub("org/name", ("b",)), tmp_path) is None
