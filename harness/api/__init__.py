@@ -49,6 +49,7 @@ from harness.api.data import (
     sample,
     with_role,
 )
+from harness.api.grades import answer_digest
 from harness.api.loss import Batch, Loss, Model, nll, token_loss
 from harness.api.plugin import API_VERSION, Arm, Options, Plugin, Share, hookimpl
 from harness.api.stages import Average, KeepLast, Merger, Stage
@@ -106,6 +107,7 @@ __all__ = [
     "Total",
     "UserError",
     "Verdict",
+    "answer_digest",
     "hookimpl",
     "nll",
     "sample",

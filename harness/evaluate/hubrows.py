@@ -46,3 +46,9 @@ def reader(locations: Sequence[Hub | Files], declared: Sequence[DataDeclaration]
         return [dict(row.values) for path, label in files for row in rows(label, path)]
 
     return read
+
+
+def read_now(locations: Sequence[Hub | Files], data_root: Path | None) -> Read:
+    """What reads the rows of these datasets as they are now."""
+    declared = [DataDeclaration(name=named(location), source=None) for location in locations]
+    return reader(locations, declared, data_root)

@@ -162,7 +162,32 @@ class TaskMarking:
             return _failed(record, target, error)
 
 
-class ScorerMarking:
+class Together:
+    """What a plug-in's scorer makes of all its items together, whoever gave them their scores."""
+
+    def __init__(self, benchmark: Benchmark, responses: Sequence[Response], read: Read) -> None:
+        self._benchmark, self._read = benchmark, read
+        self._by_id = {response.item.id: response for response in responses}
+
+    def settled(self, samples: Sequence[Sample]) -> list[Sample]:
+        """The samples, in the benchmark's order, with values that none has by itself."""
+        scored = [(self._by_id[sample.record["id"]], sample.scores) for sample in samples]
+        settled = self._benchmark.scorer.settle(scored, self._read)
+        return [replace(sample, scores=scores) for sample, scores in zip(samples, settled, strict=True)]
+
+    def metrics(self, samples: Sequence[Sample]) -> dict[str, Json]:
+        """Weighted means over samples, and the scorer's own totals."""
+        numbers: dict[str, list[tuple[float, float]]] = {}
+        for sample in samples:
+            for name, value in sample.scores.values.items():
+                numbers.setdefault(name, []).append((value, sample.scores.weights.get(name, 1.0)))
+        means = {name: {"value": weighted_mean(of), "n": len(of)} for name, of in sorted(numbers.items())}
+        scored = [(self._by_id[s.record["id"]], s.scores) for s in samples if s.scores.missing is None]
+        totals = self._benchmark.scorer.totals(scored, self._read) if scored else {}
+        return means | {name: {"value": value, "n": len(scored)} for name, value in sorted(totals.items())}
+
+
+class ScorerMarking(Together):
     """A plug-in's scorer: many items at a time, each going on as soon as what it wanted judged or run is there."""
 
     def __init__(
@@ -176,13 +201,13 @@ class ScorerMarking:
         tools: Calls,
         data_root: Path | None,
     ) -> None:
-        self._benchmark, self._tools = benchmark, tools
+        self._tools = tools
         questions, scorer = benchmark.questions, benchmark.scorer
-        self._read: Read = reader(scorer.data, data, data_root)
         items = checked(questions.items(reader(questions.data, asked.data, data_root)))[: asked.limit]
         contents = [(item.id, item.content) for item in items]
         self._records = matched(records, contents)
         self._responses = [Response(i, _rounds(r)) for i, r in zip(items, self._records, strict=True)]
+        super().__init__(benchmark, self._responses, reader(scorer.data, data, data_root))
         self._opponents: Sequence[Response | None] = [None] * len(items)
         if opponent is not None:
             theirs = matched(opponent, contents)
@@ -216,25 +241,6 @@ class ScorerMarking:
             else:
                 self._submit(turn, told, came)
 
-    def settled(self, samples: Sequence[Sample]) -> list[Sample]:
-        """The samples, in the benchmark's order, with values that none has by itself."""
-        places = self._places()
-        scored = [(self._responses[places[s.record["id"]]], s.scores) for s in samples]
-        settled = self._benchmark.scorer.settle(scored, self._read)
-        return [replace(sample, scores=scores) for sample, scores in zip(samples, settled, strict=True)]
-
-    def metrics(self, samples: Sequence[Sample]) -> dict[str, Json]:
-        """Weighted means over samples, and the scorer's own totals."""
-        numbers: dict[str, list[tuple[float, float]]] = {}
-        for sample in samples:
-            for name, value in sample.scores.values.items():
-                numbers.setdefault(name, []).append((value, sample.scores.weights.get(name, 1.0)))
-        means = {name: {"value": weighted_mean(of), "n": len(of)} for name, of in sorted(numbers.items())}
-        places = self._places()
-        scored = [(self._responses[places[s.record["id"]]], s.scores) for s in samples if s.scores.missing is None]
-        totals = self._benchmark.scorer.totals(scored, self._read) if scored else {}
-        return means | {name: {"value": value, "n": len(scored)} for name, value in sorted(totals.items())}
-
     def _scoring(self, n: int) -> Scoring:
         made = self._benchmark.scorer.score(self._responses[n], self._read, self._opponents[n])
         return made if isinstance(made, Scores) else (yield from made)
@@ -259,9 +265,6 @@ class ScorerMarking:
         turn.open, turn.results = len(calls), [None] * len(calls)
         for place, call in enumerate(calls):
             self._tools.submit(call).add_done_callback(partial(_came, came, turn, place))
-
-    def _places(self) -> dict[str, int]:
-        return {record["id"]: n for n, record in enumerate(self._records)}
 
 
 @dataclass

@@ -63,7 +63,7 @@ def evaluate(declared: Evaluate, evaluator: Evaluator, judging: Judging | None, 
     inherited = _manifest(answers)["result"]
     return {
         "result": {
-            **_summary(evaluator, marking, samples),
+            **summary(evaluator, samples, marking.metrics(samples)),
             **{name: inherited[name] for name in ("prompt_tokens", "template_digest", "bos_count_max")},
             **({"judge": declared.judge} if declared.judge else {}),
             "samples_sha256": file_digest(path),
@@ -72,7 +72,7 @@ def evaluate(declared: Evaluate, evaluator: Evaluator, judging: Judging | None, 
     }
 
 
-def _summary(evaluator: Evaluator, marking: Marking, samples: Sequence[Sample]) -> dict[str, Json]:
+def summary(evaluator: Evaluator, samples: Sequence[Sample], metrics: Json) -> dict[str, Json]:
     """The numbers of the result: the score, every metric, and how the samples ended."""
     name = evaluator.task.score
     scored = {
@@ -89,7 +89,7 @@ def _summary(evaluator: Evaluator, marking: Marking, samples: Sequence[Sample]) 
     outcomes = Counter(sample.outcome for sample in samples)
     return {
         "score": score,
-        "metrics": marking.metrics(samples),
+        "metrics": metrics,
         "n_expected": len(samples),
         "n_scored": len(scored),
         "n_missing": len(samples) - len(scored),

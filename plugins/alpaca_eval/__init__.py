@@ -79,7 +79,7 @@ def evaluator(arm: Arm) -> Sequence[Evaluator]:
         raise UserError("AlpacaEval's protocol is the package alpaca-eval's", "pip install 'instruct-harness[judges]'")
     options = arm.options(AlpacaEvalOptions)
     both = options.both_orders
-    protocol = "both-orders-1" if both else "official-1"
+    protocol = "-".join(filter(None, ("both-orders-1" if both else "official-1", options.template)))
     questions = Instructions(options.max_new_tokens, options.template)
     first = Benchmark(questions, Comparison("alpaca_eval_gpt4", both), "win")
     second = Benchmark(questions, Comparison("weighted_alpaca_eval_gpt4_turbo", both), "win")
@@ -184,6 +184,11 @@ class LengthControlled(Comparison):
         """The reference's answers, and what length control rests on."""
         return (self.reference, GAMED)
 
+    def score(self, response: Response, read: Read, opponent: Response | None) -> Scoring:
+        """As the plain comparison; what length control rests on is looked for before a judgment is bought."""
+        _gamed(read)
+        return (yield from super().score(response, read, opponent))
+
     def settle(self, scored: Sequence[tuple[Response, Scores]], read: Read) -> Sequence[Scores]:
         """With `lc_win`. Raises UserError unless all 805 instructions are judged: of fewer it is another number."""
         judged = {int(response.item.id): (response, scores) for response, scores in scored if scores.values}
@@ -196,7 +201,7 @@ class LengthControlled(Comparison):
         wins = length_controlled(
             [1 + judged[n][1].values["win"] for n in range(ROWS)],
             [Pair(row["instruction"], row["output"], output(judged[n][0])) for n, row in enumerate(references)],
-            read(GAMED),
+            _gamed(read),
         )
         return [
             replace(scores, values={**scores.values, "lc_win": wins[int(response.item.id)]})
@@ -216,6 +221,14 @@ class LengthControlled(Comparison):
 def output(response: Response) -> str:
     """What is judged: the answer without white space around it, as alpaca_eval judges those it generates."""
     return response.replies[0].text.strip()
+
+
+def _gamed(read: Read) -> Rows:
+    try:
+        return read(GAMED)
+    except UserError as error:
+        problem = f"there is no length-controlled win rate without {GAMED.files[0]}: {error.problem}"
+        raise UserError(problem, error.remedy) from None
 
 
 def _item(n: int, row: Mapping[str, Any]) -> Item:

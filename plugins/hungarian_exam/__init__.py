@@ -52,13 +52,16 @@ def evaluator(arm: Arm) -> Sequence[Evaluator]:
     options = arm.options(HungarianExamOptions)
     rubric = _files(options.rubric)
     questions = ExamQuestions(options.instruction, _files(options.shots), options.max_new_tokens)
+    asked = "-shots" if options.shots else "-instructed" if options.instruction else ""
     by_hand = Benchmark(questions, HandGraded(_files(*options.grades), rubric), "points")
     by_judge = Benchmark(questions, JudgeGraded(rubric), "points")
     return [
-        Evaluator("hungarian_exam", "human-1", by_hand, summary="graded by people", aggregate=BEST_TWO_OF_THREE),
+        Evaluator(
+            "hungarian_exam", f"human-1{asked}", by_hand, summary="graded by people", aggregate=BEST_TWO_OF_THREE
+        ),
         Evaluator(
             "hungarian_exam_judged",
-            "judge-1",
+            f"judge-1{asked}",
             by_judge,
             summary="graded by a judge",
             aggregate=BEST_TWO_OF_THREE,

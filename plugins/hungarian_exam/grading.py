@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -24,6 +23,7 @@ from harness.api import (
     Scores,
     Scoring,
     UserError,
+    answer_digest,
 )
 
 from .exam import BEST_TWO_OF_THREE, QUESTIONS, SOLUTIONS, ExamQuestions
@@ -66,11 +66,6 @@ class HandGraded(Scorer):
         if unknown := sorted(set(answers) - {item.id for item in items}):
             raise UserError(f"the exam has no question {', '.join(unknown)}", f"it has 1 to {len(items)}")
         return [_given(item, answers.get(item.id), grades.get(item.id, {})) for item in items]
-
-
-def answer_digest(text: str) -> str:
-    """SHA-256 of an answer, whatever a spreadsheet made of its line ends and margins."""
-    return hashlib.sha256("\n".join(text.split("\r\n")).strip().encode()).hexdigest()
 
 
 def _given(item: Item, answer: str | None, grades: Mapping[str, float]) -> tuple[Response, Scores]:

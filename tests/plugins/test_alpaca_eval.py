@@ -13,7 +13,7 @@ import pytest
 from harness.plugins.alpaca_eval import DAVINCI, GAMED, GPT4_TURBO, Comparison, Instructions, LengthControlled
 from harness.plugins.alpaca_eval import protocol as alpaca
 
-from harness.api import Hub, JudgeReply, Reply, Response, Verdict
+from harness.api import Hub, JudgeReply, Reply, Response, UserError, Verdict
 from harness.data.formats import rows
 from harness.testing import check_plugin
 
@@ -362,7 +362,7 @@ def whole():
     for response in responses(read, lambda _: "word " * draw.randrange(1, 40)):
         win = min(1, max(0, draw.gauss(0.2 + len(response.replies[0].text) / 400, 0.2)))
         judge = lambda prompt, win=win: weighted(win if "word" in first_output(prompt) else 1 - win)  # noqa: E731
-        scored.append((response, judged(scorer, response, read, judge)[0]))
+        scored.append((response, judged(scorer, response, data.__getitem__, judge)[0]))
     return data.__getitem__, scored
 
 
@@ -409,6 +409,18 @@ def test_below_805_judgments_there_is_no_length_controlled_number(whole, kept, r
     read, scored = whole
     line = refused(LengthControlled(V2).settle, scored[kept], read)
     assert "needs all 805 judgments, and 804 are there" in line
+
+
+def test_without_df_gamed_nothing_is_bought(whole, refused):
+    read, scored = whole
+
+    def lacking(hub):
+        if hub == GAMED:
+            raise UserError("the dataset is not here", "fetch it")
+        return read(hub)
+
+    line = refused(judged, LengthControlled(V2), scored[0][0], lacking, None)
+    assert line == "there is no length-controlled win rate without df_gamed.csv: the dataset is not here (fetch it)"
 
 
 def test_nor_with_another_file_in_place_of_df_gamed(whole, refused):
@@ -510,5 +522,5 @@ def test_all_three_ask_the_same_questions_and_say_how_they_are_judged():
     (ask,) = next(questions.ask(questions.items(made_up(3))[0]))
     assert (ask.temperature, ask.max_new_tokens, ask.template) == (0, 2048, None)
     both = offers(both_orders=True, template="tulu")
-    assert {one.protocol for one in both.values()} == {"both-orders-1"}
+    assert {one.protocol for one in both.values()} == {"both-orders-1-tulu"}
     assert {one.task.questions.template for one in both.values()} == {"tulu"}

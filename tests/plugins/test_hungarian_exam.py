@@ -4,9 +4,9 @@ from functools import cache
 
 import pytest
 from harness.plugins.hungarian_exam.exam import BEST_TWO_OF_THREE, EXAM, ExamQuestions
-from harness.plugins.hungarian_exam.grading import HandGraded, JudgeGraded, answer_digest
+from harness.plugins.hungarian_exam.grading import HandGraded, JudgeGraded
 
-from harness.api import Files, JudgeReply, Reply, Response, Verdict
+from harness.api import Files, JudgeReply, Reply, Response, Verdict, answer_digest
 from harness.arms import ArmSpec, bind
 from harness.data.formats import rows
 from harness.testing import check_plugin
@@ -229,6 +229,14 @@ def test_people_and_judges_grade_the_same_answers_under_names_of_their_own():
     assert len({one.task.questions for one in both.values()}) == 1
     assert both["hungarian_exam"].task.scorer.data == (GRADES, RUBRIC)
     assert both["hungarian_exam_judged"].task.scorer.data == (RUBRIC,)
+
+
+def test_another_way_of_asking_is_another_protocol():
+    protocols = [
+        offered(**options)["hungarian_exam"].protocol
+        for options in ({}, {"instruction": "Answer the following question:"}, {"shots": "shots.csv"})
+    ]
+    assert protocols == ["human-1", "human-1-instructed", "human-1-shots"]
 
 
 def test_grades_may_be_in_several_sheets():

@@ -1,0 +1,1 @@
+"""Answers that people grade: the sheets on which they do it, and scores that a file brings."""
