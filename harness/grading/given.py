@@ -10,22 +10,22 @@ from harness.arms import ArmSpec, bind
 from harness.canonical import Json, digest
 from harness.data.formats import rows
 from harness.errors import UserError
-from harness.evaluate.declare import wanted_benchmarks
 from harness.evaluate.hubrows import read_now
 from harness.evaluate.marking import Sample, Together
 from harness.evaluate.questions import plain
 from harness.evaluate.score import summary
 from harness.recipe import plugin_of
+from harness.suite import chosen, reads
 
 
 def find(name: str) -> Evaluator:
     """The benchmark that `plugin` or `plugin:benchmark` names. Raises UserError where that is none, or several."""
-    offered = bind(ArmSpec(("base",)), [plugin_of(name)]).evaluators()
-    wanted = wanted_benchmarks([name], offered)
+    wanted = chosen([name], bind(ArmSpec(("base",)), [plugin_of(name)]).evaluators())
     if len(wanted) != 1:
         choice = " or ".join(f"{name}:{benchmark}" for benchmark in wanted)
         raise UserError(f"the plug-in {name!r} offers {len(wanted)} benchmarks", f"name one: {choice}")
-    return offered[wanted[0]][0]
+    ((evaluator, _),) = wanted.values()
+    return evaluator
 
 
 def score_file(evaluator: Evaluator, file: Path, data_root: Path | None) -> Json:
@@ -36,7 +36,7 @@ def score_file(evaluator: Evaluator, file: Path, data_root: Path | None) -> Json
     task = evaluator.task
     if not isinstance(task, Benchmark):
         raise UserError(f"{evaluator.name} takes no scores from a file", "let a model answer it: harness run or eval")
-    read = read_now([*task.questions.data, *task.scorer.data], data_root)
+    read = read_now(reads(evaluator), data_root)
     given = task.scorer.given([row.values for row in rows(str(file), file)], read)
     times = Counter(response.item.id for response, _ in given)
     if twice := next((item for item, n in times.items() if n > 1), None):

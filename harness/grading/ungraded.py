@@ -54,8 +54,8 @@ def ungraded(folders: Sequence[Path], data_root: Path | None) -> dict[str, list[
 
 def _graded_by_people(row: Row) -> Mapping[str, Evaluator]:
     recipe = row.result.recipe
-    names = dict.fromkeys(plugin_of(name) for name in recipe["benchmarks"])
-    offered = bind(ArmSpec(("base",), recipe["options"]), [*names]).evaluators()
+    entries = recipe["benchmarks"] or recipe["suite"]["benchmarks"]
+    offered = bind(ArmSpec(("base",), recipe["options"]), [*dict.fromkeys(map(plugin_of, entries))]).evaluators()
     return {
         name: evaluator
         for name, (evaluator, _) in offered.items()

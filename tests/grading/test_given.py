@@ -42,6 +42,18 @@ def test_an_exam_that_is_not_graded_in_full_has_no_total(exam):
     result = exam(dict.fromkeys(range(1, 33), 1) | {5: ""})
     assert (result["score"], result["n_scored"], result["n_missing"]) == (None, 31, 2)
     assert result["outcomes"] == {"ok": 31, "ungraded": 2}
+    assert exam(dict.fromkeys(range(1, 34), 1) | {5: ""})["score"] is None  # nor is a question before them 0
+
+
+def test_an_item_that_a_file_scores_twice_is_refused(tmp_path, refused):
+    folder = tmp_path / "mirror/tatsu-lab/alpaca_eval"
+    folder.mkdir(parents=True)
+    row = {"instruction": "Why?", "output": "So.", "dataset": "made", "generator": "text_davinci_003"}
+    (folder / "alpaca_eval_text_davinci_003.json").write_text(json.dumps([row]))
+    annotation = {"instruction": "Why?", "output_1": "So.", "output_2": "Because.", "preference": 2.0}
+    (tmp_path / "annotations.json").write_text(json.dumps([annotation, annotation]))
+    line = refused(score_file, find("alpaca_eval:alpaca_eval"), tmp_path / "annotations.json", tmp_path / "mirror")
+    assert "scores item 0 of alpaca_eval twice" in line
 
 
 def test_the_published_human_grades_give_58(mirror):
