@@ -62,11 +62,12 @@ def run(engines, chat_models, tmp_path):
         seed=0,
         progress=None,
         model=chat_models["a"],
+        judging=None,
     ):
         settings = settings or EngineSettings(name="hf")
         folder = folder or tmp_path / "job"
         folder.mkdir(exist_ok=True)
-        runtime = {"data_root": root, **dict(runtime)}
+        runtime = {"data_root": root, "store": str(tmp_path / "store"), **dict(runtime)}
         parents = {"model": model, "answers": folder}
         context = Context(folder, parents, runtime, progress or (lambda _: None))
         declarer = Declarer("test 1.0", root, None)
@@ -74,9 +75,10 @@ def run(engines, chat_models, tmp_path):
         ((_, said),) = respond([Assignment(asked, evaluator.task, context)], pool)
         manifest = {"declared": asked.model_dump(mode="json"), "result": said["result"]}
         (folder / "manifest.json").write_text(json.dumps(manifest))
-        scored = evaluate(declarer.evaluate(evaluator, None), evaluator, None, context)
+        judge = judging and judging.settings().model_dump(mode="json")
+        scored = evaluate(declarer.evaluate(evaluator, judge), evaluator, judging, context)
         samples = [json.loads(line) for line in (folder / "samples.jsonl").read_bytes().splitlines()]
-        return {"result": scored["result"], "measured": said["measured"]}, samples
+        return {"result": scored["result"], "measured": said["measured"], "scoring": scored["measured"]}, samples
 
     return run
 
