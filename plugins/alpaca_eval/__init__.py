@@ -187,7 +187,7 @@ class LengthControlled(Comparison):
     def score(self, response: Response, read: Read, opponent: Response | None) -> Scoring:
         """As the plain comparison; what length control rests on is looked for before a judgment is bought."""
         _gamed(read)
-        return (yield from super().score(response, read, opponent))
+        return super().score(response, read, opponent)
 
     def settle(self, scored: Sequence[tuple[Response, Scores]], read: Read) -> Sequence[Scores]:
         """With `lc_win`. Raises UserError unless all 805 instructions are judged: of fewer it is another number."""

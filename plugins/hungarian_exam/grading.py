@@ -44,9 +44,8 @@ class HandGraded(Scorer):
         """The graded sheet and the rubric, as far as there are any."""
         return tuple(file for file in (self.grades, self.rubric) if file)
 
-    def score(self, response: Response, read: Read, opponent: Response | None) -> Scoring:
+    def score(self, response: Response, read: Read, opponent: Response | None) -> Scores:
         """The answer's points; `ungraded` without."""
-        yield from ()
         rubric = _rubric(read(self.rubric)) if self.rubric else {}
         grades = _grades(read(self.grades), rubric) if self.grades else {}
         text = answer_digest(response.replies[0].text)
