@@ -59,9 +59,9 @@ def cost(
     """List the judges whose replies are in the store: how many, their tokens, and what they come to at a price."""
     from harness.judge.cost import counted
     from harness.judge.judgments import FOLDER, IDENTITY, read
-    from harness.judge.settings import JudgeAccess
+    from harness.judge.settings import Prices
 
-    prices = JudgeAccess(base_url="http://localhost", price_in=price_in, price_out=price_out)
+    prices = Prices(price_in=price_in, price_out=price_out)
     folders = [path.parent for path in sorted((store / FOLDER).glob(f"*/{IDENTITY}"))]
     for folder in folders:
         who = json.loads((folder / IDENTITY).read_text(encoding="utf-8"))

@@ -15,6 +15,8 @@ from harness.errors import Failure
 
 IN_A_ROW = 16
 """Failures, over all calls, that make an outage: where half of all calls fail, one in 65,000 such rows is chance."""
+_WORTH_TELLING = 60.0
+"""Seconds."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ class Availability:
         self._failures = 0
         self._since = 0.0
         self._probes = 0
+        self._told_until = -math.inf
         self._probing = asyncio.Lock()
 
     @property
@@ -93,9 +96,12 @@ class Availability:
                     return
         yield
 
-    async def rest(self, seconds: float) -> None:
-        """Wait. Raises Failure when there has been no reply for as long as patience lasts."""
-        end = time.monotonic() + seconds
+    async def rest(self, seconds: float, asked: float = 0.0) -> None:
+        """Wait, at least as long as the server asked. Raises Failure when patience ends before there is a reply."""
+        end = time.monotonic() + max(seconds, asked)
+        if asked >= _WORTH_TELLING and end > self._told_until + _WORTH_TELLING:
+            self._told_until = end
+            self._notice(f"{self.server} asks to wait for {asked:.0f} s")
         while (left := end - time.monotonic()) > 0:
             if self._patience_left() <= 0:
                 raise Failure(

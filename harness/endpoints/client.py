@@ -27,6 +27,7 @@ from harness.endpoints.replies import Malformed, parse, scrubbed
 from harness.errors import HarnessError, UserError
 
 Answer = TypeVar("Answer")
+
 CHAT = "chat/completions"
 COMPLETIONS = "completions"
 
@@ -61,13 +62,16 @@ class Client:
         """Made so far, answered or not."""
         self._access = access
         self._key = access.read_key()
-        for library in (
-            "httpx2",
-            "httpcore2",
-        ):  # they would log a line a call, and headers in which a key may come back
+        # They would log a line for each call, and headers, in which the key may come back.
+        for library in ("httpx2", "httpcore2"):
             logging.getLogger(library).setLevel(logging.WARNING)
         self._places = asyncio.Semaphore(access.concurrency)
+        try:
+            address = httpx2.URL(access.base_url)
+        except httpx2.InvalidURL as error:
+            raise UserError(f"{self.name} has no address: {error}", "mend base_url") from None
         self._http = httpx2.AsyncClient(
+            base_url=address,
             headers={"Authorization": f"Bearer {self._key}"} if self._key else {},
             follow_redirects=False,  # the key would follow
             trust_env=not access.is_local,
@@ -135,7 +139,7 @@ class Client:
             strikes += fault.reached and self.availability.answers > known
             if strikes >= _STRIKES:
                 raise Rejected(f"{strikes} calls brought nothing, the last: {fault.reason}", "unanswered")
-            await self.availability.rest(max(self.availability.pace.between_calls(failures), fault.wait or 0.0))
+            await self.availability.rest(self.availability.pace.between_calls(failures), asked=fault.wait or 0.0)
 
     async def _call(self, request: Request[Answer]) -> Answer:
         """One call. Raises Fault, Rejected or UserError."""
@@ -163,7 +167,7 @@ class Client:
         try:
             async with asyncio.timeout(self._access.timeout):
                 response = await self._http.post(
-                    f"{self._access.base_url}/{request.path}",
+                    request.path,
                     content=json.dumps(request.body, ensure_ascii=False, allow_nan=False).encode(),
                     headers={"Content-Type": "application/json", "Accept": "application/json"},
                 )

@@ -13,7 +13,7 @@ from harness.endpoints.faults import Fault
 from harness.endpoints.replies import Usage
 from harness.errors import UserError
 from harness.judge.prompts import answer_tokens
-from harness.judge.settings import JudgeAccess, JudgeSettings
+from harness.judge.settings import JudgeAccess, JudgeSettings, Prices
 
 _BYTES_PER_TOKEN = 4
 """What English prose comes to; the estimate's rule."""
@@ -45,14 +45,14 @@ class Cost:
         return f"{self.replies:,} {noun}, {self.prompt_tokens:,} tokens in, {self.answer_tokens:,} out{untold}{dollars}"
 
 
-def dollars(prompt_tokens: int, answer_tokens: int, access: JudgeAccess) -> float | None:
+def dollars(prompt_tokens: int, answer_tokens: int, prices: Prices) -> float | None:
     """What so many tokens are charged at; None where the prices are not known."""
-    if access.price_in is None or access.price_out is None:
+    if prices.price_in is None or prices.price_out is None:
         return None
-    return (prompt_tokens * access.price_in + answer_tokens * access.price_out) / _MILLION
+    return (prompt_tokens * prices.price_in + answer_tokens * prices.price_out) / _MILLION
 
 
-def estimate(prompts: Iterable[JudgePrompt], settings: JudgeSettings, access: JudgeAccess) -> Cost:
+def estimate(prompts: Iterable[JudgePrompt], settings: JudgeSettings, prices: Prices) -> Cost:
     """What asking once for each costs at most.
 
     Tokens of a prompt: one for every 4 bytes of UTF-8, and 8 for every message. Tokens of an answer: its limit.
@@ -61,16 +61,16 @@ def estimate(prompts: Iterable[JudgePrompt], settings: JudgeSettings, access: Ju
     messages = [message for one in asked for message in one.messages]
     prompt = sum(-(-_bytes(message) // _BYTES_PER_TOKEN) + _TOKENS_PER_MESSAGE for message in messages)
     answers = sum(answer_tokens(one, settings) for one in asked)
-    return Cost(len(asked), prompt, answers, dollars(prompt, answers, access))
+    return Cost(len(asked), prompt, answers, dollars(prompt, answers, prices))
 
 
-def counted(usages: Iterable[Usage | None], access: JudgeAccess) -> Cost:
+def counted(usages: Iterable[Usage | None], prices: Prices) -> Cost:
     """What replies did cost, as far as the server told."""
     listed = list(usages)
     told = [usage for usage in listed if usage is not None]
     prompt = sum(usage.prompt_tokens for usage in told)
     answers = sum(usage.completion_tokens for usage in told)
-    return Cost(len(listed), prompt, answers, dollars(prompt, answers, access), len(listed) - len(told))
+    return Cost(len(listed), prompt, answers, dollars(prompt, answers, prices), len(listed) - len(told))
 
 
 class Budget:

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import Self
 
 from harness.api import JudgePrompt, Verdict
 from harness.canonical import Json
@@ -27,8 +27,6 @@ from harness.judge.cost import Budget, Cost, counted, estimate
 from harness.judge.judgments import Judgments, Record
 from harness.judge.prompts import as_read, reply_key, request_body
 from harness.judge.settings import Judging
-
-Outcome = Literal["judge_refused", "judge_error"]
 
 
 @dataclass(frozen=True)
@@ -61,12 +59,14 @@ class Judge:
         self.from_store = 0
         """Replies that were there already."""
         self.access = judging.access()
+        """How it is reached, and its prices."""
         self._judgments = Judgments(store, self.settings.digest, self.settings.identity)
-        self._budget = Budget(self.settings, self.access, [record.reply.usage for record in self._judgments])
+        self._budget = Budget(self.settings, self.access, self._judgments.paid)
         self._bought: list[Usage | None] = []
         self._buying: dict[str, asyncio.Task[Record]] = {}
         self._connect = partial(Client, self.access, "the judge", notice, pace)
         self._client: Client | None = None
+        self._ended = False
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="judge", daemon=True)
 
@@ -135,9 +135,10 @@ class Judge:
         self._judgments.close()
 
     async def _end(self, *, at_once: bool) -> None:
+        self._ended = True
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
         if self._client is not None:
-            self._client.stop(Failure("the judging was ended", "the same command goes on with it"))
+            self._client.stop(_over())
         if at_once:
             for task in tasks:
                 task.cancel()
@@ -160,10 +161,10 @@ class Judge:
             try:
                 record = await self._record(prompt, attempt)
             except Rejected as rejected:
-                outcome: Outcome = "judge_refused" if rejected.kind == "refused" else "judge_error"
-                return Judgment(Verdict(None, outcome, rejected.reason), replies)
+                refused = rejected.kind == "refused"
+                return Judgment(Verdict(None, "judge_refused" if refused else "judge_error", rejected.reason), replies)
             chat, read = record.reply, as_read(record.reply, self.settings)
-            repeated = any(chat.text == earlier.text for earlier in replies)
+            repeated = chat.text != "" and any(chat.text == earlier.text for earlier in replies)
             replies, said = (*replies, chat), read.text
             if record.outcome == "refused":
                 return Judgment(Verdict(None, "judge_refused", chat.refusal or said), replies)
@@ -217,7 +218,13 @@ class Judge:
 
     def _open_client(self) -> Client:
         """The connection, made when the first reply is to be bought: what is stored needs no key."""
+        if self._ended:
+            raise _over()
         if self._client is None:
             self._client = self._connect()
             self._client.availability.progress = lambda: f"{self.done:,} of {self.asked:,} done"
         return self._client
+
+
+def _over() -> Failure:
+    return Failure("the judging was ended", "the same command goes on with it")

@@ -68,7 +68,10 @@ class Judgments:
         self.folder = store / FOLDER / judge
         self._root = store
         self._identity = identity
-        self._records = {record.key: record for record in reversed([*read(self.folder)])}
+        found = [*read(self.folder)]
+        self.paid = [record.reply.usage for record in found]
+        """What was charged for all that was found, twice where two processes bought the same at once."""
+        self._records = {record.key: record for record in reversed(found)}
         self._waiting: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._writer: threading.Thread | None = None
         self._file: int | None = None

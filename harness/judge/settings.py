@@ -64,13 +64,18 @@ class JudgeSettings(Declaration):
         return digest(self.identity)
 
 
-class JudgeAccess(ServerAccess):
-    """How the judge is reached, what it charges and what it may cost; none of it enters a key."""
+class Prices(Declaration):
+    """What a judge charges."""
 
     price_in: float | None = pydantic.Field(None, ge=0)
     """Dollars for a million tokens of prompt."""
     price_out: float | None = pydantic.Field(None, ge=0)
     """Dollars for a million tokens of answer."""
+
+
+class JudgeAccess(Prices, ServerAccess):
+    """How the judge is reached, what it charges and what it may cost; none of it enters a key."""
+
     budget: float | None = pydantic.Field(None, gt=0)
     """Dollars that this judge's replies in this store may cost in all, those of earlier runs included."""
     max_calls: int | None = pydantic.Field(None, ge=1)

@@ -161,6 +161,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.connection.settimeout(10)
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         fate, shape = self.judge.fate(self.headers, body)
+        if self.path != "/v1/chat/completions":
+            fate = "404"
         try:
             getattr(self, f"be_{FATES[fate]}")(body, shape)
             self.connection.settimeout(self.timeout)

@@ -20,23 +20,23 @@ def outcomes(judgments):
 
 def test_verdicts_are_those_of_a_clean_judge(scripted, ask, open_judge, tmp_path):
     with scripted.ScriptedJudge() as clean, open_judge(clean, tmp_path / "clean") as judge:
-        wanted = verdicts(ask(judge, range(600)))
+        wanted = verdicts(ask(judge, range(300)))
     with scripted.ScriptedJudge(faults=scripted.WORST) as worst:
         with open_judge(worst, concurrency=64, timeout=5) as judge:
-            got = verdicts(ask(judge, range(600)))
+            got = verdicts(ask(judge, range(300)))
         calls, faulty = worst.calls, worst.faulty
         assert set(worst.fates) == {"answered", *scripted.WORST}
         assert max(worst.completed.values()) == 1
     assert got == wanted
     assert {verdict.outcome for verdict in got.values()} == {"ok"}
     assert calls == judge.calls
-    assert calls / 600 <= 1.05 / (1 - faulty / calls)
+    assert calls / 300 <= 1.05 / (1 - faulty / calls)
 
 
 @pytest.mark.parametrize("kind", ["429", "5xx", "hang", "reset", "malformed"])
 def test_any_share_of_faults_comes_to_an_end(kind, scripted, ask, open_judge):
     with scripted.ScriptedJudge(faults={kind: 0.9}) as server, open_judge(server, timeout=0.5) as judge:
-        assert outcomes(ask(judge, range(8))) == {"ok"}
+        assert outcomes(ask(judge, range(4))) == {"ok"}
 
 
 def test_a_wait_that_is_asked_for_is_kept(scripted, ask, open_judge):

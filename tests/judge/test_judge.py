@@ -77,6 +77,12 @@ def test_what_never_can_be_parsed_is_missing(reask, calls, scripted, ask, open_j
     assert (verdict.outcome, verdict.value) == ("judge_unparsed", None)
 
 
+def test_empty_replies_are_asked_for_again_as_often_as_others(scripted, ask, open_judge):
+    with scripted.ScriptedJudge(lambda _: "") as server, open_judge(server, reask=2) as judge:
+        assert ask(judge, [1])["1"].verdict.outcome == "judge_unparsed"
+        assert server.calls == 3
+
+
 def test_a_reply_that_comes_back_the_same_ends_the_asking(scripted, ask, open_judge):
     with scripted.ScriptedJudge(lambda _: "no idea") as server, open_judge(server, reask=9) as judge:
         verdict = ask(judge, [1])["1"].verdict
@@ -214,6 +220,20 @@ def test_a_parser_that_raises_costs_its_own_request(scripted, ask, open_judge):
         with pytest.raises(ZeroDivisionError):
             broken.result()
         assert ask(judge, [1])["1"].verdict.outcome == "ok"
+
+
+def test_what_was_only_submitted_at_an_error_is_not_bought(scripted, open_judge, question):
+    with scripted.ScriptedJudge(delay=0.05) as server:
+
+        def leave():
+            with open_judge(server, concurrency=4) as judge:
+                for number in range(200):
+                    judge.submit(question(number))
+                raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            leave()
+        assert len(server.asked) <= 4
 
 
 def test_a_user_who_stops_waits_for_nothing(scripted, ask, open_judge):
