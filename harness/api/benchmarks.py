@@ -168,21 +168,32 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Execute:
-    """A program to run in the sandbox: it passes where it ends after the last line of `source`, with nothing raised."""
+    """Code to run in the sandbox, and the checks of the function that it defines; each in a process of its own.
 
-    source: str
-    timeout: float = 10.0
-    """Seconds."""
+    The code sees neither the checks nor what comes of them: it is called with plain data (numbers, text, lists, tuples,
+    sets, dictionaries), and all that it can do to pass is to return what they want. It has Python's standard library
+    and numpy, one thread, no network, and a small empty folder.
+    """
+
+    code: str
+    """Python that defines `entry_point`."""
+    entry_point: str
+    """The function's name, under which the checks may call it as well."""
+    checks: str
+    """Python that defines `check(function)`, which raises where the function is wrong."""
+    timeout: float = 3.0
+    """Seconds of CPU time, rounded up to whole ones, so that a busy machine makes no answer wrong. A program that
+    waits instead is ended after four times as long."""
     memory_gib: float = 4.0
 
 
 @dataclass(frozen=True)
 class Execution:
-    """How a program ended. `sandbox_failure` is ours; everything else is the program's."""
+    """How a program ended. `sandbox_failure` is ours, and the program was not judged; everything else is its own."""
 
     outcome: Literal["passed", "failed", "timeout", "memory", "output", "crashed", "sandbox_failure"]
     detail: str = ""
-    """The end of what it wrote to its standard error."""
+    """One short line without paths: what it raised, or what became of it."""
 
 
 Missing = Literal["scorer_error", "judge_unparsed", "judge_refused", "judge_error", "sandbox_failure", "ungraded"]
