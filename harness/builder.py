@@ -17,7 +17,7 @@ from harness.data.resolve import Dataset, Places, derived_item, made_parents
 from harness.data.templates import resolve
 from harness.discovery import suggestion
 from harness.errors import UserError
-from harness.evaluate.declare import Declarer, needs
+from harness.evaluate.declare import Declarer
 from harness.jobs import (
     Budget,
     DataDeclaration,
@@ -256,9 +256,9 @@ class JobBuilder:
                 )
 
             parents = {"answers": respond(model, f"{name} (seed {seed})")}
-            if needs(evaluator, "opponent"):
+            if evaluator.needs("opponent"):
                 parents["opponent"] = respond(opponent or model, f"{name} of the baseline (seed {seed})")
-            if needs(evaluator, "judge") and self.recipe.judge == "later":
+            if evaluator.needs("judge") and self.recipe.judge == "later":
                 continue
             scored = declarer.evaluate(evaluator, self._judge(evaluator)).model_dump(mode="json")
             label = f"{bound.arm.id}: evaluate {name} (seed {seed})"
@@ -268,7 +268,7 @@ class JobBuilder:
 
     def _judge(self, evaluator: Evaluator) -> Json:
         """Who judges the benchmark, as far as keys are concerned."""
-        if not needs(evaluator, "judge"):
+        if not evaluator.needs("judge"):
             return None
         if not isinstance(self.recipe.judge, Judging):
             raise UserError(

@@ -18,6 +18,7 @@ from harness.files import size_words
 from harness.inventory import compiler, free_disk, gpus, ninja
 from harness.jobs import TrainSettings
 from harness.plan import Plan
+from harness.sandbox.sandbox import open_sandbox
 from harness.sharding import faults, read_sharding
 from harness.store import Store
 
@@ -81,13 +82,14 @@ def chosen(plan: Plan) -> str:
 
 
 def problems(plan: Plan, store: Store, estimate: Estimate, *, here: bool = True) -> list[UserError]:
-    """Everything that stands in the way of the plan's training; nothing where no stage is left to train.
+    """Everything that stands in the way of what the plan has left to train, and of running generated programs.
 
     Not `here` but on machines of a cluster, whose devices and compilers cannot be seen from where the command runs.
     """
+    isolation = list(_isolation(plan, store)) if here else []
     todo = [step for step in estimate.steps if isinstance(step, StageEstimate) and not step.cached]
     if not todo:
-        return []
+        return isolation
     execution = plan.recipe.train.execution()
     stages = [TrainSettings.model_validate(plan.jobs[stage.key].declared["settings"]) for stage in todo]
     faults_of_stages = {str(error): error for settings in stages for error in declared(settings, execution)}
@@ -97,6 +99,7 @@ def problems(plan: Plan, store: Store, estimate: Estimate, *, here: bool = True)
         *faults_of_stages.values(),
         *(_compiling(execution) if here else ()),
         *_disk(plan, store, estimate, todo),
+        *isolation,
     ]
 
 
@@ -188,6 +191,20 @@ def _compiling(execution: Execution) -> Iterator[UserError]:
             break
     if wanted and ninja() is None:
         yield UserError(f"{wanted[0]} needs ninja", NINJA)
+
+
+def _isolation(plan: Plan, store: Store) -> Iterator[UserError]:
+    """Whether generated programs can be shut in, where some are still to be run."""
+    for arm in plan.arms:
+        evaluators = arm.bound.evaluators()
+        for seed in arm.seeds:
+            for name, evaluation in seed.evaluations.items():
+                if evaluators[name][0].needs("sandbox") and not store.has(evaluation.evaluate):
+                    try:
+                        open_sandbox(allow_unsafe=plan.recipe.runtime.unsafe_code)
+                    except UserError as error:
+                        yield error
+                    return
 
 
 def _disk(plan: Plan, store: Store, estimate: Estimate, todo: Iterable[StageEstimate]) -> Iterator[UserError]:

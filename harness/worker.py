@@ -118,11 +118,10 @@ class Worker:
 
     def _ask(self, tasks: Sequence[_Task]) -> None:
         """Benchmarks of one model, through one engine; each is committed as soon as its last item is answered."""
-        from harness.evaluate.declare import needs
         from harness.evaluate.respond import Assignment, respond
 
         asked = [(task, task.scene.bound.evaluators()[task.job.payload["benchmark"]][0]) for task in tasks]
-        asked.sort(key=lambda pair: not needs(pair[1], "judge"))  # a judge has its own time to take
+        asked.sort(key=lambda pair: not pair[1].needs("judge"))  # a judge has its own time to take
         assignments = [
             Assignment(Respond.model_validate(task.job.declared), evaluator.task, task.context)
             for task, evaluator in asked

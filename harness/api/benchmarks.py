@@ -308,3 +308,7 @@ class Evaluator:
     """How the score is shown: a share of 0.653 reads 65.3 out of 100 and 6.53 out of 10."""
     optional: bool = False
     """Run only where a recipe or suite names it, `plugin:name`, not where the plug-in alone is named."""
+
+    def needs(self, what: Need) -> bool:
+        """Whether scoring takes this."""
+        return isinstance(self.task, Benchmark) and what in self.task.scorer.needs

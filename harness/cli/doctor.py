@@ -16,11 +16,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harness.errors import Failure
+from harness.errors import Failure, UserError
 from harness.execution import Execution
 from harness.inventory import compiler, installed, ninja
 from harness.jobs import TrainSettings
 from harness.preflight import EXTRAS, LAUNCHERS, NINJA, attention
+from harness.sandbox.sandbox import open_sandbox
 
 MARKS = {"ok": "green", "missing": "yellow", "broken": "red"}
 _GIB = 2**30
@@ -69,6 +70,7 @@ def examine() -> Iterator[Finding]:
         yield _package(package, remedy, needed=True)
     yield _torch_companions()
     yield from _engines()
+    yield _generated_code()
     yield from _training()
     yield from _accelerators()
     yield from _place()
@@ -110,6 +112,14 @@ def _engines() -> Iterator[Finding]:
     found = compiler()
     without = "no g++: vLLM runs slower, and DeepSpeed on CPU and train.compile cannot run"
     yield Finding("compiler", "ok", found) if found else Finding("compiler", "missing", without, "apt-get install g++")
+
+
+def _generated_code() -> Finding:
+    try:
+        with open_sandbox() as sandbox:
+            return Finding("generated code", "ok", f"is shut in by {sandbox.name}")
+    except UserError as error:
+        return Finding("generated code", "missing", f"HumanEval cannot run: {error.problem}", error.remedy)
 
 
 def _training() -> Iterator[Finding]:

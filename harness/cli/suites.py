@@ -15,7 +15,6 @@ from harness.api import Evaluator, Files
 from harness.cli.console import console
 from harness.data.mirror import mirrored
 from harness.errors import UserError
-from harness.evaluate.declare import needs
 from harness.suite import Suite, read_suite, reads, resolve, shipped_suites
 
 NEEDS: tuple[Literal["judge", "sandbox", "opponent"], ...] = ("judge", "sandbox", "opponent")
@@ -41,7 +40,7 @@ def _about(suite: Suite) -> str:
     except UserError as error:
         return str(error)
     count = f"{len(found)} benchmark{'' if len(found) == 1 else 's'}"
-    needed = [what for what in NEEDS if any(needs(evaluator, what) for evaluator in found)]
+    needed = [what for what in NEEDS if any(evaluator.needs(what) for evaluator in found)]
     return ", ".join([count, *([f"needs {' and '.join(needed)}"] if needed else [])])
 
 
@@ -55,7 +54,7 @@ def _facts(suite: Suite, data_root: Path | None) -> list[dict[str, Any]]:
             "protocol": evaluator.protocol,
             "score": evaluator.task.score,
             "out_of": evaluator.out_of,
-            "needs": [what for what in NEEDS if needs(evaluator, what)],
+            "needs": [what for what in NEEDS if evaluator.needs(what)],
             "data": _data(evaluator, data_root),
             "summary": evaluator.summary,
         }

@@ -6,16 +6,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from harness.api import Benchmark, Evaluator, Files, Hub, LmEvalTask, Need
+from harness.api import Benchmark, Evaluator, Files, Hub, LmEvalTask
 from harness.canonical import Json, digest, file_digest
 from harness.data.sources import declare_files
 from harness.evaluate.tasks import check_own_files, find_task
 from harness.jobs import DataDeclaration, EngineSettings, Evaluate, Respond
-
-
-def needs(evaluator: Evaluator, what: Need) -> bool:
-    """Whether scoring takes this."""
-    return isinstance(evaluator.task, Benchmark) and what in evaluator.task.scorer.needs
 
 
 @dataclass(frozen=True)
@@ -55,7 +50,7 @@ class Declarer:
             scorer=scorer,
             aggregate=_fields(evaluator.aggregate),
             data=data,
-            judge=judge if needs(evaluator, "judge") else None,
+            judge=judge if evaluator.needs("judge") else None,
         )
 
     def _data(self, locations: Sequence[Hub | Files]) -> tuple[DataDeclaration, ...]:

@@ -17,6 +17,7 @@ from harness.errors import UserError
 from harness.judge.cost import Cost, counted
 from harness.judge.judge import Judge, Judgment
 from harness.judge.settings import Judging
+from harness.sandbox.sandbox import Sandbox, open_sandbox
 
 
 class Tools:
@@ -30,6 +31,7 @@ class Tools:
         self._open = ExitStack()
         self._replies: list[Judgment] = []
         self._expected: Cost | None = None
+        self._programs = 0
 
     def expect(self, calls: Sequence[JudgePrompt | Execute]) -> None:
         """Say what the first judgments of all items will cost at most, before any is bought."""
@@ -43,7 +45,8 @@ class Tools:
     def submit(self, call: JudgePrompt | Execute) -> Future[Any]:
         """Have it judged or run: the future has a `Verdict` or an `Execution`, or what ended the judging."""
         if isinstance(call, Execute):
-            raise UserError(f"{self._context.label} runs programs, and there is no sandbox", "leave the benchmark out")
+            self._programs += 1
+            return self._sandbox.submit(call)
         verdict: Future[Verdict] = Future()
 
         def settle(judged: Future[Judgment]) -> None:
@@ -71,6 +74,8 @@ class Tools:
                 "calls": self._judge.calls,
             }
             self._context.notice(f"the judge {self._judge.settings.model} was paid for {self._judge.bought.words()}")
+        if self._programs:
+            found["sandbox"] = {"tier": self._sandbox.name, "programs": self._programs}
         return found
 
     @cached_property
@@ -79,6 +84,13 @@ class Tools:
             raise UserError(f"{self._context.label} needs a judge", "--set judge.model=NAME judge.base_url=URL")
         store = Path(self._context.runtime["store"])
         return self._open.enter_context(Judge(self._judging, store, notice=self._context.notice))
+
+    @cached_property
+    def _sandbox(self) -> Sandbox:
+        sandbox = open_sandbox(allow_unsafe=self._context.runtime.get("unsafe_code", False))
+        if sandbox.unsafe:
+            self._context.notice(f"{self._context.label} runs generated programs with your rights (--unsafe-code)")
+        return self._open.enter_context(sandbox)
 
     def __enter__(self) -> Self:
         return self

@@ -8,7 +8,8 @@ import os
 import re
 import secrets
 import subprocess
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,6 +28,7 @@ _OUTPUT_BYTES = 1 << 20
 """What a program may print; all of it is thrown away."""
 _DETAIL_LENGTH = 200
 _PATH = re.compile(r"(?:/[\w.+@~-]+){2,}/?")
+_ADDRESS = re.compile(r"\b0x[0-9a-f]{6,}\b")
 
 # The harness's own `__init__` is left out: it takes longer than all the rest, and is not there in a container.
 _BOOT = """\
@@ -60,8 +62,8 @@ def run(program: Execute, tier: Tier, view: View) -> Execution:
     label = f"harness-{secrets.token_hex(8)}"
     command = tier.command(cell, view, _bytes(program.memory_gib), label)
     try:
-        with TemporaryDirectory(prefix="harness-", ignore_cleanup_errors=True) as folder:
-            told = _talk(command, job, tier, label, folder, patience)
+        with _started(command, tier, label) as process:
+            told = _hear(process, job, _START_SECONDS + patience)
     except OSError as error:
         return _not_judged(f"the cell cannot be started: {error.strerror}")
     return _execution(told, sentinel)
@@ -76,33 +78,41 @@ class _Told:
     end: str | None
 
 
-def _talk(command: list[str], job: Json, tier: Tier, label: str, folder: str, patience: float) -> _Told:
-    """Start a cell, give it the job, and hear it out; nothing of it is left afterwards."""
-    process = subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=tier.environment,
-        cwd=folder,
-        start_new_session=True,
-        text=True,
-        errors="replace",
-    )
+@contextmanager
+def _started(command: list[str], tier: Tier, label: str) -> Iterator[subprocess.Popen[str]]:
+    """A cell, of which nothing is left afterwards."""
+    with TemporaryDirectory(prefix="harness-", ignore_cleanup_errors=True) as folder:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=tier.environment,
+            cwd=folder,
+            start_new_session=True,
+            text=True,
+            errors="replace",
+        )
+        try:
+            yield process
+        finally:
+            if process.returncode is None:
+                end_group(process)
+                tier.stop(label)
+            for pipe in (process.stdin, process.stdout, process.stderr):
+                assert pipe is not None
+                with suppress(BrokenPipeError):
+                    pipe.close()
+
+
+def _hear(process: subprocess.Popen[str], job: Json, seconds: float) -> _Told:
+    """Give a cell the job, and hear it out."""
     try:
-        said, complaint = process.communicate(json.dumps(job), timeout=_START_SECONDS + patience)
-        return _Told(_messages(said), complaint, how_it_ended(process.returncode))
+        said, complaint = process.communicate(json.dumps(job), timeout=seconds)
     except subprocess.TimeoutExpired as late:
         said = late.stdout.decode(errors="replace") if isinstance(late.stdout, bytes) else ""
         return _Told(_messages(said), "", None)
-    finally:
-        if process.returncode is None:
-            end_group(process)
-            tier.stop(label)
-        for pipe in (process.stdin, process.stdout, process.stderr):
-            assert pipe is not None
-            with suppress(BrokenPipeError):
-                pipe.close()
+    return _Told(_messages(said), complaint, how_it_ended(process.returncode))
 
 
 def _messages(said: str) -> list[dict[str, Json]]:
@@ -129,8 +139,9 @@ def _not_judged(detail: str) -> Execution:
 
 
 def _short(detail: str) -> str:
-    """One line that can be shown anywhere."""
-    line = "".join(letter if letter.isprintable() else " " for letter in _PATH.sub("<path>", detail))
+    """One line that can be shown anywhere, and that is the same each time."""
+    neutral = _ADDRESS.sub("<address>", _PATH.sub("<path>", detail))
+    line = "".join(letter if letter.isprintable() else " " for letter in neutral)
     return line if len(line) <= _DETAIL_LENGTH else line[: _DETAIL_LENGTH - 1] + "…"
 
 

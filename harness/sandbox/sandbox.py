@@ -3,41 +3,51 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import Self
 
 from harness.api import Execute, Execution
 from harness.errors import Failure, UserError
 from harness.sandbox import cell
 from harness.sandbox.selftest import fault
 from harness.sandbox.tiers import TIERS, UNSAFE, Tier
-from harness.sandbox.view import View, view
+from harness.sandbox.view import view
 
 
-@dataclass(frozen=True)
 class Sandbox:
-    """Runs programs, each in a fresh process. `open_sandbox` finds one that holds."""
+    """Runs programs, each in a fresh process, as many side by side as there are cores; use it in a `with` block."""
 
-    tier: Tier
-    view: View = field(default_factory=view)
+    def __init__(self, tier: Tier) -> None:
+        self.tier = tier
+        self._view = view()
+        self._pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)))
 
     @property
     def name(self) -> str:
         """The tier, as results record it."""
         return self.tier.name
 
-    def run(self, program: Execute) -> Execution:
-        """Run one program to its end. Raises nothing, whatever the program does. Threads may call it side by side."""
-        return cell.run(program, self.tier, self.view)
+    @property
+    def unsafe(self) -> bool:
+        """Whether nothing is shut in at all."""
+        return self.tier == UNSAFE
 
-    def run_all(self, programs: Iterable[Execute], workers: int | None = None) -> Iterator[Execution]:
-        """Run them side by side, by default as many as there are cores; executions come in the programs' order."""
-        pool = ThreadPoolExecutor(workers or len(os.sched_getaffinity(0)))
-        try:
-            yield from pool.map(self.run, programs)
-        finally:
-            pool.shutdown(cancel_futures=True)
+    def run(self, program: Execute) -> Execution:
+        """Run one program to its end. Raises nothing, whatever the program does."""
+        return cell.run(program, self.tier, self._view)
+
+    def submit(self, program: Execute) -> Future[Execution]:
+        """Run it as soon as a core is free."""
+        return self._pool.submit(self.run, program)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._pool.shutdown(cancel_futures=True)
 
 
 def open_sandbox(*, allow_unsafe: bool = False) -> Sandbox:
@@ -61,5 +71,5 @@ def open_sandbox(*, allow_unsafe: bool = False) -> Sandbox:
     reasons = "; ".join(f"{name}: {reason}" for name, reason in faults.items())
     raise UserError(
         f"nothing on this machine can shut in generated code ({reasons})",
-        "use a kernel with Landlock (5.13) or install bubblewrap; on a machine with nothing to lose: --unsafe-code",
+        "install bubblewrap or use a kernel with Landlock (5.13); on a machine with nothing to lose: --unsafe-code",
     )

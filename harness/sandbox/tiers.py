@@ -126,7 +126,7 @@ class Container:
             empty_archive = bytes(1024)
             made = _run(program, "import", "-", _IMAGE, given=empty_archive)
             if made.returncode:
-                raise Failure(f"{self.name}: {_last_line(made.stderr)}")
+                raise Failure(_last_line(made.stderr))
 
     def command(self, cell: list[str], view: View, memory_bytes: int, label: str) -> list[str]:
         """No network, no capabilities, nothing to be written but a small folder."""

@@ -146,10 +146,10 @@ class Runs(Scorer):
     """Two programs, then one more where the first passed."""
 
     def score(self, response, read, opponent):  # noqa: ARG002
-        one, two = yield [Execute(f"{response.item.id}.1"), Execute(f"{response.item.id}.2")]
+        one, two = yield [Execute(f"{response.item.id}.{n}", "f", "") for n in (1, 2)]
         passed = [one.outcome, two.outcome]
         if one.outcome == "passed":
-            (three,) = yield [Execute(f"{response.item.id}.3")]
+            (three,) = yield [Execute(f"{response.item.id}.3", "f", "")]
             passed.append(three.outcome)
         return Scores({"share": passed.count("passed") / len(passed)})
 
@@ -174,10 +174,10 @@ def marking(dialogue, calls, ids=3):
 
 
 def test_scorers_go_on_with_what_they_called_for(dialogue):
-    calls = Calls(lambda call: Execution("failed" if call.source == "q1.1" else "passed"))
+    calls = Calls(lambda call: Execution("failed" if call.code == "q1.1" else "passed"))
     found, _ = marking(dialogue, calls)
     by_id = {sample.record["id"]: sample for sample in found.samples()}
-    assert [call.source for call in calls.expected] == [f"q{n}.{k}" for n in range(3) for k in (1, 2)]
+    assert [call.code for call in calls.expected] == [f"q{n}.{k}" for n in range(3) for k in (1, 2)]
     assert len(calls.seen) == 8
     settled = found.settled([by_id[f"q{n}"] for n in range(3)])
     assert [sample.scores.values for sample in settled] == [

@@ -52,7 +52,8 @@ def limit_resources(memory_bytes: int) -> None:
 
 def limit_program(cpu_seconds: int) -> None:
     """Bound this process alone: its CPU time, and that it starts no other."""
-    _set_limits({resource.RLIMIT_CPU: cpu_seconds, resource.RLIMIT_NPROC: 0})
+    resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds + 1))
+    _set_limits({resource.RLIMIT_NPROC: 0})
 
 
 def _set_limits(limits: dict[int, int]) -> None:

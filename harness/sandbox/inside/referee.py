@@ -176,8 +176,10 @@ class _Program:
         code = os.waitstatus_to_exitcode(status)
         if code >= 0:
             return Ended("failed", f"ended with exit code {code}")
-        if -code in (signal.SIGKILL, signal.SIGXCPU):
-            if used.ru_utime + used.ru_stime > 0.9 * self._allowance.cpu_seconds:
-                return Ended("timeout", f"took more than {self._allowance.cpu_seconds} s of CPU time")
+        # A program may ignore SIGXCPU; then SIGKILL comes a second later.
+        deaf = code == -signal.SIGKILL and used.ru_utime + used.ru_stime > self._allowance.cpu_seconds
+        if code == -signal.SIGXCPU or deaf:
+            return Ended("timeout", f"took more than {self._allowance.cpu_seconds} s of CPU time")
+        if code == -signal.SIGKILL:
             return Ended("memory", "was killed by the kernel")
         return Ended("crashed", f"was killed by {signal.Signals(-code).name}")
