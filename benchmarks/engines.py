@@ -22,8 +22,10 @@ from pathlib import Path
 ENGINES = ("hf", "vllm", "stock")
 
 
-def make_model(folder: Path, hidden: int, layers: int, vocabulary: int) -> int:
-    """A random Llama with a tokenizer; returns its number of parameters."""
+def make_model(
+    folder: Path, hidden: int, layers: int, vocabulary: int, *, context: int = 1024, seed: int = 0, ending: float = 1.0
+) -> int:
+    """A random Llama with a tokenizer, which ends its answers `ending` times as readily; returns its parameters."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -33,7 +35,7 @@ def make_model(folder: Path, hidden: int, layers: int, vocabulary: int) -> int:
     draw = random.Random(0)  # noqa: S311 -- a benchmark's words are no secrets
     words = ["".join(draw.choices("abcdefghijklmnopqrstuvwxyz", k=draw.randint(2, 9))) for _ in range(4 * vocabulary)]
     tokenizer = train_tokenizer([" ".join(draw.choices(words, k=60)) for _ in range(2000)], vocabulary, PLAIN)
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     model = LlamaForCausalLM(
         LlamaConfig(
             vocab_size=len(tokenizer),
@@ -41,13 +43,14 @@ def make_model(folder: Path, hidden: int, layers: int, vocabulary: int) -> int:
             intermediate_size=hidden * 8 // 3,
             num_hidden_layers=layers,
             num_attention_heads=max(1, hidden // 64),
-            max_position_embeddings=1024,
+            max_position_embeddings=context,
             initializer_range=0.08,
-            tie_word_embeddings=True,
+            tie_word_embeddings=ending == 1.0,
             bos_token_id=tokenizer.bos_token_id,
             eos_token_id=tokenizer.eos_token_id,
         )
     )
+    model.lm_head.weight.data[tokenizer.eos_token_id] *= ending
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return sum(parameter.numel() for parameter in model.parameters())

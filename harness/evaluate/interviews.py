@@ -47,7 +47,7 @@ class Interview:
 
     def __init__(self, subjects: Iterable[Subject], prompts: Prompts) -> None:
         self._subjects = subjects
-        self._prompts = prompts
+        self.prompts = prompts
         self._of: dict[str, Subject] = {}
         self._asked: list[Subject] = []
         self.records: dict[str, Json] = {}
@@ -99,7 +99,7 @@ class Interview:
             ids = request_ids(request)
             subject.prompts.append(ids)
             self.prompt_tokens += len(ids)
-            self.bos_count_max = max(self.bos_count_max, self._prompts.bos_count(ids))
+            self.bos_count_max = max(self.bos_count_max, self.prompts.bos_count(ids))
         return requests
 
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 
 from harness.api import Benchmark, LmEvalTask
 from harness.canonical import Json, canonical, file_digest
@@ -60,22 +61,26 @@ def respond(assignments: Sequence[Assignment], engines: Engines) -> Iterator[tup
             yield work.assignment, work.outcome(measured)
 
 
+def interview(
+    declared: Respond, task: LmEvalTask | Benchmark, tokenizer: Tokenizer, data_root: Path | None
+) -> Interview:
+    """All that a respond job asks of a model with this tokenizer."""
+    if isinstance(task, LmEvalTask):
+        prompts = Prompts(tokenizer, chat=task.chat)
+        benchmark = TaskBenchmark(task, declared.data, data_root, limit=declared.limit)
+        return Interview(of_task(benchmark, prompts, declared.seed), prompts)
+    prompts = Prompts(tokenizer)
+    read = reader(task.questions.data, declared.data, data_root)
+    subjects = of_questions(task.questions, read, prompts, limit=declared.limit, seed=declared.seed)
+    return Interview(subjects, prompts)
+
+
 class _Work:
     """One assignment under way."""
 
     def __init__(self, assignment: Assignment, tokenizer: Tokenizer, responses: Responses) -> None:
         self.assignment = assignment
-        task, declared = assignment.task, assignment.declared
-        data_root = assignment.context.data_root
-        if isinstance(task, LmEvalTask):
-            self.prompts = Prompts(tokenizer, chat=task.chat)
-            benchmark = TaskBenchmark(task, declared.data, data_root, limit=declared.limit)
-            subjects = of_task(benchmark, self.prompts, declared.seed)
-        else:
-            self.prompts = Prompts(tokenizer)
-            read = reader(task.questions.data, declared.data, data_root)
-            subjects = of_questions(task.questions, read, self.prompts, limit=declared.limit, seed=declared.seed)
-        self.interview = Interview(subjects, self.prompts)
+        self.interview = interview(assignment.declared, assignment.task, tokenizer, assignment.context.data_root)
         self.seat = Seat(self.interview, responses)
 
     def tell(self) -> None:
@@ -93,7 +98,7 @@ class _Work:
             "result": {
                 "items": len(records),
                 "prompt_tokens": self.interview.prompt_tokens,
-                "template_digest": self.prompts.template_digest,
+                "template_digest": self.interview.prompts.template_digest,
                 "bos_count_max": self.interview.bos_count_max,
                 "answers_sha256": file_digest(path),
             },
