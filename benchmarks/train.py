@@ -312,7 +312,7 @@ def flops_per_token(size: Size, lengths: Sequence[int]) -> float:
 
 def systems(work: Work, *, peers: bool) -> dict[str, Callable[[Work], Clock]]:
     longest = max(map(len, work.rows))
-    rows = fastest(work, {n: partial(ours, micro_tokens=n) for n in (2048, work.micro_tokens)})
+    rows = fastest(work, {n: partial(ours, micro_tokens=n) for n in (1024, 2048, work.micro_tokens)})
     if not peers:
         return {f"ours, {rows}": partial(ours, micro_tokens=rows)}
     tried = {n: partial(trl_packed, length=n) for n in (512, 1024, 2048, 4096) if longest <= n <= max(2048, longest)}
