@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.options import DataRootOption
+from harness.cli.options import DEFAULT_STORE, DataRootOption, SetOption, StoreOption
+
+if TYPE_CHECKING:
+    from harness.api import Evaluator
+    from harness.canonical import Json
 
 
 def sheet(
@@ -35,27 +39,59 @@ def sheet(
 def score(
     benchmark: Annotated[str, typer.Argument(metavar="BENCHMARK", help="PLUGIN or PLUGIN:BENCHMARK.")],
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Graded answers or published annotations of one model.")],
-    data_root: DataRootOption = None,
     *,
+    settings: SetOption = None,
+    to: Annotated[
+        Path | None, typer.Option("--to", metavar="FILE", help="Write the scored samples, one JSON line each.")
+    ] = None,
+    store: StoreOption = DEFAULT_STORE,
+    data_root: DataRootOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Make a benchmark's numbers of scores that a file brings: a graded exam, annotations of alpaca_eval."""
+    """Score the answers in a file: as the file grades or annotates them; with --set judge.model=NAME, by that judge."""
     import json
+    from contextlib import nullcontext
 
-    from rich.console import Console
+    from harness.canonical import canonical
+    from harness.context import Context
+    from harness.evaluate.tools import Tools
+    from harness.files import explained, write_whole
+    from harness.grading.given import find, score_file
+    from harness.judge.settings import Judging
+    from harness.recipe import load
+    from harness.settings import Setting
+
+    recipe = load(None, [Setting(None, ("benchmarks",), [benchmark]), *map(Setting.parse, settings or [])])
+    evaluator = find(recipe)
+    context = Context(Path(), {}, {"store": store}, lambda _: None, notice=_tell, label=evaluator.name)
+    judging = recipe.judge if isinstance(recipe.judge, Judging) else None
+    with Tools(judging, context) if judging else nullcontext() as judge:
+        scored = score_file(evaluator, file, data_root, judge)
+        if judge:
+            judge.taken()
+    if to:
+        with explained(to, "--to"):
+            write_whole(to, "".join(canonical(sample.line()) + "\n" for sample in scored.samples))
+    if as_json:
+        typer.echo(json.dumps(scored.result, indent=1))
+    else:
+        _show(evaluator, scored.result)
+
+
+def _show(evaluator: Evaluator, result: Json) -> None:
     from rich.table import Table
 
-    from harness.grading.given import find, score_file
+    from harness.cli.console import console
 
-    evaluator = find(benchmark)
-    result = score_file(evaluator, file, data_root)
-    if as_json:
-        typer.echo(json.dumps(result, indent=1))
-        return
     shown = "none" if result["score"] is None else f"{evaluator.out_of * result['score']:.4g} of {evaluator.out_of:g}"
     typer.echo(f"{evaluator.name}, {evaluator.protocol}: {shown}")
-    typer.echo(f"{result['n_scored']} of {result['n_expected']} items scored")
-    table = Table(box=None, show_header=False)
+    missing = "".join(f", {n} {outcome}" for outcome, n in result["outcomes"].items() if outcome != "ok")
+    typer.echo(f"{result['n_scored']} of {result['n_expected']} items scored{missing}")
+    table = Table(box=None, show_header=False, pad_edge=False)
     for name, metric in result["metrics"].items():
         table.add_row(name, str(metric["value"]), f"n {metric['n']}")
-    Console().print(table)
+    console().print(table)
+
+
+def _tell(line: str) -> None:
+    typer.echo(line, err=True)

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from harness.aggregates import weighted_mean
-from harness.api import Benchmark, Execute, JudgePrompt, LmEvalTask, Read, Response, Scores, Scoring
+from harness.api import Benchmark, Execute, JudgePrompt, LmEvalTask, Questions, Read, Response, Scores, Scoring
 from harness.canonical import Json, digest
 from harness.engines.protocol import Answer, Generation, Loglikelihood
 from harness.errors import Failure, HarnessError, UserError
@@ -19,27 +19,10 @@ from harness.evaluate.hubrows import reader
 from harness.evaluate.interviews import checked, reply
 from harness.evaluate.lmeval import TaskBenchmark
 from harness.evaluate.questions import Question, TaskScores, plain
-from harness.jobs import DataDeclaration, Respond
-
-Outcome = Literal[
-    "ok",
-    "unparsed",
-    "truncated_output",
-    "prompt_cut",
-    "scorer_error",
-    "judge_unparsed",
-    "judge_refused",
-    "judge_error",
-    "sandbox_failure",
-    "ungraded",
-]
-"""Of several the last counts, since it explains the others. From `scorer_error` on the item has no score."""
-
-OUTCOMES: tuple[Outcome, ...] = Outcome.__args__  # type: ignore[attr-defined]
+from harness.evaluate.samples import Record, Sample, failed
+from harness.jobs import Respond
 
 Call = JudgePrompt | Execute
-Record = Mapping[str, Any]
-"""A line of answers.jsonl."""
 
 
 class Calls(Protocol):
@@ -52,64 +35,6 @@ class Calls(Protocol):
     def submit(self, call: Call) -> Future[Any]:
         """Have it done."""
         ...
-
-
-@dataclass(frozen=True)
-class Sample:
-    """An item, answered and scored."""
-
-    record: Record
-    target: Json
-    scores: Scores
-    error: str | None = None
-    """How the scorer failed, where it did."""
-
-    @property
-    def finish(self) -> Literal["stop", "length"] | None:
-        """`length` where an answer ran into the limit; None where nothing was generated."""
-        ends = {answer["finish"] for answer in self._answers() if "finish" in answer}
-        return None if not ends else "length" if "length" in ends else "stop"
-
-    @property
-    def prompt_cut(self) -> int:
-        """Tokens cut from the longest of its prompts."""
-        return max(int(answer["prompt_cut"]) for answer in self._answers())
-
-    @property
-    def outcome(self) -> Outcome:
-        """How it ended."""
-        if self.scores.missing:
-            return self.scores.missing
-        if self.prompt_cut:
-            return "prompt_cut"
-        if self.finish == "length":
-            return "truncated_output"
-        return "unparsed" if self.scores.unparsed else "ok"
-
-    def line(self) -> Json:
-        """Its line of samples.jsonl. The question itself is left out: it belongs to others, and has its hash here."""
-        said = [a["text"] if "text" in a else [a["logprob"], a["greedy"]] for a in self._answers()]
-        single = len(said) == 1 and isinstance(said[0], str)
-        judged = [{"outcome": v.outcome, "value": plain(v.value), "text": v.text} for v in self.scores.judgments]
-        return {
-            "id": self.record["id"],
-            "doc_sha256": self.record["doc_sha256"],
-            "prompt_sha256": self.record["prompt_sha256"],
-            "response": said[0] if single else said,
-            "finish": self.finish,
-            "prompt_cut": self.prompt_cut,
-            "extracted": plain(self.scores.extracted),
-            "target": self.target,
-            "scores": dict(self.scores.values),
-            **({"weights": dict(self.scores.weights)} if self.scores.weights else {}),
-            "outcome": self.outcome,
-            **({"judgments": judged} if judged else {}),
-            **({"detail": plain(self.scores.detail)} if self.scores.detail else {}),
-            **({"error": self.error} if self.error else {}),
-        }
-
-    def _answers(self) -> list[Mapping[str, Any]]:
-        return [answer for answers in self.record["rounds"] for answer in answers]
 
 
 class Marking(Protocol):
@@ -159,7 +84,34 @@ class TaskMarking:
             answers = [_answer(answer) for answer in record["rounds"][0]]
             return Sample(record, target, self._task.score(question, answers))
         except Exception as error:  # noqa: BLE001 - a task's scorer is anybody's code: it may cost its sample, no more
-            return _failed(record, target, error)
+            return failed(record, target, error)
+
+
+@dataclass(frozen=True)
+class Answered:
+    """An item with what was said to it, by the model and by its opponent where there is one."""
+
+    record: Record
+    response: Response
+    opponent: Response | None = None
+
+
+def answered(
+    questions: Questions,
+    asked: Respond,
+    records: Sequence[Record],
+    opponent: Sequence[Record] | None,
+    data_root: Path | None,
+) -> list[Answered]:
+    """Stored answers, `opponent`'s too, in the order of the items. Raises Failure where they answer other items."""
+    items = checked(questions.items(reader(questions.data, asked.data, data_root)))[: asked.limit]
+    contents = [(item.id, item.content) for item in items]
+    mine = matched(records, contents)
+    theirs = [None] * len(items) if opponent is None else matched(opponent, contents)
+    return [
+        Answered(one, Response(item, _rounds(one)), None if other is None else Response(item, _rounds(other)))
+        for item, one, other in zip(items, mine, theirs, strict=True)
+    ]
 
 
 class Together:
@@ -190,35 +142,16 @@ class Together:
 class ScorerMarking(Together):
     """A plug-in's scorer: many items at a time, each going on as soon as what it wanted judged or run is there."""
 
-    def __init__(
-        self,
-        benchmark: Benchmark,
-        asked: Respond,
-        data: Sequence[DataDeclaration],
-        records: Sequence[Record],
-        *,
-        opponent: Sequence[Record] | None,
-        tools: Calls,
-        data_root: Path | None,
-    ) -> None:
-        self._tools = tools
-        questions, scorer = benchmark.questions, benchmark.scorer
-        items = checked(questions.items(reader(questions.data, asked.data, data_root)))[: asked.limit]
-        contents = [(item.id, item.content) for item in items]
-        self._records = matched(records, contents)
-        self._responses = [Response(i, _rounds(r)) for i, r in zip(items, self._records, strict=True)]
-        super().__init__(benchmark, self._responses, reader(scorer.data, data, data_root))
-        self._opponents: Sequence[Response | None] = [None] * len(items)
-        if opponent is not None:
-            theirs = matched(opponent, contents)
-            self._opponents = [Response(i, _rounds(r)) for i, r in zip(items, theirs, strict=True)]
+    def __init__(self, benchmark: Benchmark, answered: Sequence[Answered], read: Read, tools: Calls) -> None:
+        super().__init__(benchmark, [one.response for one in answered], read)
+        self._answered, self._tools = answered, tools
 
     def samples(self) -> Iterator[Sample]:
         """As they are finished. Raises what ended the judging, if anything did."""
         came: _Came = SimpleQueue()
         wanted: list[tuple[_Turn, Sequence[Call]]] = []
-        for n in range(len(self._records)):
-            turn = _Turn(n, self._scoring(n))
+        for one in self._answered:
+            turn = _Turn(one.record, self._scoring(one))
             told = self._go_on(turn)
             if isinstance(told, Sample):
                 yield told
@@ -241,13 +174,13 @@ class ScorerMarking(Together):
             else:
                 self._submit(turn, told, came)
 
-    def _scoring(self, n: int) -> Scoring:
-        made = self._benchmark.scorer.score(self._responses[n], self._read, self._opponents[n])
+    def _scoring(self, one: Answered) -> Scoring:
+        made = self._benchmark.scorer.score(one.response, self._read, one.opponent)
         return made if isinstance(made, Scores) else (yield from made)
 
     def _go_on(self, turn: _Turn) -> Sample | Sequence[Call]:
         """Take the item further: what it wants next, or its sample."""
-        record = self._records[turn.n]
+        record = turn.record
         try:
             calls = turn.scoring.send(turn.results if turn.begun else None)  # type: ignore[arg-type]
         except StopIteration as end:
@@ -255,7 +188,7 @@ class ScorerMarking(Together):
         except HarnessError:
             raise
         except Exception as error:  # noqa: BLE001 - as in TaskMarking
-            return _failed(record, None, error)
+            return failed(record, None, error)
         if not calls:
             raise UserError(f"the scorer asks for nothing about item {record['id']}", "return its scores instead")
         turn.begun = True
@@ -271,7 +204,7 @@ class ScorerMarking(Together):
 class _Turn:
     """One item being scored."""
 
-    n: int
+    record: Record
     scoring: Scoring
     begun: bool = False
     open: int = 0
@@ -304,7 +237,3 @@ def _answer(record: Mapping[str, Any]) -> Answer:
     if "logprob" in record:
         return Loglikelihood(record["logprob"], record["greedy"], record["prompt_cut"])
     return Generation(record["text"], (), record["finish"], record["prompt_cut"])
-
-
-def _failed(record: Record, target: Json, error: Exception) -> Sample:
-    return Sample(record, target, Scores({}, missing="scorer_error"), f"{type(error).__name__}: {error}")

@@ -11,15 +11,21 @@ from pathlib import Path
 from typing import Any
 
 from harness.aggregates import total, weighted_mean
-from harness.api import Evaluator, LmEvalTask, Total
+from harness.api import Evaluator, LmEvalTask, Total, share_alike
 from harness.canonical import Json, canonical, file_digest
 from harness.context import Context, Progress
 from harness.errors import Failure
-from harness.evaluate.marking import OUTCOMES, Marking, Record, Sample, ScorerMarking, TaskMarking
+from harness.evaluate.declare import needs
+from harness.evaluate.hubrows import reader
+from harness.evaluate.marking import Marking, ScorerMarking, TaskMarking, answered
+from harness.evaluate.samples import OUTCOMES, Record, Sample
 from harness.evaluate.tools import Tools
 from harness.jobs import ANSWERS, Evaluate, Respond
 from harness.judge.settings import Judging
 from harness.store import MANIFEST
+
+SUSPECT = 0.5
+"""Share of near copies among answers to different questions."""
 
 
 def evaluate(declared: Evaluate, evaluator: Evaluator, judging: Judging | None, context: Context) -> Json:
@@ -40,15 +46,9 @@ def evaluate(declared: Evaluate, evaluator: Evaluator, judging: Judging | None, 
             marking = TaskMarking(evaluator.task, asked, records, context.data_root)
         else:
             opponent = _records(context.parents["opponent"]) if "opponent" in context.parents else None
-            marking = ScorerMarking(
-                evaluator.task,
-                asked,
-                declared.data,
-                records,
-                opponent=opponent,
-                tools=tools,
-                data_root=context.data_root,
-            )
+            said = answered(evaluator.task.questions, asked, records, opponent, context.data_root)
+            read = reader(evaluator.task.scorer.data, declared.data, context.data_root)
+            marking = ScorerMarking(evaluator.task, said, read, tools)
         by_id: dict[str, Sample] = {}
         for sample in marking.samples():
             by_id[sample.record["id"]] = sample
@@ -58,6 +58,8 @@ def evaluate(declared: Evaluate, evaluator: Evaluator, judging: Judging | None, 
     failed = [sample for sample in samples if sample.outcome == "scorer_error"]
     if len(failed) == len(samples):
         raise Failure(f"the scorer failed on every sample: {failed[0].error}", "mend the task")
+    if needs(evaluator, "judge"):
+        _tell_of_copies(samples, context)
     path = context.folder / "samples.jsonl"
     path.write_text("".join(canonical(sample.line()) + "\n" for sample in samples), encoding="utf-8")
     inherited = _manifest(answers)["result"]
@@ -98,6 +100,13 @@ def summary(evaluator: Evaluator, samples: Sequence[Sample], metrics: Json) -> d
         "outputs_truncated": sum(sample.finish == "length" for sample in samples),
         "unparsed": sum(sample.scores.unparsed for sample in samples),
     }
+
+
+def _tell_of_copies(samples: Sequence[Sample], context: Context) -> None:
+    """Say where a judge was shown one answer again and again: such have won judges over."""
+    alike = share_alike([text for sample in samples for text in sample.texts])
+    if alike > SUSPECT:
+        context.notice(f"{alike:.0%} of the answers are near copies of one: the judge's scores say little of the model")
 
 
 def _records(job: Path) -> list[Record]:

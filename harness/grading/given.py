@@ -1,35 +1,47 @@
-"""Scores that a file brings, such as published annotations: made into a benchmark's numbers as a run's own are."""
+"""Answers that a file brings: scored as the file scores them, or anew by a judge, by the code that scores a run."""
 
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
-from harness.api import Benchmark, Evaluator, Response, Scores
-from harness.arms import ArmSpec, bind
+from harness.api import Benchmark, Evaluator, Response
+from harness.arms import FALLBACK, ArmSpec, bind
 from harness.canonical import Json, digest
 from harness.data.formats import rows
 from harness.errors import UserError
 from harness.evaluate.hubrows import read_now
-from harness.evaluate.marking import Sample, Together
+from harness.evaluate.marking import Answered, Calls, ScorerMarking, Together
 from harness.evaluate.questions import plain
+from harness.evaluate.samples import Record, Sample
 from harness.evaluate.score import summary
-from harness.recipe import plugin_of
+from harness.recipe import Recipe
 from harness.suite import chosen, reads
 
 
-def find(name: str) -> Evaluator:
-    """The benchmark that `plugin` or `plugin:benchmark` names. Raises UserError where that is none, or several."""
-    wanted = chosen([name], bind(ArmSpec(("base",)), [plugin_of(name)]).evaluators())
+@dataclass(frozen=True)
+class Scored:
+    """What an evaluation of the file's answers would have found."""
+
+    result: Json
+    """As in an evaluate job: score, metrics, outcomes."""
+    samples: list[Sample]
+
+
+def find(recipe: Recipe) -> Evaluator:
+    """The one benchmark that the recipe names. Raises UserError where it names several."""
+    wanted = chosen(recipe.entries(), bind(ArmSpec((FALLBACK,), recipe.options), recipe.plugin_names()).evaluators())
     if len(wanted) != 1:
+        (name,) = recipe.entries()
         choice = " or ".join(f"{name}:{benchmark}" for benchmark in wanted)
         raise UserError(f"the plug-in {name!r} offers {len(wanted)} benchmarks", f"name one: {choice}")
     ((evaluator, _),) = wanted.values()
     return evaluator
 
 
-def score_file(evaluator: Evaluator, file: Path, data_root: Path | None) -> Json:
-    """What an evaluate job's `result` says of its score, of the answers and scores in a data file.
+def score_file(evaluator: Evaluator, file: Path, data_root: Path | None, judge: Calls | None = None) -> Scored:
+    """The answers of a data file with the scores that it gives them; with a judge, with the judge's.
 
     Raises UserError for a file whose rows are none of this benchmark's.
     """
@@ -41,16 +53,23 @@ def score_file(evaluator: Evaluator, file: Path, data_root: Path | None) -> Json
     times = Counter(response.item.id for response, _ in given)
     if twice := next((item for item, n in times.items() if n > 1), None):
         raise UserError(f"{file} scores item {twice} of {evaluator.name} twice", "give the scores of one model")
-    together = Together(task, [response for response, _ in given], read)
-    samples = together.settled([_sample(response, scores) for response, scores in given])
-    return summary(evaluator, samples, together.metrics(samples))
+    answered = [Answered(_record(response), response) for response, _ in given]
+    if judge is None:
+        together = Together(task, [response for response, _ in given], read)
+        samples = [Sample(one.record, None, scores) for one, (_, scores) in zip(answered, given, strict=True)]
+    else:
+        together = marking = ScorerMarking(task, answered, read, judge)
+        by_id = {sample.record["id"]: sample for sample in marking.samples()}
+        samples = [by_id[one.record["id"]] for one in answered]
+    samples = together.settled(samples)
+    return Scored(summary(evaluator, samples, together.metrics(samples)), samples)
 
 
-def _sample(response: Response, scores: Scores) -> Sample:
-    answers = [
-        [{"text": reply.text, "finish": reply.finish, "tokens": reply.tokens, "prompt_cut": reply.prompt_cut}]
-        for reply in response.replies
+def _record(response: Response) -> Record:
+    """As the answers of a run are stored."""
+    rounds = [
+        [{"text": r.text, "finish": r.finish, "tokens": r.tokens, "prompt_cut": r.prompt_cut} for r in replies]
+        for replies in response.rounds
     ]
     content = digest(plain(response.item.content))
-    record = {"id": response.item.id, "doc_sha256": content, "prompt_sha256": digest([]), "rounds": answers}
-    return Sample(record, None, scores)
+    return {"id": response.item.id, "doc_sha256": content, "prompt_sha256": digest([]), "rounds": rounds}

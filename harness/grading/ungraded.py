@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.api import Benchmark, Evaluator, answer_digest
-from harness.arms import ArmSpec, bind
+from harness.arms import FALLBACK, ArmSpec, bind
 from harness.board.publish import read_board, read_row, run_samples
 from harness.board.rows import Row
 from harness.canonical import digest
@@ -55,7 +55,7 @@ def ungraded(folders: Sequence[Path], data_root: Path | None) -> dict[str, list[
 def _graded_by_people(row: Row) -> Mapping[str, Evaluator]:
     recipe = row.result.recipe
     entries = recipe["benchmarks"] or recipe["suite"]["benchmarks"]
-    offered = bind(ArmSpec(("base",), recipe["options"]), [*dict.fromkeys(map(plugin_of, entries))]).evaluators()
+    offered = bind(ArmSpec((FALLBACK,), recipe["options"]), [*dict.fromkeys(map(plugin_of, entries))]).evaluators()
     return {
         name: evaluator
         for name, (evaluator, _) in offered.items()

@@ -53,8 +53,9 @@ def evaluator(arm: Arm) -> Sequence[Evaluator]:
     rubric = _files(options.rubric)
     questions = ExamQuestions(options.instruction, _files(options.shots), options.max_new_tokens)
     asked = "-shots" if options.shots else "-instructed" if options.instruction else ""
-    by_hand = Benchmark(questions, HandGraded(_files(*options.grades), rubric), "points")
-    by_judge = Benchmark(questions, JudgeGraded(rubric), "points")
+    grades = _files(*options.grades)
+    by_hand = Benchmark(questions, HandGraded(grades, rubric), "points")
+    by_judge = Benchmark(questions, JudgeGraded(rubric, grades), "points")
     return [
         Evaluator(
             "hungarian_exam", f"human-1{asked}", by_hand, summary="graded by people", aggregate=BEST_TWO_OF_THREE

@@ -47,34 +47,46 @@ class HandGraded(Scorer):
     def score(self, response: Response, read: Read, opponent: Response | None) -> Scores:
         """The answer's points; `ungraded` without."""
         rubric = _rubric(read(self.rubric)) if self.rubric else {}
-        grades = _grades(read(self.grades), rubric) if self.grades else {}
-        text = answer_digest(response.replies[0].text)
-        points = grades.get(response.item.id, {}).get(text)
-        return _graded(points) if points is not None else Scores({}, missing="ungraded")
+        points = _by_people(response, _grades(read(self.grades), rubric)) if self.grades else None
+        return UNGRADED if points is None else _graded(points)
 
     def given(self, rows: Rows, read: Read) -> Sequence[tuple[Response, Scores]]:
         """Graded answers of one model, `question_id`, `answer`, `points`, in the exam's order; ungraded ones too."""
-        rubric = _rubric(read(self.rubric)) if self.rubric else {}
-        grades, answers = _grades(rows, rubric), dict[str, str]()
-        for row in rows:
-            if "answer" not in row or answers.setdefault(_id(row), row["answer"]) != row["answer"]:
-                raise UserError(
-                    f"question {_id(row)} has no answer, or several", "give the graded answers of one model, each once"
-                )
-        items = ExamQuestions("", None, 1).items(read)
-        if unknown := sorted(set(answers) - {item.id for item in items}):
-            raise UserError(f"the exam has no question {', '.join(unknown)}", f"it has 1 to {len(items)}")
-        return [_given(item, answers.get(item.id), grades.get(item.id, {})) for item in items]
+        grades, found = _grades(rows, _rubric(read(self.rubric)) if self.rubric else {}), []
+        for item, answer in _answers(rows, read):
+            response = _response(item, answer)
+            points = None if answer is None else _by_people(response, grades)
+            found.append((response, UNGRADED if points is None else _graded(points)))
+        return found
 
 
-def _given(item: Item, answer: str | None, grades: Mapping[str, float]) -> tuple[Response, Scores]:
-    response = Response(item, ((Reply(answer or "", "stop"),),))
-    points = None if answer is None else grades.get(answer_digest(answer))
-    return response, _graded(points) if points is not None else Scores({}, missing="ungraded")
+UNGRADED = Scores({}, missing="ungraded")
 
 
 def _graded(points: float) -> Scores:
     return Scores({"points": points}, extracted=points)
+
+
+def _by_people(response: Response, grades: Mapping[str, Mapping[str, float]]) -> float | None:
+    return grades.get(response.item.id, {}).get(answer_digest(response.replies[0].text))
+
+
+def _answers(rows: Rows, read: Read) -> list[tuple[Item, str | None]]:
+    """One model's answer to each question; None where the rows have none."""
+    answers: dict[str, str] = {}
+    for row in rows:
+        if "answer" not in row or answers.setdefault(_id(row), row["answer"]) != row["answer"]:
+            raise UserError(
+                f"question {_id(row)} has no answer, or several", "give the graded answers of one model, each once"
+            )
+    items = ExamQuestions("", None, 1).items(read)
+    if unknown := sorted(set(answers) - {item.id for item in items}):
+        raise UserError(f"the exam has no question {', '.join(unknown)}", f"it has 1 to {len(items)}")
+    return [(item, answers.get(item.id)) for item in items]
+
+
+def _response(item: Item, answer: str | None) -> Response:
+    return Response(item, ((Reply(answer or "", "stop"),),))
 
 
 def _grades(rows: Rows, rubric: Mapping[str, Marking]) -> Mapping[str, Mapping[str, float]]:
@@ -147,29 +159,36 @@ class Marking:
 
 @dataclass(frozen=True)
 class JudgeGraded(Scorer):
-    """`points`, by a judge that is shown the rubric's criteria."""
+    """`points`, by a judge that is shown the rubric; `off_people`, how far they are off where people graded too."""
 
     rubric: Files | None
+    grades: Files | None
     needs: ClassVar[frozenset[Need]] = frozenset({"judge"})
 
     @property
     def data(self) -> tuple[Files, ...]:
-        """The rubric. Raises UserError where there is none: criteria are not made up."""
+        """The rubric, and people's grades. Raises UserError where there is no rubric: criteria are not made up."""
         if self.rubric is None:
             raise UserError(
                 "a judge grades the Hungarian exam by a rubric, and there is none",
                 f"write question_id, max_points and criteria from {SOLUTIONS} into a file: hungarian_exam.rubric=FILE",
             )
-        return (self.rubric,)
+        return (self.rubric, self.grades) if self.grades else (self.rubric,)
 
     def score(self, response: Response, read: Read, opponent: Response | None) -> Scoring:
         """One judgment."""
-        (rubric,) = self.data
-        marking = _rubric(read(rubric), criteria=True)[response.item.id]
+        rubric = _rubric(read(self.data[0]), criteria=True)
+        people = _by_people(response, _grades(read(self.grades), rubric)) if self.grades else None
+        marking = rubric[response.item.id]
         (verdict,) = yield [_judgment(response.item.content["question"], marking, response.replies[0].text)]
         if verdict.outcome != "ok":
             return Scores({}, missing=verdict.outcome, judgments=(verdict,))
-        return Scores({"points": verdict.value}, extracted=verdict.value, judgments=(verdict,))
+        off = {} if people is None else {"off_people": abs(verdict.value - people)}
+        return Scores({"points": verdict.value, **off}, extracted=verdict.value, judgments=(verdict,))
+
+    def given(self, rows: Rows, read: Read) -> Sequence[tuple[Response, Scores]]:
+        """Answers of one model, `question_id` and `answer`; whatever points they were given, the judge has yet to."""
+        return [(_response(item, answer), UNGRADED) for item, answer in _answers(rows, read) if answer is not None]
 
 
 def _judgment(question: str, marking: Marking, answer: str) -> JudgePrompt:

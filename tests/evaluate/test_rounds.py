@@ -24,7 +24,8 @@ from harness.api import (
 from harness.canonical import digest
 from harness.errors import Failure, UserError
 from harness.evaluate.declare import Declarer
-from harness.evaluate.marking import ScorerMarking
+from harness.evaluate.hubrows import reader
+from harness.evaluate.marking import ScorerMarking, answered
 from harness.jobs import EngineSettings, Respond
 
 
@@ -170,7 +171,8 @@ def marking(dialogue, calls, ids=3):
         {"id": f"q{n}", "doc_sha256": digest(row), "prompt_sha256": "", "rounds": [[reply]]}
         for n, row in enumerate(rows)
     ]
-    return ScorerMarking(task, asked, (), records, opponent=None, tools=calls, data_root=None), records
+    said = answered(task.questions, asked, records, None, None)
+    return ScorerMarking(task, said, reader((), (), None), calls), records
 
 
 def test_scorers_go_on_with_what_they_called_for(dialogue):
@@ -199,7 +201,7 @@ def test_answers_to_other_items_are_refused(dialogue):
     data = Declarer("x 1", None, None).respond(task, EngineSettings(), limit=None, seed=0).data
     asked = Respond(plugin="x 1", questions=None, data=data, engine=EngineSettings())
     with pytest.raises(Failure, match="the stored answers are not those to item q3"):
-        ScorerMarking(task, asked, (), records, opponent=None, tools=Calls(None), data_root=None)
+        answered(task.questions, asked, records, None, None)
 
 
 def test_two_items_of_one_id_are_refused(run, dialogue):

@@ -7,7 +7,17 @@ import sys
 
 import pytest
 
-from harness.grading.given import find, score_file
+from harness.grading import given
+from harness.recipe import load
+from harness.settings import Setting
+
+
+def find(name):
+    return given.find(load(None, [Setting(None, ("benchmarks",), [name])]))
+
+
+def score_file(*arguments):
+    return given.score_file(*arguments).result
 
 
 @pytest.fixture
@@ -74,10 +84,38 @@ def test_a_name_stands_for_one_benchmark_that_takes_scores(tmp_path, refused):
     assert "gsm8k takes no scores from a file" in refused(score_file, find("gsm8k"), tmp_path / "x.csv", None)
 
 
+def harness(*arguments, cwd=None):
+    command = [sys.executable, "-m", "harness", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True, cwd=cwd).stdout
+
+
 def test_the_command_prints_the_score_and_with_json_all_there_is(mirror):
     path = mirror / "keirp/hungarian_national_hs_finals_exam/human_grades_deepseek-67b-chat.csv"
-    command = [sys.executable, "-m", "harness", "score", "hungarian_exam", str(path), "--data-root", str(mirror)]
-    told = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    told = harness("score", "hungarian_exam", path, "--data-root", mirror)
     assert told.splitlines()[:2] == ["hungarian_exam, human-1: 58 of 100", "33 of 33 items scored"]
-    told = subprocess.run([*command, "--json"], capture_output=True, text=True, timeout=120, check=True).stdout
+    told = harness("score", "hungarian_exam", path, "--data-root", mirror, "--json")
     assert json.loads(told)["score"] == pytest.approx(0.58)
+
+
+def test_a_judge_grades_the_answers_of_a_file_and_is_compared_with_its_people(exam, scripted, tmp_path):
+    exam(dict.fromkeys(range(1, 34), 2))  # leaves graded.csv
+    most = dict.fromkeys(range(1, 34), 2) | {1: 16, 2: 6} | dict.fromkeys((25, 26, 28, 29, 31, 32), 7.5)
+    write(tmp_path / "rubric.csv", ["question_id", "max_points", "criteria"], [[n, p, "-"] for n, p in most.items()])
+
+    def judge(body):
+        text = body["messages"][-1]["content"]
+        return "Points: [[1.5]]" if "What is 4 + 4?" in text else "Points: [[2]]"
+
+    with scripted.ScriptedJudge(judge, faults={"429": 0.2}) as server:
+        graded = ["score", "hungarian_exam:hungarian_exam_judged", "graded.csv", "--data-root", "mirror"]
+        graded += ["--set", "hungarian_exam.rubric=rubric.csv", "--set", "judge.model=scripted", "--to", "judged.jsonl"]
+        graded += ["--set", f"judge.base_url={server.base_url}"]
+        told = harness(*graded, cwd=tmp_path)
+        assert told.startswith("hungarian_exam_judged, judge-1: 59.5 of 100\n33 of 33 items scored\n")
+        bought = server.fates["answered"]
+        harness(*graded, cwd=tmp_path)
+        assert server.fates["answered"] == bought == 33
+    told = json.loads(harness("judge", "agreement", "graded.csv", "judged.jsonl", "--json", cwd=tmp_path))
+    assert told["answers"] == 33
+    assert told["error"]["value"] == pytest.approx(0.5 / 33)
+    assert [(of["human"], of["judged"]) for of in told["totals"].values()] == [(60, 59.5)]

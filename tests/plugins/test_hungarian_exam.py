@@ -38,9 +38,9 @@ def scored(scorer, answer, read):
     return scorer.score(answer, read, None)
 
 
-def judged(answer, read, reply):
+def judged(answer, read, reply, grades=None):
     """What the judge was asked, and the scores."""
-    scoring = JudgeGraded(RUBRIC).score(answer, read, None)
+    scoring = JudgeGraded(RUBRIC, grades).score(answer, read, None)
     (prompt,) = next(scoring)
     value = prompt.parse(reply) if isinstance(reply, JudgeReply) else None
     outcome = "ok" if value is not None else reply if isinstance(reply, str) else "judge_unparsed"
@@ -188,6 +188,14 @@ def test_a_judge_that_fails_leaves_the_answer_without_points():
     assert (scores.values, scores.missing) == ({}, "judge_refused")
 
 
+def test_where_people_graded_the_answer_the_judge_is_measured_by_them():
+    read = exam(rubric=rubric(), grades=[{"question_id": "3", "answer": "It is 6.", "points": "0.5"}])
+    _, scores = judged(response(3, "It is 6."), read, JudgeReply("Points: [[2]]"), GRADES)
+    assert scores.values == {"points": 2, "off_people": 1.5}
+    _, scores = judged(response(3, "It is 7."), read, JudgeReply("Points: [[2]]"), GRADES)
+    assert scores.values == {"points": 2}
+
+
 def test_without_a_rubric_there_is_no_judging(refused):
     line = refused(lambda: offered()["hungarian_exam_judged"].task.scorer.data)
     assert "hungarian_exam.rubric=FILE" in line
@@ -226,7 +234,7 @@ def test_people_and_judges_grade_the_same_answers_under_names_of_their_own():
     }
     assert len({one.task.questions for one in both.values()}) == 1
     assert both["hungarian_exam"].task.scorer.data == (GRADES, RUBRIC)
-    assert both["hungarian_exam_judged"].task.scorer.data == (RUBRIC,)
+    assert both["hungarian_exam_judged"].task.scorer.data == (RUBRIC, GRADES)
 
 
 def test_another_way_of_asking_is_another_protocol():
