@@ -15,7 +15,6 @@ from harness.api import Evaluator, LmEvalTask, Total, share_alike
 from harness.canonical import Json, canonical, file_digest
 from harness.context import Context, Progress
 from harness.errors import Failure
-from harness.evaluate.declare import needs
 from harness.evaluate.hubrows import reader
 from harness.evaluate.marking import Marking, ScorerMarking, TaskMarking, answered
 from harness.evaluate.samples import OUTCOMES, Record, Sample
@@ -58,7 +57,7 @@ def evaluate(declared: Evaluate, evaluator: Evaluator, judging: Judging | None, 
     failed = [sample for sample in samples if sample.outcome == "scorer_error"]
     if len(failed) == len(samples):
         raise Failure(f"the scorer failed on every sample: {failed[0].error}", "mend the task")
-    if needs(evaluator, "judge"):
+    if evaluator.needs("judge"):
         _tell_of_copies(samples, context)
     path = context.folder / "samples.jsonl"
     path.write_text("".join(canonical(sample.line()) + "\n" for sample in samples), encoding="utf-8")
