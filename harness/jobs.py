@@ -205,7 +205,8 @@ class Generate(Declaration):
 class Respond(Declaration):
     """`respond`: all that a benchmark asks one model (parent `model`). Benchmarks with equal questions share the job.
 
-    Leaves `<job>/responses.jsonl` (raw, written as they come) and `<job>/answers.jsonl` (item by item).
+    Leaves `<job>/responses.jsonl` (raw, written as they come), `<job>/answers.jsonl` (item by item) and
+    `<job>/asked.jsonl.gz` (what was asked, for people).
     """
 
     plugin: str
@@ -245,6 +246,9 @@ CORPUS = "corpus"
 
 ANSWERS = "answers.jsonl"
 """What a `respond` job leaves for those that score."""
+
+ASKED = "asked.jsonl.gz"
+"""What a `respond` job asked, for people to read beside the answers."""
 
 EXAMPLES = "examples.jsonl"
 """What a `generate` job leaves for training."""

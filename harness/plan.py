@@ -82,6 +82,7 @@ class Plan:
         """The plan for `--json` and for the run folder."""
         return {
             "recipe": self.recipe.result_settings(),
+            "benchmarks": self._benchmarks(),
             "arms": [
                 {
                     "id": arm.id,
@@ -102,6 +103,19 @@ class Plan:
     def digest(self) -> str:
         """Equal for equal plans."""
         return digest(self.to_json())
+
+    def _benchmarks(self) -> dict[str, Json]:
+        """What whoever reads the samples must know of them."""
+        evaluators = {name: one for arm in self.arms for name, (one, _) in arm.bound.evaluators().items()}
+        planned = dict.fromkeys(name for arm in self.arms for seed in arm.seeds for name in seed.evaluations)
+        return {
+            name: {
+                "protocol": evaluators[name].protocol,
+                "score": evaluators[name].task.score,
+                "higher_is_better": evaluators[name].higher_is_better,
+            }
+            for name in planned
+        }
 
 
 def evaluation_keys(seed: SeedPlan) -> list[str]:

@@ -226,3 +226,85 @@ def vllm_server(chat_models, tmp_path_factory):
     finally:
         os.killpg(server.pid, signal.SIGKILL)
         server.wait()
+
+
+# --- samples as a run leaves them -------------------------------------------------------------------------------------
+
+SAMPLED = {
+    "sums": {"protocol": "exact-1", "score": "exact_match,none", "higher_is_better": True},
+    "essays": {"protocol": "strict-1", "score": "rating", "higher_is_better": True},
+    "errors": {"protocol": "ter-1", "score": "ter", "higher_is_better": False},
+}
+
+
+def _line(task, item, score, **more):
+    """A line of samples.jsonl; a score of None is one that the apparatus failed to give."""
+    from harness.canonical import digest
+
+    scores = {} if score is None else {SAMPLED[task]["score"]: score}
+    outcome = "judge_unparsed" if score is None else "ok"
+    return {
+        "id": item,
+        "doc_sha256": digest([task, item]),
+        "prompt_sha256": digest(item),
+        "response": f"answer to {item}",
+        "finish": "stop",
+        "prompt_cut": 0,
+        "extracted": {"none": item},
+        "target": f"target of {item}",
+        "scores": scores,
+        "outcome": outcome,
+        **more,
+    }
+
+
+@pytest.fixture
+def written(tmp_path, monkeypatch):
+    """Writes a run as `harness run` leaves it: `written("one", {("sft", 0): {"sums": [line(...)]}})`."""
+    import json
+
+    from harness.canonical import canonical, digest
+    from harness.evaluate.asked import write_asked
+    from harness.jobs import ASKED
+    from harness.runfolder import PLAN_FILE
+    from harness.store import Store
+
+    monkeypatch.chdir(tmp_path)
+
+    def write(run, samples, asked=None):
+        arms = {}
+        store = Store(tmp_path / ".harness")
+        for (arm, seed), by_task in samples.items():
+            keys = {}
+            for task, lines in by_task.items():
+                place = [run, arm, seed, task]
+                keys[task] = {"respond": digest(["respond", *place]), "evaluate": digest(["evaluate", *place])}
+                if lines is None:
+                    continue
+                for key in keys[task].values():
+                    store.folder(key).mkdir(parents=True)
+                text = "".join(canonical(one) + "\n" for one in lines)
+                (store.folder(keys[task]["evaluate"]) / "samples.jsonl").write_text(text)
+                question = asked or (lambda one: [[{"prompt": f"question {one['id']}"}]])
+                items = [(one["id"], question(one)) for one in lines]
+                write_asked(store.folder(keys[task]["respond"]) / ASKED, items)
+            arms.setdefault(arm, []).append({"seed": seed, "evaluations": keys})
+        folder = tmp_path / "runs" / run
+        folder.mkdir(parents=True)
+        plan = {"benchmarks": SAMPLED, "arms": [{"id": arm, "seeds": seeds} for arm, seeds in arms.items()]}
+        (folder / PLAN_FILE).write_text(json.dumps(plan))
+        return folder
+
+    return write
+
+
+@pytest.fixture
+def sums():
+    """Samples of the benchmark `sums`, right or wrong in turn: `sums("101")`."""
+    return lambda scores: {"sums": [_line("sums", str(n), float(score)) for n, score in enumerate(scores)]}
+
+
+@pytest.fixture
+def line():
+    """Makes a line of samples.jsonl: `line("sums", "item 1", 1.0)`."""
+    return _line

@@ -91,7 +91,7 @@ def add(
         supersedes = None if supersedes is None else _standing_row(supersedes, entries)
         _refuse_known(row, entries, supersedes, reason)
         for found in samples.values():
-            write_atomically(_samples_path(leaderboards, publishable_digest(found)), publishable(found))
+            write_atomically(samples_file(leaderboards, publishable_digest(found)), publishable(found))
         path = row_path(leaderboards, row.id)
         write_atomically(path, model_json(row))
         return _append(
@@ -163,6 +163,11 @@ def published_rows(leaderboards: Path) -> dict[str, Row]:
     return {row_id: read_row(leaderboards, row_id) for row_id in standing(read_ledger(leaderboards))}
 
 
+def row_beginning(prefix: str, leaderboards: Path) -> Row:
+    """The one row on the board whose id begins so. Raises UserError where there is none, or more than one."""
+    return read_row(leaderboards, _standing_row(prefix, read_ledger(leaderboards)))
+
+
 def read_published(leaderboards: Path) -> Published:
     """`board.json`. Raises UserError where it is absent or not a board."""
     path = leaderboards / "board.json"
@@ -175,7 +180,7 @@ def read_published(leaderboards: Path) -> Published:
 def published_samples(leaderboards: Path, row: Row, benchmark: str, seed: int) -> list[Sample]:
     """The samples behind one number of a published row."""
     part = next(part for part in row.result.tasks[benchmark].seeds if part.seed == seed)
-    return read_samples(_samples_path(leaderboards, part.samples_sha256))
+    return read_samples(samples_file(leaderboards, part.samples_sha256))
 
 
 def derive(leaderboards: Path) -> Published:
@@ -272,7 +277,8 @@ def _standing_row(prefix: str, entries: Sequence[Entry]) -> str:
     return found[0]
 
 
-def _samples_path(leaderboards: Path, sha256: str) -> Path:
+def samples_file(leaderboards: Path, sha256: str) -> Path:
+    """Where published samples of that digest lie."""
     return leaderboards / "samples" / f"{sha256}.jsonl"
 
 

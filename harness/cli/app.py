@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli import board, data, grading, judge
+from harness.cli import board, data, grading, judge, read
 from harness.cli import store as store_commands
 from harness.cli.options import (
     DEFAULT_STORE,
@@ -254,6 +254,7 @@ def doctor() -> None:
 
 app.command("sheet")(grading.sheet)
 app.command("score")(grading.score)
+app.command("show")(read.show)
 app.add_typer(data.app, name="data", help="Look at datasets: what there is, and what of it will be scored.")
 app.add_typer(store_commands.app, name="store", help="Look at finished jobs, and clear them away.")
 app.add_typer(board.app, name="board", help="Look at leaderboards, check them and publish rows.")

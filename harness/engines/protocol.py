@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
+
+from harness.canonical import Json
 
 Tokenizer = Any
 """A `transformers` tokenizer; that package is not imported here."""
@@ -40,6 +42,8 @@ class GenerateRequest:
     sampling: Sampling
     round: int = 0
     """How many answers about the same item this one follows."""
+    asked: Json = field(default=None, compare=False, repr=False)
+    """What the ids say, as the benchmark wrote it: `prompt`, a text or messages. For people; decides nothing."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,8 @@ class LoglikelihoodRequest:
     context_ids: tuple[int, ...]
     continuation_ids: tuple[int, ...]
     round: int = 0
+    asked: Json = field(default=None, compare=False, repr=False)
+    """As above, with the `continuation`."""
 
     def __post_init__(self) -> None:
         if not self.context_ids or not self.continuation_ids:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from harness.api import Ask, Item, Questions, Read, Reply
@@ -29,11 +29,13 @@ class Subject:
     """By round, in the order asked."""
     prompts: list[Sequence[int]] = field(default_factory=list)
     """Token ids of all that was asked."""
+    asked: list[list[Json]] = field(default_factory=list)
+    """The same as people read it, by round."""
     waiting: dict[str, Answer | None] = field(default_factory=dict)
     """The round under way: request ids in order, with the answers that have come."""
 
     def record(self) -> Json:
-        """Its line of answers.jsonl. The prompts are left out: they follow from the benchmark's data."""
+        """Its line of answers.jsonl. What was asked is left out: those that score have it from the benchmark."""
         return {
             "id": self.id,
             "doc_sha256": digest(self.content),
@@ -83,6 +85,10 @@ class Interview:
         """The records, in the benchmark's order."""
         return [self.records[subject.id] for subject in self._asked]
 
+    def asked(self) -> Iterator[tuple[str, list[list[Json]]]]:
+        """Item by item what was asked, by round, in the benchmark's order."""
+        return ((subject.id, subject.asked) for subject in self._asked)
+
     def _go_on(self, subject: Subject, answers: Sequence[Answer] | None) -> Sequence[Request]:
         try:
             requests = next(subject.rounds) if answers is None else subject.rounds.send(answers)
@@ -94,6 +100,7 @@ class Interview:
         subject.waiting = {request.id: None for request in requests}
         if not requests or len(subject.waiting) < len(requests) or subject.waiting.keys() & self._of.keys():
             raise UserError(f"item {subject.id} asks nothing, or two things under one id", "mend the benchmark")
+        subject.asked.append([request.asked for request in requests])
         for request in requests:
             self._of[request.id] = subject
             ids = request_ids(request)
@@ -163,7 +170,9 @@ def _request(ask: Ask, item: Item, place: tuple[int, int], prompts: Prompts, see
         seed=int(digest([seed, item.id, *place])[:8], 16) if ask.temperature > 0 else None,
     )
     number, n = place
-    return GenerateRequest(f"{item.id}.{number}.{n}", encoded.ids, sampling, round=number)
+    prompt = ask.prompt if isinstance(ask.prompt, str) else [asdict(message) for message in ask.prompt]
+    name = f"{item.id}.{number}.{n}"
+    return GenerateRequest(name, encoded.ids, sampling, round=number, asked={"prompt": prompt})
 
 
 def _record(answer: Answer) -> dict[str, Json]:

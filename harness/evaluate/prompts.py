@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from harness.api import Ask, Message
-from harness.canonical import digest
+from harness.canonical import Json, digest
 from harness.data.chat import TODAY, Renderer
 from harness.engines.protocol import Tokenizer
 from harness.evaluate.conversations import Template
@@ -91,6 +91,10 @@ class Prompts:
         if not self.chat:
             return self.text(context)
         return self.messages([Message(**message) for message in json.loads(context)])
+
+    def said(self, context: str) -> Json:
+        """A context as lm-eval hands it on, for people: messages or a text."""
+        return json.loads(context) if self.chat else context
 
     def pair(self, context: str, continuation: str) -> tuple[Ids, Ids]:
         """Context and continuation, encoded in one and split: how lm-eval does it.

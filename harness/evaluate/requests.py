@@ -28,13 +28,15 @@ def _requests(question: Question, prompts: Prompts, seed: int) -> Iterator[Reque
     for n, instance in enumerate(question.instances):
         if instance.request_type == "generate_until":
             context, settings = instance.args
-            ids = prompts.prompt(context)
+            ids, asked = prompts.prompt(context), {"prompt": prompts.said(context)}
             for repeat, name in enumerate(question.ids_of(n)):
                 place = [question.id, n, repeat]
-                yield GenerateRequest(name, ids, _sampling(question.task, settings, prompts, [seed, place]))
+                sampling = _sampling(question.task, settings, prompts, [seed, place])
+                yield GenerateRequest(name, ids, sampling, asked=asked)
         elif instance.request_type == "loglikelihood":
-            (name,) = question.ids_of(n)
-            yield LoglikelihoodRequest(name, *prompts.pair(*instance.args))
+            (name,), (context, continuation) = question.ids_of(n), instance.args
+            asked = {"prompt": prompts.said(context), "continuation": continuation}
+            yield LoglikelihoodRequest(name, *prompts.pair(context, continuation), asked=asked)
         else:
             raise UserError(
                 f"the task {question.task} asks for {instance.request_type}, which no engine here answers",

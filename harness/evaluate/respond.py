@@ -15,11 +15,12 @@ from harness.engines.pool import Engines
 from harness.engines.protocol import Tokenizer
 from harness.engines.session import Seat, converse
 from harness.engines.stored import Responses
+from harness.evaluate.asked import write_asked
 from harness.evaluate.hubrows import reader
 from harness.evaluate.interviews import Interview, of_questions, of_task
 from harness.evaluate.lmeval import TaskBenchmark
 from harness.evaluate.prompts import Prompts
-from harness.jobs import ANSWERS, Respond
+from harness.jobs import ANSWERS, ASKED, Respond
 
 
 @dataclass(frozen=True)
@@ -90,9 +91,11 @@ class _Work:
 
     def outcome(self, measured: dict[str, Json]) -> Json:
         """Write the answers; what the job found and took."""
-        path = self.assignment.context.folder / ANSWERS
+        folder = self.assignment.context.folder
+        path = folder / ANSWERS
         records = self.interview.in_order()
         path.write_text("".join(canonical(record) + "\n" for record in records), encoding="utf-8")
+        write_asked(folder / ASKED, self.interview.asked())
         tokens, seconds = self.seat.responses.tokens_generated, measured["seconds"]
         return {
             "result": {
