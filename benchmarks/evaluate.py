@@ -123,7 +123,6 @@ def _timed(command: Sequence[str]) -> float:
 def asked_of(models: Sequence[Path], suite: Path, store: Path, judge_url: str) -> list[dict[str, Any]]:
     """Each model's folder and, by benchmark, all requests that it was asked, found again from its stored answers."""
     from harness.cli.running import evaluation_of, places_of
-
     from harness.engines.protocol import Request, Waiting
     from harness.engines.session import Seat, converse
     from harness.engines.stored import Responses

@@ -37,10 +37,16 @@ class ArmSpec:
     """What distinguishes the arm from its names alone, `dmt.k=1/4`."""
     matched: str = ""
     """For a baseline with another arm's budget: that arm's id."""
+    model: str = ""
+    """The arm's own starting model, `ORG/NAME@REVISION` or a folder; empty: the recipe's."""
+    name: str = ""
+    """What the arm is called where it is no composition of methods: its model's name."""
 
     @property
     def id(self) -> str:
-        """Sorted names joined by `+`, then the options that are this arm's own."""
+        """Sorted names joined by `+`, then the options that are this arm's own; or its own name."""
+        if self.name:
+            return self.name
         names = "+".join(sorted(load_plugin(name).plugin.name for name in self.methods if name != FALLBACK)) or FALLBACK
         own = f"{names}@{self.suffix}" if self.suffix else names
         return f"{own}~{self.matched}" if self.matched else own
@@ -53,6 +59,8 @@ class ArmSpec:
             "train": dict(self.train),
             "suffix": self.suffix,
             "matched": self.matched,
+            "model": self.model,
+            "name": self.name,
         }
 
     @classmethod

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pydantic
@@ -53,6 +54,24 @@ def arm_spec(text: str, recipe: Recipe, settings: Sequence[Setting] = ()) -> Arm
         suffix |= {f"{name}.{option}": value for option, value in mine.items()}
     words = (f"{name}={value if isinstance(value, str) else canonical(value)}" for name, value in suffix.items())
     return replace(plain, options=options, train=train, suffix=",".join(sorted(words)))
+
+
+def model_arms(models: Sequence[str], recipe: Recipe) -> tuple[ArmSpec, ...]:
+    """An arm without training for each model, called like its model: a hub id as written, a folder by its own name.
+
+    Raises UserError for a folder that is not there, and for two models of one name.
+    """
+    options = {name: dict(values) for name, values in recipe.options.items()}
+    arms: dict[str, ArmSpec] = {}
+    for model in models:
+        folder = Path(model).expanduser()
+        if not folder.is_dir() and model.startswith((".", "/", "~")):
+            raise UserError(f"there is no model folder {model}", "give a folder with config.json, or a hub id")
+        name = folder.resolve().name if folder.is_dir() else model
+        if name in arms:
+            raise UserError(f"two models are called {name!r}", "give one of the folders another name")
+        arms[name] = ArmSpec(("base",), options, model=str(folder) if folder.is_dir() else model, name=name)
+    return tuple(arms.values())
 
 
 def _changed(before: pydantic.BaseModel, after: pydantic.BaseModel) -> dict[str, Json]:

@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from pathlib import Path
 
 from harness.api import Answered, Average, Data, Derived, Evaluator, KeepLast, Stage
 from harness.arms import BoundArm
 from harness.armsettings import overridden
-from harness.canonical import Json, digest, share
-from harness.data.facts import file_digest_cached
+from harness.canonical import Json, share
 from harness.data.mixtures import count
 from harness.data.resolve import Dataset, Places, derived_item, made_parents
-from harness.data.templates import resolve
 from harness.discovery import suggestion
 from harness.errors import UserError
 from harness.evaluate.declare import Declarer
@@ -25,7 +22,6 @@ from harness.jobs import (
     Job,
     Merge,
     MixtureItem,
-    PrepareModel,
     Respond,
     StageBudget,
     Train,
@@ -34,6 +30,7 @@ from harness.jobs import (
 from harness.judge.settings import Judging
 from harness.plan import ArmPlan, Evaluation, SeedPlan, StagePlan
 from harness.recipe import Recipe
+from harness.startmodel import start_model
 from harness.suite import check_groups, chosen
 
 
@@ -93,27 +90,11 @@ class JobBuilder:
 
     def prepare(self, bound: BoundArm, seed: int) -> str:
         """The job that makes or fetches the starting model."""
-        model, payload, content = self.recipe.model, self.payload(bound), None
-        if model.chat_template is not None:
-            model = model.model_copy(update={"chat_template": resolve(model.chat_template)})
-        if model.init is not None:
-            label = f"make the {model.init.architecture} model (seed {seed})"
-        elif model.id is None:
-            raise UserError("the recipe's model has neither an id nor init", "write --set model=ORG/NAME")
-        else:
-            label = f"fetch {model.id}"
-            if Path(model.id).is_dir():
-                # A folder is what its files are, wherever it lies.
-                content = _folder_digest(Path(model.id), self.places.cache)
-                payload["model_path"] = str(Path(model.id).resolve())
-                model = model.model_copy(update={"id": None})
-        declared = PrepareModel(
-            model=model,
-            content=content,
-            data=tuple(dataset.item for dataset in self.data.values()) if model.init is not None else (),
-            seed=seed if model.init is not None else 0,
-        )
-        return self.add(Job("prepare", label, declared.model_dump(mode="json"), payload=payload))
+        start = start_model(self.recipe.model, bound.spec.model, self.data.values(), seed, self.places.cache)
+        payload = self.payload(bound)
+        if start.path is not None:
+            payload["model_path"] = str(start.path)
+        return self.add(Job("prepare", start.label, start.declared.model_dump(mode="json"), payload=payload))
 
     def train(
         self, bound: BoundArm, stage: Stage, seed: int, *, start: str, models: Mapping[str, str], budget: Budget | None
@@ -152,7 +133,8 @@ class JobBuilder:
         """A stage's data as its job declares it; `models` are the keys of `base` and the stages before."""
         who = f"stage {stage.name!r} of {bound.arm.id}"
         if not stage.mixture.items:
-            raise UserError(f"{who} trains on no data", "its mixture must name a dataset")
+            what = "its mixture must name a dataset" if self.data else "name some: --set data.general=SOURCE"
+            raise UserError(f"{who} trains on no data", what)
         seed = seed if stage.seed is None else stage.seed
 
         def item(data: Data) -> MixtureItem:
@@ -247,7 +229,8 @@ class JobBuilder:
         for name, (evaluator, plugin) in wanted.items():
             declarer = Declarer(plugin.stamp(), self.places.data_root, self.places.cache)
             payload = {**self.payload(bound), "benchmark": name}
-            declared = declarer.respond(evaluator.task, self.recipe.engine, limit=self.recipe.limit, seed=0)
+            draw = seed if bound.spec.model else 0  # several answers of one model, or one of each seed's own model
+            declared = declarer.respond(evaluator.task, self.recipe.engine, limit=self.recipe.limit, seed=draw)
 
             def respond(asked: str, whose: str, declared: Respond = declared, payload: Json = payload) -> str:
                 label = f"{bound.arm.id}: ask {whose}"
@@ -283,11 +266,6 @@ def _answerers(data: Data) -> list[str]:
     if isinstance(data, Answered):
         return [data.model, *_answerers(data.parent)]
     return _answerers(data.parent) if isinstance(data, Derived) else []
-
-
-def _folder_digest(folder: Path, cache: Path | None) -> str:
-    files = sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
-    return digest({path.name: file_digest_cached(path, cache) for path in files})
 
 
 def _refuse_loose_experts(bound: BoundArm, stages: Sequence[Stage]) -> None:

@@ -55,7 +55,7 @@ def choose_arms(
         _refuse_idle(spec)
     if not specs:
         raise UserError("the run has no arm", "name one with --plugins, or leave --no-baseline away")
-    _refuse_unread(settings, recipe, specs.values())
+    refuse_unread(settings, recipe, specs.values())
     written = {arm for setting in settings if (arm := setting.arm)}
     plain = {"+".join(sorted(load_plugin(m).plugin.name for m in spec.methods)) for spec in specs.values()}
     for arm in written:
@@ -65,8 +65,11 @@ def choose_arms(
     return tuple(specs.values())
 
 
-def _refuse_unread(settings: Sequence[Setting], recipe: Recipe, specs: Iterable[ArmSpec]) -> None:
-    """A plug-in's option that is set in a run without that plug-in would be passed over without a word."""
+def refuse_unread(settings: Sequence[Setting], recipe: Recipe, specs: Iterable[ArmSpec]) -> None:
+    """A plug-in's option that is set in a run without that plug-in would be passed over without a word.
+
+    Raises UserError that names it.
+    """
     names = [name for spec in specs for name in spec.methods]
     taking_part = {load_plugin(name).plugin.name for name in (*names, *recipe.plugin_names())}
     for setting in settings:
@@ -106,6 +109,9 @@ def build(recipe: Recipe, arms: Sequence[ArmSpec], places: Places) -> Plan:
 
 def _choose_baselines(builder: JobBuilder, bounds: dict[str, BoundArm]) -> dict[str, str]:
     """Arm id to the id of its baseline; adds the baselines with another arm's budget to `bounds` (`match`)."""
+    first, *others = bounds.values()
+    if first.spec.model:  # models as they are: the first is what the others are compared with
+        return {other.arm.id: first.arm.id for other in others}
     plain = next((bound for bound in bounds.values() if bound.spec.methods == (FALLBACK,)), None)
     if plain is None:
         return {}
@@ -161,6 +167,7 @@ def _settings(arm: ArmPlan) -> dict[str, Json]:
     }
     sizes = [None if s.examples is None else examples_in(s.examples, s.epochs) for s in stages]
     return {
+        **({"model": arm.spec.model} if arm.spec.model else {}),
         "loss": [maker["plugin"].split()[0] for maker in arm.bound.makers("loss_fn")],
         "stages": [stage.name for stage in stages],
         "examples seen": None if None in sizes else sum(size for size in sizes if size is not None),

@@ -128,7 +128,7 @@ class Recipe(Declaration):
 
     name: str = pydantic.Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     model: ModelSettings
-    data: Mapping[str, SourceUses]
+    data: Mapping[str, SourceUses] = pydantic.Field(default_factory=dict)
     """Role (`general`, `specialist` or a name of the user's) to datasets; strategies speak of roles."""
     train: Training = Training()
     benchmarks: Annotated[
@@ -153,10 +153,7 @@ class Recipe(Declaration):
     @pydantic.field_validator("model", mode="before")
     @classmethod
     def _model_from_text(cls, value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        name, _, revision = value.partition("@")
-        return {"id": name, "revision": revision or None}
+        return named_model(value) if isinstance(value, str) else value
 
     @pydantic.field_validator("seeds")
     @classmethod
@@ -193,6 +190,12 @@ class Recipe(Declaration):
         return {"judge": self.judge if self.judge == "later" else self.judge.settings().model_dump(mode="json")}
 
 
+def named_model(text: str) -> dict[str, str | None]:
+    """Id and revision of `ORG/NAME@REVISION`, or of a folder."""
+    name, _, revision = text.partition("@")
+    return {"id": name, "revision": revision or None}
+
+
 def is_plugin(source: str) -> bool:
     """Whether a source text names a plug-in (`gsm8k`, `./own.py:riddles`) rather than a data file or a hub id."""
     return plugin_of(source).endswith(".py") or ("/" not in source and not Path(source).suffix)
@@ -212,7 +215,11 @@ def load(recipe: str | None, settings: Sequence[Setting] = (), arms: Sequence[st
     `arms` are the run's `--plugins`: files among them, and among the recipe's data and benchmarks, can be given options
     like installed plug-ins. Settings of plug-ins hold over the recipe's `options`.
     """
-    raw = read_yaml(recipe or DEFAULT, PACKAGE, "recipe")
+    return resolved(read_yaml(recipe or DEFAULT, PACKAGE, "recipe"), settings, arms)
+
+
+def resolved(raw: dict[str, Any], settings: Sequence[Setting] = (), arms: Sequence[str] = ()) -> Recipe:
+    """As `load`, for a recipe that stands in no file."""
     shared = [setting for setting in settings if setting.arm is None]
     for setting in shared:
         if setting.path[0] in Recipe.model_fields:

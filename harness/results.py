@@ -44,6 +44,7 @@ def _arm_run(arm: ArmPlan, plan: Plan, store: Store) -> ArmRun:
         data=_data(arm, plan),
         baseline=arm.baseline,
         match=f"{plan.recipe.match} of {arm.spec.matched}" if arm.spec.matched else None,
+        model=_model(arm.seeds[0].model, plan, store) if arm.spec.model else None,
         differs=arm.differs,
     )
 
@@ -111,14 +112,13 @@ def run_info(plan: Plan, store: Store, command: str, *, accepted_source: bool) -
     """What all arms share: the recipe, and what its jobs ran with and on."""
     recipe, done = plan.recipe, {key: _manifest(store, job) for key, job in plan.jobs.items()}
     prepared = next(key for key, job in plan.jobs.items() if job.kind == "prepare")
-    shared, result = _shared(plan, prepared), done[prepared]["result"]
     measured = [manifest["measured"] for manifest in done.values()]
     packages = _found([of["packages"] for of in measured])
     hardware = _found([of["hardware"] for of in measured])
     return RunInfo(
-        recipe=shared,
+        recipe=_shared(plan, prepared),
         suite=_suite(plan),
-        model={**shared["model"], **{k: v for k, v in result.items() if k in MODEL_FACTS}},
+        model=_model(prepared, plan, store),
         engine=recipe.engine.model_dump(mode="json"),
         command=command,
         git=_git([of["git"] for of in measured if of["git"] is not None]),
@@ -143,20 +143,30 @@ def _suite(plan: Plan) -> DeclaredSuite:
     return DeclaredSuite(name=suite.name, version=suite.version, groups=dict(suite.composite.groups), left_out=waiting)
 
 
+def _model(prepared: str, plan: Plan, store: Store) -> Json:
+    """A starting model as it was found: what it holds, and not where it lay."""
+    job = plan.jobs[prepared]
+    facts = {name: value for name, value in _manifest(store, job)["result"].items() if name in MODEL_FACTS}
+    return {**_declared_model(job), **facts}
+
+
+def _declared_model(job: Job) -> dict[str, Json]:
+    return {**job.declared["model"], "content": job.declared["content"]}
+
+
 def _shared(plan: Plan, prepared: str) -> dict[str, Json]:
-    """The recipe with its model and data as they were found: what they hold, and not where they lay."""
+    """The recipe with its model and data as they were found: what they hold, and not where they lay.
+
+    Arms with models of their own have none in common, and nothing is trained: any such run of a suite is comparable.
+    """
     apart = dict.fromkeys(("runtime", "slurm", "seeds", "limit", "match", "data", "judge"), True)
-    shared = plan.recipe.model_dump(mode="json", exclude={**apart, "suite": {"summary"}})
-    declared = plan.jobs[prepared].declared
+    shared = plan.recipe.model_dump(mode="json", exclude={**apart, "suite": {"summary"}}) | plan.recipe.judged_by()
     data: dict[str, list[Json]] = {}
     for dataset in plan.data.values():
         data.setdefault(dataset.role, []).append(dataset.item.model_dump(mode="json", exclude={"data": {"plugin"}}))
-    return {
-        **shared,
-        **plan.recipe.judged_by(),
-        "model": {**declared["model"], "content": declared["content"]},
-        "data": data,
-    }
+    if any(arm.spec.model for arm in plan.arms):
+        return {name: value for name, value in shared.items() if name != "train"}
+    return {**shared, "model": _declared_model(plan.jobs[prepared]), "data": data}
 
 
 def _found(records: Sequence[Mapping[str, Json]]) -> dict[str, list[Json]]:

@@ -118,8 +118,8 @@ def test_a_value_that_will_not_do(written, refused, setting, expected):
 
 
 def test_a_key_that_is_missing(written, refused):
-    path = written("name: own\nmodel: gpt2\nbenchmarks: gsm8k\n")
-    assert refused(load, path) == "data is missing (see docs/recipes.md)"
+    path = written("name: own\ndata: {general: gsm8k}\nbenchmarks: gsm8k\n")
+    assert refused(load, path) == "model is missing (see docs/recipes.md)"
 
 
 @pytest.mark.parametrize(

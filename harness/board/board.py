@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -22,7 +23,7 @@ from harness.board.compare import (
 )
 from harness.board.differences import benjamini_hochberg, holm
 from harness.board.files import model_json, write_atomically
-from harness.board.intervals import Interval, Scores, macro_interval
+from harness.board.intervals import Interval, Scores, macro_interval, pooled
 from harness.board.numbers import Part, TaskResult
 from harness.board.rows import Row, device_hours, row_path
 
@@ -60,6 +61,8 @@ class Line(Part):
     """The id of the row it is compared with."""
     match: str | None
     seeds: tuple[int, ...]
+    one_model: bool = pydantic.Field(default=False, exclude_if=operator.not_)
+    """The seeds are draws of one model's answers."""
     examples: float
     tokens: float
     device_hours: float | None = None
@@ -175,6 +178,7 @@ def _line(
         baseline=base and base.id,
         match=result.match,
         seeds=tuple(result.composite.seeds),
+        one_model=result.one_model and len(result.seeds) > 1,
         examples=result.examples_seen(),
         tokens=result.tokens_seen(),
         device_hours=device_hours(row.measured.jobs),
@@ -206,9 +210,13 @@ def _composite_cell(row: Row, comparison: Comparison | None, scores_of: ScoresOf
     tasks, composite = row.result.tasks, row.result.composite
     interval = composite.interval
     if interval is None and composite.score is not None and not any(task.total for task in tasks.values()):
-        seed, shares = min(composite.seeds), row.result.suite.shares()
+        seeds, shares = sorted(composite.seeds), row.result.suite.shares()
+        drawn = seeds if row.result.one_model else seeds[:1]
         interval = macro_interval(
-            [list(oriented(scores_of(row, name, seed), task).values()) for name, task in tasks.items()],
+            [
+                list(oriented(pooled([scores_of(row, name, seed) for seed in drawn]), task).values())
+                for name, task in tasks.items()
+            ],
             [shares[name] for name in tasks],
         )
     return Cell(

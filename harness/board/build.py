@@ -21,6 +21,7 @@ from harness.board.rows import (
     RowSeed,
     RowStage,
     device_hours,
+    one_model,
     result_digest,
 )
 from harness.board.samples import Sample, read_samples
@@ -63,7 +64,9 @@ def arm_samples(arm: ArmRun) -> Samples:
 
 def build_row(arm: ArmRun, run: RunInfo, samples: Samples) -> Row:
     """The arm's row. Raises Failure where a job's own score does not follow from its samples."""
-    tasks = {name: _task(name, arm, samples) for name in arm.seeds[0].evaluations}
+    model = run.model if arm.model is None else arm.model
+    one = one_model(model, trained=any(seed.train for seed in arm.seeds))
+    tasks = {name: _task(name, arm, samples, one_model=one) for name in arm.seeds[0].evaluations}
     declared = suite(run.suite, tasks)
     result = Result(
         arm=arm.id,
@@ -74,7 +77,7 @@ def build_row(arm: ArmRun, run: RunInfo, samples: Samples) -> Row:
         recipe=run.recipe,
         recipe_sha256=digest(run.recipe),
         suite=declared,
-        model=run.model,
+        model=model,
         engine=run.engine,
         limit=run.limit,
         data=tuple(
@@ -83,12 +86,12 @@ def build_row(arm: ArmRun, run: RunInfo, samples: Samples) -> Row:
         ),
         seeds=tuple(_seed(seed) for seed in arm.seeds),
         tasks=tasks,
-        composite=composite(tasks, declared),
+        composite=composite(tasks, declared, one_model=one),
     )
     return Row(id=result_digest(result), result=result, measured=_measured(arm, run))
 
 
-def _task(name: str, arm: ArmRun, samples: Samples) -> TaskResult:
+def _task(name: str, arm: ArmRun, samples: Samples, *, one_model: bool) -> TaskResult:
     measure = arm.seeds[0].evaluations[name].measure()
     seeds = []
     for run in arm.seeds:
@@ -96,7 +99,8 @@ def _task(name: str, arm: ArmRun, samples: Samples) -> TaskResult:
         numbers = seed_result(run.seed, samples[name, run.seed], measure, int(evaluation.result["n_expected"]))
         _agrees(evaluation, numbers)
         seeds.append(numbers)
-    return task_result(measure, seeds, samples[name, arm.seeds[0].seed])
+    found = [samples[name, run.seed] for run in arm.seeds]
+    return task_result(measure, seeds, found, one_model=one_model)
 
 
 def _agrees(evaluation: EvaluateRun, numbers: SeedResult) -> None:

@@ -79,9 +79,9 @@ def check_row(row: Row, samples_of: SamplesOf) -> list[str]:
         except (HarnessError, pydantic.ValidationError) as error:
             findings.append(f"{name}: {error}")
             continue
-        again = task_result(task, seeds, samples[0])
+        again = task_result(task, seeds, samples, one_model=result.one_model)
         findings += [f"{name}: {one}" for one in differences(task, again, EXACT)]
-    averaged = composite(result.tasks, result.suite)
+    averaged = composite(result.tasks, result.suite, one_model=result.one_model)
     findings += [f"composite: {one}" for one in differences(result.composite, averaged, EXACT)]
     return [f"row {row.id[:12]} ({result.arm}): {finding}" for finding in findings]
 

@@ -20,7 +20,7 @@ from harness.board.differences import (
     paired_composite,
     paired_difference,
 )
-from harness.board.intervals import Bounds, Scored, Scores
+from harness.board.intervals import Bounds, Scored, Scores, pooled
 from harness.board.numbers import TaskResult
 from harness.board.rows import Row
 
@@ -63,15 +63,19 @@ def compare(row: Row, base: Row, benchmark: str, scores_of: ScoresOf) -> Compari
     seeds = _common_seeds(row, base)
     if why := _not_comparable(row, base, [benchmark], seeds, scores_of):
         return Comparison(difference=None, blocked=why)
-    found = _over_seeds(
-        {part.seed: part.score for part in task.seeds},
-        {part.seed: part.score for part in other.seeds},
-        _bounds([task, other]),
-    )
+    checkpoints = row.result.one_model and base.result.one_model
+    found: Difference | None = None
+    if not checkpoints:
+        found = _over_seeds(
+            {part.seed: part.score for part in task.seeds},
+            {part.seed: part.score for part in other.seeds},
+            _bounds([task, other]),
+        )
     if found is None and task.total is not None:
         return _of_totals(task.score, other.score, task.items)
-    found = found or paired_difference(*_paired_items(row, base, benchmark, seeds, scores_of)[0])
-    return _comparison(found, _missing(task, other), len(seeds))
+    pairs = _paired_items(row, base, benchmark, seeds, scores_of)
+    found = found or paired_difference(*_of_items(pairs, checkpoints=checkpoints))
+    return _comparison(found, _missing(task, other), 1 if checkpoints else len(seeds))
 
 
 def compare_composites(row: Row, base: Row, scores_of: ScoresOf) -> Comparison:
@@ -82,18 +86,22 @@ def compare_composites(row: Row, base: Row, scores_of: ScoresOf) -> Comparison:
     if mine.composite.score is None or theirs.composite.score is None:
         return Comparison(difference=None, blocked="there is no composite")
     bounds = _bounds([*mine.tasks.values(), *theirs.tasks.values()])
-    found = _over_seeds(mine.composite.seeds, theirs.composite.seeds, bounds)
+    checkpoints = mine.one_model and theirs.one_model
+    found = None if checkpoints else _over_seeds(mine.composite.seeds, theirs.composite.seeds, bounds)
     if found is None and any(task.total for task in mine.tasks.values()):
         return _of_totals(mine.composite.score, theirs.composite.score, sum(task.items for task in mine.tasks.values()))
     if found is None:
-        pairs = {name: _paired_items(row, base, name, seeds, scores_of)[0] for name in mine.tasks}
+        pairs = {
+            name: _of_items(_paired_items(row, base, name, seeds, scores_of), checkpoints=checkpoints)
+            for name in mine.tasks
+        }
         shares = mine.suite.shares()
         found = paired_composite(
             [(oriented(a, mine.tasks[name]), oriented(b, mine.tasks[name])) for name, (a, b) in pairs.items()],
             [shares[name] for name in pairs],
         )
     blocked = next((why for name, task in mine.tasks.items() if (why := _missing(task, theirs.tasks[name]))), "")
-    return _comparison(found, blocked, len(seeds))
+    return _comparison(found, blocked, 1 if checkpoints else len(seeds))
 
 
 def oriented(scores: Scores, task: TaskResult) -> dict[tuple[str, str], Scored]:
@@ -152,6 +160,13 @@ def _paired_items(
             return []
         pairs.append(({item: a[item] for item in both}, {item: b[item] for item in both}))
     return pairs
+
+
+def _of_items(pairs: Sequence[tuple[Scores, Scores]], *, checkpoints: bool) -> tuple[Scores, Scores]:
+    """The first seed's items; or of two checkpoints, each asked several times, what every item scores on average."""
+    if checkpoints:
+        return pooled([a for a, _ in pairs]), pooled([b for _, b in pairs])
+    return pairs[0]
 
 
 def _missing(task: TaskResult, other: TaskResult) -> str:

@@ -124,6 +124,8 @@ class ArmRun:
     """Id of the arm this one is compared with: `sft`, or its matched variant. None for a baseline itself."""
     match: str | None = None
     """What budget this arm was given and to match whom, e.g. `tokens of dmt+im`; None for its own epochs."""
+    model: Json = None
+    """The arm's own starting model; None: the run's."""
     differs: Mapping[str, Json] = field(default_factory=dict)
     """Settings of this arm alone (`--set ARM:train.lr=...`) and those its strategy sets, as `plan` lists them."""
 

@@ -36,6 +36,15 @@ Scores = Mapping[tuple[str, str], Scored]
 """Item (id and content hash) to score."""
 
 
+def pooled(draws: Sequence[Scores]) -> dict[tuple[str, str], Scored]:
+    """What one model's items score on average, where it was asked several times."""
+    found: dict[tuple[str, str], list[Scored]] = {}
+    for scores in draws:
+        for item, one in scores.items():
+            found.setdefault(item, []).append(one)
+    return {item: Scored(fmean(one.value for one in of), fmean(one.weight for one in of)) for item, of in found.items()}
+
+
 class Interval(pydantic.BaseModel):
     """A confidence interval, and what it was taken over."""
 

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 import pydantic
 
 from harness.api import Total
-from harness.board.intervals import Bounds, Interval, item_interval, seed_interval
+from harness.board.intervals import Bounds, Interval, item_interval, pooled, seed_interval
 from harness.board.samples import Aggregate, Sample, aggregate, publishable_digest, scores_by_item
 from harness.canonical import digest
 
@@ -155,16 +155,22 @@ def seed_result(seed: int, samples: Sequence[Sample], measure: Measure, n_expect
     return SeedResult(seed=seed, samples_sha256=publishable_digest(samples), **dict(numbers))
 
 
-def task_result(measure: Measure, seeds: Sequence[SeedResult], first: Sequence[Sample]) -> TaskResult:
-    """A benchmark's numbers over the seeds; the `first` seed's samples give the interval where seeds give none."""
+def task_result(
+    measure: Measure, seeds: Sequence[SeedResult], samples: Sequence[Sequence[Sample]], *, one_model: bool
+) -> TaskResult:
+    """A benchmark's numbers over the seeds, whose `samples` give the interval where the numbers do not.
+
+    Seeds that are draws of `one_model` say nothing of other models, and its items are averaged over them.
+    """
     scores = [seed.score for seed in seeds]
     score = mean_or_none(scores)
     bounds = SHARE if all(seed.bounded for seed in seeds) else None
     interval: Interval | None = None
-    if score is not None:
+    if score is not None and not one_model:
         interval = seed_interval([part for part in scores if part is not None], bounds=bounds)
-        if interval is None and measure.total is None:
-            interval = item_interval(list(scores_by_item(first, measure.score_name).values()), bounds=bounds)
+    if score is not None and interval is None and measure.total is None:
+        drawn = [scores_by_item(found, measure.score_name) for found in (samples if one_model else samples[:1])]
+        interval = item_interval(list(pooled(drawn).values()), bounds=bounds)
     outcomes: Counter[str] = Counter()
     for seed in seeds:
         outcomes.update(seed.outcomes)
@@ -182,8 +188,11 @@ def task_result(measure: Measure, seeds: Sequence[SeedResult], first: Sequence[S
     )
 
 
-def composite(tasks: Mapping[str, TaskResult], suite: Suite) -> Composite:
-    """The macro-average of each seed, and over the seeds; none where a benchmark has no number."""
+def composite(tasks: Mapping[str, TaskResult], suite: Suite, *, one_model: bool) -> Composite:
+    """The macro-average of each seed, and over the seeds; none where a benchmark has no number.
+
+    Seeds that are draws of `one_model` give no interval.
+    """
     by_seed: dict[int, dict[str, float | None]] = {}
     for name, task in tasks.items():
         for part in task.seeds:
@@ -201,7 +210,7 @@ def composite(tasks: Mapping[str, TaskResult], suite: Suite) -> Composite:
     return Composite(
         rule="macro-average of groups" if groups else "macro-average",
         score=score,
-        interval=None if score is None else seed_interval(present, bounds=bounds),
+        interval=seed_interval(present, bounds=bounds) if score is not None and not one_model else None,
         seeds=seeds,
         groups={group: mean_or_none(of_seeds) for group, of_seeds in groups.items()},
         missing=tuple(name for name in suite.benchmarks if name not in tasks or tasks[name].score is None),

@@ -102,6 +102,11 @@ class Result(Part):
             raise ValueError("every seed of a row has a number on every benchmark")
         return self
 
+    @property
+    def one_model(self) -> bool:
+        """Whether its seeds are draws of one model's answers, and not models of their own."""
+        return one_model(self.model, trained=any(seed.stages for seed in self.seeds))
+
     def tokens_seen(self) -> float:
         """Training tokens of one seed, over all stages and epochs; the mean where seeds differ."""
         return fmean(sum(stage.tokens for stage in seed.stages) for seed in self.seeds)
@@ -167,6 +172,11 @@ class Row(Part):
         if self.id != result_digest(self.result):
             raise ValueError("the id of a row is the digest of its result")
         return self
+
+
+def one_model(model: Any, *, trained: bool) -> bool:
+    """Whether all seeds are one model: not trained, and not made on the spot from the seed either."""
+    return not trained and not model.get("init")
 
 
 def device_hours(jobs: Sequence[JobMeasure]) -> float | None:

@@ -133,7 +133,9 @@ def legend(board: Board) -> list[str]:
             "+ better, - worse, ? not known to differ: at 5 %, adjusted for the number of comparisons.",
             "The intervals are not adjusted for that number.",
         ]
-    if any(len(line.seeds) == 1 for line in board.lines):
+    if any(line.one_model for line in board.lines):
+        said.append("The seeds of a model that is not trained are averaged, item by item.")
+    if any(len(line.seeds) == 1 and line.tokens for line in board.lines):
         said.append("One seed speaks of these trained models, not of the methods: for that, --seeds 5.")
     if any(comparison.provisional for comparison in comparisons):
         said.append("* provisional: fewer than five seeds.")
@@ -192,10 +194,12 @@ def _words(outcome: str) -> str:
 
 
 def _over_items(line: Line) -> bool:
-    """A line of several seeds with a difference in which they do not differ."""
+    """A line of several models with a difference in which they do not differ."""
     comparisons = [cell.comparison for cell in (line.composite, *line.cells.values())]
     differences = [one.difference for one in comparisons if one is not None and one.difference is not None]
-    return len(line.seeds) > 1 and any(difference.claim == "checkpoint" for difference in differences)
+    return (
+        line.tokens > 0 and len(line.seeds) > 1 and any(difference.claim == "checkpoint" for difference in differences)
+    )
 
 
 def _number(value: float, out_of: float, sign: str = "") -> str:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -13,11 +11,17 @@ from harness.cli import board, data, grading, judge, read
 from harness.cli import store as store_commands
 from harness.cli.options import (
     DEFAULT_STORE,
+    AcceptSourceOption,
     BaselineOption,
     DataRootOption,
+    DetachOption,
+    EngineOption,
     Executor,
     ExecutorOption,
     FactorialOption,
+    GpusOption,
+    LimitOption,
+    ModelsArgument,
     NoJudgeOption,
     OutOption,
     PluginsOption,
@@ -26,12 +30,9 @@ from harness.cli.options import (
     SeedsOption,
     SetOption,
     StoreOption,
+    SuiteOption,
     UnsafeCodeOption,
 )
-
-if TYPE_CHECKING:
-    from harness.data.resolve import Places
-    from harness.plan import Plan
 
 app = typer.Typer(
     help="Compare instruction-tuning methods fairly: methods are plug-ins, results a leaderboard that can be checked.",
@@ -41,34 +42,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-
-def _places(store: Path, data_root: Path | None) -> Places:
-    from harness.data.resolve import Places
-
-    return Places(data_root, store / "cache")
-
-
-def _plan(
-    recipe: str | None,
-    plugins: list[str] | None,
-    settings: list[str] | None,
-    *,
-    factorial: bool,
-    baseline: bool,
-    seeds: str | None,
-    places: Places,
-) -> Plan:
-    from harness.planner import build, choose_arms
-    from harness.recipe import load
-    from harness.settings import Setting
-
-    parsed = [Setting.parse(text) for text in settings or []]
-    if seeds is not None:
-        parsed.append(Setting.seeds(seeds))
-    resolved = load(recipe, parsed, plugins or [])
-    arms = choose_arms(resolved, plugins or [], parsed, baseline=baseline, factorial=factorial)
-    return build(resolved, arms, places)
 
 
 @app.command()
@@ -83,33 +56,17 @@ def run(
     store: StoreOption = DEFAULT_STORE,
     out: OutOption = None,
     data_root: DataRootOption = None,
-    gpus_per_job: Annotated[
-        int | None, typer.Option("--gpus-per-job", metavar="N", help="GPUs of each job; jobs run side by side.")
-    ] = None,
+    gpus_per_job: GpusOption = None,
     no_judge: NoJudgeOption = False,
     unsafe_code: UnsafeCodeOption = False,
     restart_stage: RestartStageOption = False,
-    accept_source: Annotated[
-        bool, typer.Option("--accept-source", help="Use results whose plug-in changed since. Not publishable.")
-    ] = False,
+    accept_source: AcceptSourceOption = False,
     executor: ExecutorOption = Executor.local,
-    detach: Annotated[
-        bool, typer.Option("--detach", help="With --executor slurm: submit the jobs, and do not wait for them.")
-    ] = False,
+    detach: DetachOption = False,
 ) -> None:
     """Train, evaluate and compare; run it again to go on, or to see the result again."""
-    from harness.cli.progress import reporting
-    from harness.cli.show import show_plan, show_result
-    from harness.errors import Refused, UserError
-    from harness.estimate.plan import estimate
-    from harness.preflight import problems
-    from harness.run import check_sources, execute, missing
-    from harness.runfolder import LEADERBOARD, Linked, open_run_folder, write_result
-    from harness.store import Store
+    from harness.cli.running import Way, carry_out, places_of, plan_of
 
-    if detach and executor is Executor.local:
-        raise UserError("--detach leaves the jobs to a cluster", "add --executor slurm")
-    places, kept = _places(store, data_root), Store(store)
     shorthands = {
         f"runtime.gpus_per_job={gpus_per_job}": gpus_per_job is not None,
         "runtime.restart_stage=true": restart_stage,
@@ -117,35 +74,44 @@ def run(
         "judge=later": no_judge,
     }
     settings = [*(settings or []), *(setting for setting, wanted in shorthands.items() if wanted)]
-    plan = _plan(recipe, plugins, settings, factorial=factorial, baseline=baseline, seeds=seeds, places=places)
-    folder = out or Path("runs") / f"{plan.recipe.name}-{plan.digest[:8]}"
-    if not accept_source:
-        check_sources(plan, kept)
-    todo = missing(plan, kept)
-    needs = estimate(plan, kept, places)
-    show_plan(plan, kept, needs, brief=True)
-    if found := problems(plan, kept, needs, here=executor is Executor.local):
-        raise Refused(found)
-    open_run_folder(plan, kept, folder)
-    if todo:
-        with reporting(plan, len(todo)) as shown:
-            reporter = Linked(shown, plan, kept, folder)
-            if executor is Executor.slurm:
-                from harness.slurm.follow import execute as submit_and_follow
-                from harness.slurm.submit import SlurmCluster
+    where = places_of(store, data_root)
+    planned = plan_of(recipe, plugins, settings, factorial=factorial, baseline=baseline, seeds=seeds, places=where)
+    carry_out(planned, Way(store, where, out, executor, detach=detach, accept_source=accept_source))
 
-                submit_and_follow(plan, kept, places, reporter, cluster=SlurmCluster(), detach=detach)
-            else:
-                execute(plan, kept, places, reporter, logs=folder / "logs")
-    if detach and missing(plan, kept):
-        return
-    if plan.unscored:
-        typer.echo("the answers are stored; the same command without --no-judge scores them")
-    elif todo or accept_source or not (folder / LEADERBOARD).is_file():
-        command = shlex.join(["harness", *sys.argv[1:]])
-        write_result(plan, kept, folder, command=command, accepted_source=accept_source)
-    if not plan.unscored:
-        show_result(folder)
+
+@app.command("eval")
+def evaluate(
+    models: ModelsArgument = None,
+    suite: SuiteOption = None,
+    settings: SetOption = None,
+    *,
+    engine: EngineOption = None,
+    limit: LimitOption = None,
+    seeds: SeedsOption = None,
+    store: StoreOption = DEFAULT_STORE,
+    out: OutOption = None,
+    data_root: DataRootOption = None,
+    gpus_per_job: GpusOption = None,
+    no_judge: NoJudgeOption = False,
+    unsafe_code: UnsafeCodeOption = False,
+    accept_source: AcceptSourceOption = False,
+    executor: ExecutorOption = Executor.local,
+    detach: DetachOption = False,
+) -> None:
+    """Ask models a suite's benchmarks, without training; the first is what the others are compared with."""
+    from harness.cli.running import Way, carry_out, evaluation_of, places_of
+
+    shorthands = {
+        f"engine.name={engine}": engine is not None,
+        f"limit={limit}": limit is not None,
+        f"runtime.gpus_per_job={gpus_per_job}": gpus_per_job is not None,
+        "runtime.unsafe_code=true": unsafe_code,
+        "judge=later": no_judge,
+    }
+    settings = [*(settings or []), *(setting for setting, wanted in shorthands.items() if wanted)]
+    where = places_of(store, data_root)
+    planned = evaluation_of(models or [], suite, settings, seeds=seeds, places=where)
+    carry_out(planned, Way(store, where, out, executor, detach=detach, accept_source=accept_source))
 
 
 @app.command()
@@ -180,21 +146,22 @@ def plan(
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole plan as JSON.")] = False,
 ) -> None:
     """Show what a run would do and need: stages, keys, what is cached, tokens, memory, time, how the arms differ."""
+    from harness.cli.running import places_of, plan_of
     from harness.cli.show import show_plan
     from harness.estimate.plan import estimate
     from harness.store import Store
 
-    places, kept = _places(store, data_root), Store(store)
-    planned = _plan(
+    where, kept = places_of(store, data_root), Store(store)
+    planned = plan_of(
         recipe,
         plugins,
         settings,
         factorial=factorial,
         baseline=baseline,
         seeds=seeds,
-        places=places,
+        places=where,
     )
-    needs = estimate(planned, kept, places)
+    needs = estimate(planned, kept, where)
     if as_json:
         import json
 

@@ -12,6 +12,17 @@ RecipeArgument = Annotated[
     str | None,
     typer.Argument(metavar="[RECIPE]", help="A recipe file or an embedded name; the playground if left out."),
 ]
+ModelsArgument = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="MODEL...", help="Models: ORG/NAME, ORG/NAME@REVISION or a folder.", show_default=False),
+]
+SuiteOption = Annotated[
+    str | None, typer.Option("--suite", metavar="NAME", help="A shipped suite, or a file; harness suites lists them.")
+]
+EngineOption = Annotated[str | None, typer.Option("--engine", metavar="NAME", help="hf or vllm; as engine.name.")]
+LimitOption = Annotated[
+    int | None, typer.Option("--limit", metavar="N", help="Only the first N items of each benchmark. Not publishable.")
+]
 PluginsOption = Annotated[
     list[str] | None,
     typer.Option("--plugins", "-p", metavar="NAMES", help="An arm: methods joined by commas. Repeat to compare arms."),
@@ -34,6 +45,15 @@ OutOption = Annotated[
 DataRootOption = Annotated[
     Path | None,
     typer.Option("--data-root", envvar="HARNESS_DATA_ROOT", metavar="DIR", help="Local mirror of hub datasets."),
+]
+GpusOption = Annotated[
+    int | None, typer.Option("--gpus-per-job", metavar="N", help="GPUs of each job; jobs run side by side.")
+]
+AcceptSourceOption = Annotated[
+    bool, typer.Option("--accept-source", help="Use results whose plug-in changed since. Not publishable.")
+]
+DetachOption = Annotated[
+    bool, typer.Option("--detach", help="With --executor slurm: submit the jobs, and do not wait for them.")
 ]
 NoJudgeOption = Annotated[
     bool,

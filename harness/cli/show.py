@@ -32,11 +32,9 @@ from harness.store import SHORT, Store
 
 
 def show_plan(plan: Plan, store: Store, estimate: Estimate, *, brief: bool) -> None:
-    """The methods, what each arm does and needs, and how much of it is done; `brief` leaves the arms out."""
+    """The methods or models, what each arm does and needs, how much of it is done; `brief` leaves the arms out."""
     console = Console()
-    methods = {p.plugin.name: p for arm in plan.arms for p in arm.bound.methods()}
-    listed = ", ".join(f"{name} {p.plugin.version}" for name, p in sorted(methods.items()))
-    console.print(Text(f"methods: {listed}"))
+    console.print(Text(_compared(plan)))
     finished = sum(store.has(key) for key in plan.jobs)
     seeds = ", ".join(map(str, plan.recipe.seeds))
     console.print(
@@ -53,6 +51,13 @@ def show_plan(plan: Plan, store: Store, estimate: Estimate, *, brief: bool) -> N
         console.print()
         _show_arm(console, plan, arm, store)
         estimates.show_arm(console, needs)
+
+
+def _compared(plan: Plan) -> str:
+    if any(arm.spec.model for arm in plan.arms):
+        return f"models: {', '.join(arm.id for arm in plan.arms)}"
+    methods = {p.plugin.name: p for arm in plan.arms for p in arm.bound.methods()}
+    return f"methods: {', '.join(f'{name} {p.plugin.version}' for name, p in sorted(methods.items()))}"
 
 
 def _seeds_word(plan: Plan) -> str:

@@ -154,6 +154,41 @@ def test_scores_beyond_one_are_a_row_without_cut_intervals(arm, evaluated, info,
     assert check_run(tmp_path) == []
 
 
+# --- several draws of one model --------------------------------------------------------------------------------------
+
+
+def drawn(arm, evaluated, name, *shares):
+    """An untrained model of the hub, asked once for each share of right answers."""
+    seeds = [
+        {"chat": evaluated(name, "chat", [1] * right + [0] * (100 - right), right / 100, seed=seed)}
+        for seed, right in enumerate(shares)
+    ]
+    return replace(arm(name, *seeds), model={"id": name, "init": None})
+
+
+def test_seeds_of_one_model_are_averaged_item_by_item(arm, evaluated, info, tmp_path):
+    """Over seeds, answers drawn three times would seem to tell models apart whose items tell nothing."""
+    arms = [drawn(arm, evaluated, "sft", 50, 51, 52), drawn(arm, evaluated, "im", 53, 54, 55)]
+    line = write_run(tmp_path, arms, info).lines[0]
+    cell = line.cells["chat"]
+    assert cell.score == pytest.approx(0.54)
+    assert cell.interval.method == "t over items"
+    assert (cell.comparison.difference.claim, cell.comparison.difference.n) == ("checkpoint", 100)
+    assert cell.comparison.difference.value == pytest.approx(0.03)
+    assert (cell.comparison.provisional, line.composite.comparison.difference.claim) == (False, "checkpoint")
+    assert line.composite.interval.method == "bootstrap over items"
+    assert "The seeds of a model that is not trained are averaged, item by item." in text.legend(
+        write_run(tmp_path, arms, info)
+    )
+    assert check_run(tmp_path) == []
+
+
+def test_a_method_against_one_model_is_judged_over_seeds(arm, evaluated, info, maker, tmp_path):
+    trained = replace(maker.arm("im", {"chat": 0.9}, seeds=(0, 1, 2), n=100))
+    board = write_run(tmp_path, [drawn(arm, evaluated, "sft", 50, 51, 52), trained], info)
+    assert board.lines[0].cells["chat"].comparison.difference.claim == "method"
+
+
 # --- suites ----------------------------------------------------------------------------------------------------------
 
 GROUPED = DeclaredSuite(name="own", version=2, groups={"maths": ("a", "b"), "code": ("c",)})

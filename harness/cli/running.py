@@ -1,0 +1,130 @@
+"""From what was typed to a plan, and from the plan to a board: what `run` and `eval` have in common."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import typer
+
+from harness.armsettings import model_arms
+from harness.cli.options import Executor
+from harness.cli.progress import reporting
+from harness.cli.show import show_plan, show_result
+from harness.data.resolve import Places
+from harness.discovery import suggestion
+from harness.errors import Refused, UserError
+from harness.estimate.plan import estimate
+from harness.plan import Plan
+from harness.planner import build, choose_arms, refuse_unread
+from harness.preflight import problems
+from harness.recipe import load, resolved
+from harness.run import check_sources, execute, missing
+from harness.runfolder import LEADERBOARD, Linked, open_run_folder, write_result
+from harness.settings import Setting
+from harness.store import Store
+from harness.suite import read_suite, shipped_suites
+
+MODEL_IDS = {("model",), ("model", "id"), ("model", "revision"), ("model", "init")}
+"""Settings in whose place `eval` takes arguments."""
+
+
+def places_of(store: Path, data_root: Path | None) -> Places:
+    """Where this machine keeps data."""
+    return Places(data_root, store / "cache")
+
+
+def plan_of(
+    recipe: str | None,
+    plugins: Sequence[str] | None,
+    settings: Sequence[str] | None,
+    *,
+    factorial: bool,
+    baseline: bool,
+    seeds: str | None,
+    places: Places,
+) -> Plan:
+    """The plan of a recipe and its arms."""
+    parsed, plugins = _parsed(settings, seeds), plugins or []
+    whole = load(recipe, parsed, plugins)
+    arms = choose_arms(whole, plugins, parsed, baseline=baseline, factorial=factorial)
+    return build(whole, arms, places)
+
+
+def evaluation_of(
+    models: Sequence[str], suite: str | None, settings: Sequence[str] | None, *, seeds: str | None, places: Places
+) -> Plan:
+    """The plan of an evaluation without training: one arm for each model, under a recipe made on the spot."""
+    if not models:
+        raise UserError("no model is named", "write harness eval ORG/NAME --suite NAME; a folder does as well")
+    parsed = _parsed(settings, seeds)
+    raw = {"name": "eval", "model": {}}
+    if suite is not None:
+        raw |= {"name": read_suite(suite).name, "suite": suite}
+    elif not any(setting.path[0] in {"suite", "benchmarks"} for setting in parsed):
+        raise UserError("nothing says what to ask", f"write --suite NAME; {suggestion('', shipped_suites())}")
+    for setting in parsed:
+        if setting.arm is not None or setting.path[0] in {"train", "data", "match"} or setting.path in MODEL_IDS:
+            raise UserError(
+                f"--set {'.'.join(setting.path)} changes nothing here: the models are named, and nothing is trained",
+                "leave it away; harness run trains",
+            )
+    recipe = resolved(raw, parsed)
+    arms = model_arms(models, recipe)
+    refuse_unread(parsed, recipe, arms)
+    return build(recipe, arms, places)
+
+
+def _parsed(settings: Sequence[str] | None, seeds: str | None) -> list[Setting]:
+    parsed = [Setting.parse(text) for text in settings or []]
+    return parsed if seeds is None else [*parsed, Setting.seeds(seeds)]
+
+
+@dataclass(frozen=True)
+class Way:
+    """Where a plan is done, by whom, and what is made of finished jobs."""
+
+    store: Path
+    places: Places
+    out: Path | None
+    executor: Executor
+    detach: bool
+    accept_source: bool
+
+
+def carry_out(plan: Plan, way: Way) -> None:
+    """Do what the store does not hold yet, and print the board."""
+    if way.detach and way.executor is Executor.local:
+        raise UserError("--detach leaves the jobs to a cluster", "add --executor slurm")
+    kept = Store(way.store)
+    folder = way.out or Path("runs") / f"{plan.recipe.name}-{plan.digest[:8]}"
+    if not way.accept_source:
+        check_sources(plan, kept)
+    todo = missing(plan, kept)
+    needs = estimate(plan, kept, way.places)
+    show_plan(plan, kept, needs, brief=True)
+    if found := problems(plan, kept, needs, here=way.executor is Executor.local):
+        raise Refused(found)
+    open_run_folder(plan, kept, folder)
+    if todo:
+        with reporting(plan, len(todo)) as shown:
+            reporter = Linked(shown, plan, kept, folder)
+            if way.executor is Executor.slurm:
+                from harness.slurm.follow import execute as submit_and_follow
+                from harness.slurm.submit import SlurmCluster
+
+                submit_and_follow(plan, kept, way.places, reporter, cluster=SlurmCluster(), detach=way.detach)
+            else:
+                execute(plan, kept, way.places, reporter, logs=folder / "logs")
+    if way.detach and missing(plan, kept):
+        return
+    if plan.unscored:
+        typer.echo("the answers are stored; the same command without --no-judge scores them")
+    elif todo or way.accept_source or not (folder / LEADERBOARD).is_file():
+        command = shlex.join(["harness", *sys.argv[1:]])
+        write_result(plan, kept, folder, command=command, accepted_source=way.accept_source)
+    if not plan.unscored:
+        show_result(folder)
