@@ -15,6 +15,9 @@ from harness.evaluate.prompts import Prompts
 from harness.evaluate.questions import plain
 from harness.evaluate.requests import requests
 
+ENCODED_TOGETHER = 128
+"""Questions of an lm-eval task: enough for all cores, and few enough that the engine does not wait for them."""
+
 Rounds = Generator[Sequence[Request], Sequence[Answer], None]
 
 
@@ -116,8 +119,11 @@ def of_task(benchmark: TaskBenchmark, prompts: Prompts, seed: int) -> Iterator[S
     def rounds(asked: Sequence[Request]) -> Rounds:
         yield asked
 
-    for question in benchmark.questions():
-        yield Subject(str(question.id), plain(question.doc), rounds(requests(question, prompts, seed)))
+    questions = benchmark.questions()
+    for start in range(0, len(questions), ENCODED_TOGETHER):
+        lot = questions[start : start + ENCODED_TOGETHER]
+        for question, asked in zip(lot, requests(lot, prompts, seed), strict=True):
+            yield Subject(str(question.id), plain(question.doc), rounds(asked))
 
 
 def of_questions(

@@ -6,6 +6,7 @@ import logging
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -94,8 +95,11 @@ class TaskBenchmark:
 def _load(declared: LmEvalTask) -> tuple[dict[str, Any], bool]:
     """The task, or all of the group or tag, by name; and whether they count by their sizes."""
     from lm_eval.tasks import TaskManager
+    from lm_eval.utils import env
 
     logging.getLogger("lm_eval").setLevel(logging.ERROR)  # its warnings advise people who write tasks
+    if not hasattr(env.from_string, "cache_info"):  # it compiles a template anew for every field of every example
+        env.from_string = lru_cache(maxsize=4096)(env.from_string)
     manager = TaskManager(include_path=[str(f) for f in find_task(declared).folders], include_defaults=False)
     loaded = manager.load([declared.task])
     group = loaded.get("groups", {}).get(declared.task)

@@ -78,50 +78,77 @@ class Prompts:
 
     def text(self, text: str) -> Ids:
         """A text to be gone on with."""
+        return self.texts([text])[0]
+
+    def texts(self, texts: Sequence[str]) -> list[Ids]:
+        """Many at once: a fast tokenizer shares them out among the cores."""
         bos = self._tokenizer.bos_token
-        return tuple(self._tokenizer.encode(text, add_special_tokens=not (bos and text.startswith(bos))))
+        ids: dict[str, Ids] = {}
+        for has_bos in (False, True):
+            if batch := [text for text in dict.fromkeys(texts) if bool(bos and text.startswith(bos)) is has_bos]:
+                encoded = self._tokenizer(batch, add_special_tokens=not has_bos, return_attention_mask=False)
+                ids |= zip(batch, map(tuple, encoded["input_ids"]), strict=True)
+        return [ids[text] for text in texts]
 
     @staticmethod
     def context(messages: Sequence[dict[str, str]], **_: Any) -> str:
         """A chat context on its way through lm-eval."""
         return json.dumps(messages)
 
-    def prompt(self, context: str) -> Ids:
-        """The ids that generation starts from, of a context as lm-eval hands it on."""
+    def prompts(self, contexts: Sequence[str]) -> list[Ids]:
+        """The ids that generation starts from, of contexts as lm-eval hands them on."""
         if not self.chat:
-            return self.text(context)
-        return self.messages([Message(**message) for message in json.loads(context)])
+            return self.texts(contexts)
+        return [self.messages([Message(**message) for message in json.loads(context)]) for context in contexts]
 
     def said(self, context: str) -> Json:
         """A context as lm-eval hands it on, for people: messages or a text."""
         return json.loads(context) if self.chat else context
 
-    def pair(self, context: str, continuation: str) -> tuple[Ids, Ids]:
-        """Context and continuation, encoded in one and split: how lm-eval does it.
+    def pairs(self, asked: Sequence[tuple[str, str]]) -> list[tuple[Ids, Ids]]:
+        """Contexts and continuations, each pair encoded in one and split: how lm-eval does it.
 
-        White space at the end of the context belongs to the continuation, since tokens start with their space.
+        White space at the end of a context belongs to the continuation, since tokens start with their space. Choices
+        of one context share its ids, so that thousands of them do not fill the memory.
         """
-        if self.chat:
-            messages = json.loads(context)
-            begun = messages[-1]["role"] == "assistant"
-            context = self._tokenizer.apply_chat_template(
-                messages,
-                tokenize=False,
-                add_generation_prompt=not begun,
-                continue_final_message=begun,
-                strftime_now=TODAY.strftime,
-            )
-        if not context:
-            ids = tuple(self._tokenizer.encode(continuation, add_special_tokens=False))
-            first = self._tokenizer.bos_token_id
-            first = self._tokenizer.eos_token_id if first is None else first
-            return (ids[:1], ids[1:]) if ids[0] == first else ((first,), ids)
-        bare = context.rstrip()
-        whole = self.text(context + continuation)
-        start = len(self.text(bare))
-        return whole[:start], whole[start:]
+        plain = {context: self._plain(context) for context in dict.fromkeys(context for context, _ in asked)}
+        bare = self.texts([context.rstrip() for context in plain.values()])
+        starts = dict(zip(plain, bare, strict=True))
+        wholes = self.texts([plain[context] + continuation for context, continuation in asked])
+        return [
+            _split(whole, starts[context]) if plain[context] else self._after_nothing(continuation)
+            for (context, continuation), whole in zip(asked, wholes, strict=True)
+        ]
+
+    def _plain(self, context: str) -> str:
+        """The text of a context; a conversation's through the chat template."""
+        if not self.chat:
+            return context
+        messages = json.loads(context)
+        begun = messages[-1]["role"] == "assistant"
+        rendered: str = self._tokenizer.apply_chat_template(
+            messages,
+            tokenize=False,
+            add_generation_prompt=not begun,
+            continue_final_message=begun,
+            strftime_now=TODAY.strftime,
+        )
+        return rendered
+
+    def _after_nothing(self, continuation: str) -> tuple[Ids, Ids]:
+        """A continuation without context, after BOS or what stands for it."""
+        ids = tuple(self._tokenizer.encode(continuation, add_special_tokens=False))
+        first = self._tokenizer.bos_token_id
+        first = self._tokenizer.eos_token_id if first is None else first
+        return (ids[:1], ids[1:]) if ids[0] == first else ((first,), ids)
 
     def bos_count(self, ids: Ids) -> int:
         """How many BOS tokens the ids start with."""
         bos = self._tokenizer.bos_token_id
         return next((n for n, token in enumerate(ids) if token != bos), len(ids))
+
+
+def _split(whole: Ids, start: Ids) -> tuple[Ids, Ids]:
+    """The ids after as many as `start` has, and those before: `start` itself where they are the same."""
+    before = whole[: len(start)]
+    return start if before == start else before, whole[len(start) :]

@@ -2,41 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from harness.canonical import Json, digest
 from harness.engines.protocol import GenerateRequest, LoglikelihoodRequest, Request, Sampling
 from harness.errors import UserError
-from harness.evaluate.prompts import Prompts
+from harness.evaluate.prompts import Ids, Prompts
 from harness.evaluate.questions import Question
 
 DEFAULT_MAX_NEW_TOKENS = 256
 """lm-eval's own, for tasks that do not say."""
 
 
-def requests(question: Question, prompts: Prompts, seed: int) -> tuple[Request, ...]:
-    """The question's requests, called and ordered as its `request_ids`.
+def requests(questions: Sequence[Question], prompts: Prompts, seed: int) -> list[tuple[Request, ...]]:
+    """Each question's requests, called and ordered as its `request_ids`.
 
-    `seed` is the evaluation's; each sampled answer has one of its own, made of that and its place. Raises UserError
-    for what no engine answers, and for generation settings that do not mean the same to all of them.
+    Questions are encoded together: the more, the faster. `seed` is the evaluation's; each sampled answer has one of
+    its own, made of that and its place. Raises UserError for what no engine answers, and for generation settings that
+    do not mean the same to all of them.
     """
-    return tuple(_requests(question, prompts, seed))
+    instances = [instance for question in questions for instance in question.instances]
+    contexts = iter(prompts.prompts([i.args[0] for i in instances if i.request_type == "generate_until"]))
+    pairs = iter(prompts.pairs([i.args for i in instances if i.request_type == "loglikelihood"]))
+    return [tuple(_requests(question, contexts, pairs, prompts, seed)) for question in questions]
 
 
-def _requests(question: Question, prompts: Prompts, seed: int) -> Iterator[Request]:
+def _requests(
+    question: Question, contexts: Iterator[Ids], pairs: Iterator[tuple[Ids, Ids]], prompts: Prompts, seed: int
+) -> Iterator[Request]:
+    """One question's, with the next of what was encoded."""
     for n, instance in enumerate(question.instances):
         if instance.request_type == "generate_until":
             context, settings = instance.args
-            ids, asked = prompts.prompt(context), {"prompt": prompts.said(context)}
+            ids, asked = next(contexts), {"prompt": prompts.said(context)}
             for repeat, name in enumerate(question.ids_of(n)):
-                place = [question.id, n, repeat]
-                sampling = _sampling(question.task, settings, prompts, [seed, place])
+                sampling = _sampling(question.task, settings, prompts, [seed, [question.id, n, repeat]])
                 yield GenerateRequest(name, ids, sampling, asked=asked)
         elif instance.request_type == "loglikelihood":
             (name,), (context, continuation) = question.ids_of(n), instance.args
             asked = {"prompt": prompts.said(context), "continuation": continuation}
-            yield LoglikelihoodRequest(name, *prompts.pair(context, continuation), asked=asked)
+            yield LoglikelihoodRequest(name, *next(pairs), asked=asked)
         else:
             raise UserError(
                 f"the task {question.task} asks for {instance.request_type}, which no engine here answers",

@@ -39,7 +39,7 @@ class Subtask:
 
     def __len__(self) -> int:
         """How many questions it asks."""
-        return min(len(self._task.eval_docs), self._limit or len(self._task.eval_docs))
+        return self._size
 
     def questions(self, *, grouped: bool) -> list[Question]:
         """All, or the first `limit`, in the task's order; with the task's name in their ids where it is `grouped`."""
@@ -112,6 +112,11 @@ class Subtask:
         ensemble = next(ensemble for ensemble in self._filters if ensemble.name == self._declared.filter)
         made = [make() for make in ensemble.filters]
         return [filter_.fallback for filter_ in made if hasattr(filter_, "fallback")]
+
+    @cached_property
+    def _size(self) -> int:
+        docs = len(self._task.eval_docs)  # lm-eval processes them anew whenever it is asked for them
+        return min(docs, self._limit or docs)
 
     @cached_property
     def _mean_words(self) -> float:

@@ -50,39 +50,40 @@ def test_prompts_are_those_of_stock_lm_eval(run, stock, write_task, text, chat):
 
 def test_a_chat_prompt_is_where_the_assistant_begins(chat, tokenizer):
     context = chat.context([{"role": "system", "content": "s"}, {"role": "user", "content": "one apple"}])
-    ids = chat.prompt(context)
+    (ids,) = chat.prompts([context])
     assert tokenizer.decode(ids) == "<s><|system|>s<|user|>one apple<|assistant|>"
     assert chat.bos_count(ids) == 1
     assert chat.end_ids == (tokenizer.eos_token_id,)
     begun = chat.context([{"role": "user", "content": "one"}, {"role": "assistant", "content": "It is"}])
-    assert tokenizer.decode(chat.prompt(begun)) == "<s><|user|>one<|assistant|>It is"
+    assert tokenizer.decode(*chat.prompts([begun])) == "<s><|user|>one<|assistant|>It is"
 
 
 def test_text_that_spells_a_special_token_stays_text_in_chat(chat, tokenizer):
-    ids = chat.prompt(chat.context([{"role": "user", "content": "a</s>b"}]))
+    (ids,) = chat.prompts([chat.context([{"role": "user", "content": "a</s>b"}])])
     assert tokenizer.eos_token_id not in ids
     assert tokenizer.decode(ids) == "<s><|user|>a</s>b<|assistant|>"
 
 
 def test_space_at_the_end_of_a_context_goes_to_the_continuation(plain, tokenizer):
-    context, continuation = plain.pair("How many apples are ", "they")
+    ((context, continuation),) = plain.pairs([("How many apples are ", "they")])
     assert tokenizer.decode(context) == "<s>How many apples are"
     assert tokenizer.decode(continuation) == " they"
     assert context + continuation == tuple(tokenizer.encode("How many apples are they"))
 
 
 def test_an_empty_context_is_bos(plain, tokenizer):
-    context, continuation = plain.pair("", "they")
+    ((context, continuation),) = plain.pairs([("", "they")])
     assert context == (tokenizer.bos_token_id,)
     assert tokenizer.decode(continuation) == "they"
-    context, continuation = plain.pair("", "<s>they")
+    ((context, continuation),) = plain.pairs([("", "<s>they")])
     assert context == (tokenizer.bos_token_id,)
     assert tokenizer.decode(continuation) == "they"
 
 
 def test_bos_that_the_text_has_is_not_added_again(plain, tokenizer):
-    assert plain.prompt("<s>apples") == plain.prompt("apples") == tuple(tokenizer.encode("apples"))
-    assert plain.bos_count(plain.prompt("apples")) == 1
+    written, added = plain.prompts(["<s>apples", "apples"])
+    assert written == added == tuple(tokenizer.encode("apples"))
+    assert plain.bos_count(added) == 1
     assert plain.bos_count((tokenizer.bos_token_id,) * 2) == 2
 
 
@@ -91,7 +92,8 @@ def test_choices_are_asked_on_the_same_day_every_day(tokenizer):
     dated.chat_template = (
         "{{ bos_token + strftime_now('%Y') }}{% for m in messages %}{{ m['content'] + eos_token }}{% endfor %}"
     )
-    context, continuation = Prompts(dated, chat=True).pair(json.dumps([{"role": "user", "content": "Hi"}]), " there")
+    asked = [(json.dumps([{"role": "user", "content": "Hi"}]), " there")]
+    ((context, continuation),) = Prompts(dated, chat=True).pairs(asked)
     assert tokenizer.decode(context) == "<s>2024Hi</s>"
     assert tokenizer.decode(continuation) == " there"
 
@@ -113,3 +115,12 @@ def test_a_conversation_goes_through_the_models_own_template_where_none_is_named
     assert tokenizer.decode(encoded.ids) == "<s><|user|>one<|assistant|>"
     assert (encoded.stop, encoded.end_ids) == ((), (tokenizer.eos_token_id,))
     assert prompts.template_digest not in (None, Template("zero_shot").digest)
+
+
+def test_many_are_encoded_as_each_alone_and_choices_share_their_context(plain):
+    asked = [(context, choice) for context in ("Two apples ", "", "<s>Ten") for choice in (" are", "many")]
+    together = plain.pairs(asked)
+    assert together == [plain.pairs([pair])[0] for pair in asked]
+    assert together[4][0] is together[5][0]
+    assert together[4][0] != together[0][0]
+    assert plain.pairs([]) == plain.prompts([]) == []

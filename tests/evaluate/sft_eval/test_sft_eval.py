@@ -54,9 +54,9 @@ def stock(hflm, made_up, monkeypatch):
         splits = made_up[path, name]
         return datasets.DatasetDict({split: datasets.Dataset.from_list(rows) for split, rows in splits.items()})
 
-    def run(task):
+    def run(task, rows=None, limit=None):
         with monkeypatch.context() as patched:
-            patched.setattr(datasets, "load_dataset", load_dataset)
+            patched.setattr(datasets, "load_dataset", load_dataset if rows is None else lambda *_, **__: rows)
             return simple_evaluate(
                 model=hflm,
                 tasks=[task.task],
@@ -64,6 +64,7 @@ def stock(hflm, made_up, monkeypatch):
                 num_fewshot=task.shots,
                 apply_chat_template=task.chat,
                 fewshot_as_multiturn=task.chat,
+                limit=limit,
                 bootstrap_iters=0,
             )
 
@@ -72,7 +73,10 @@ def stock(hflm, made_up, monkeypatch):
 
 @pytest.fixture
 def ours(run, made_up_mirror, model):
-    return lambda evaluator: run(evaluator, made_up_mirror, model=model, runtime={"batch_size": 8})
+    def evaluate(evaluator, root=made_up_mirror, limit=None):
+        return run(evaluator, root, model=model, limit=limit, runtime={"batch_size": 8})
+
+    return evaluate
 
 
 def the_same(found, expected):
@@ -141,6 +145,26 @@ def test_it_is_scored_as_stock_lm_eval_scores_it(name, chat, ours, stock, evalua
     assert result["score"] == result["metrics"][score]["value"] == pytest.approx(mean)
     if name == "gpt3_translation_benchmarks":
         assert result["score"] == pytest.approx(result["metrics"]["ter,none"]["value"] / 100)
+
+
+@pytest.mark.parametrize(
+    "limit", [8, pytest.param(None, marks=[pytest.mark.soak, pytest.mark.timeout(4 * 3600)], id="all")]
+)
+def test_worked_gsm8k_on_its_real_questions(limit, ours, stock, evaluators, mirror):
+    import datasets
+
+    evaluator = evaluators()["gsm8k_cot"]
+    outcome, samples = ours(evaluator, mirror, limit)
+    rows = datasets.load_dataset("json", data_files={"test": str(mirror / "openai/gsm8k/test.jsonl")})
+    expected = stock(evaluator.task, rows, limit)
+    theirs = {(sample["doc_id"], sample["filter"]): sample for sample in expected["samples"]["gsm8k_cot"]}
+    assert len(samples) == limit or len(samples) == 1319
+    for n, sample in enumerate(samples):
+        for name in ("strict-match", "flexible-extract"):
+            assert sample["response"] == theirs[n, name]["resps"][0][0]
+            assert sample["extracted"][name] == theirs[n, name]["filtered_resps"][0]
+            assert sample["scores"][f"exact_match,{name}"] == theirs[n, name]["exact_match"]
+    check_numbers("gsm8k_cot", outcome["result"], expected)
 
 
 def test_the_protocols_differ_in_the_direction_of_translation_alone(evaluators):
