@@ -59,9 +59,7 @@ def _graded_by_people(row: Row) -> Mapping[str, Evaluator]:
     return {
         name: evaluator
         for name, (evaluator, _) in offered.items()
-        if name in row.result.tasks
-        and isinstance(evaluator.task, Benchmark)
-        and "grades" in evaluator.task.scorer.needs
+        if name in row.result.tasks and evaluator.needs("grades")
     }
 
 
