@@ -30,6 +30,7 @@ BUILT_IN = (
     "playground",
     "sequential",
     "sft",
+    "sft_eval",
 )
 
 
