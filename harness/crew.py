@@ -31,8 +31,14 @@ LIGHT = ("score", "judge")
 """Lanes whose jobs compute nothing to speak of: each has one worker of its own beside the others, without a GPU."""
 
 
-def lane(job: Job) -> str:
-    """Jobs of one lane can share a process; vLLM keeps one to itself, and a judge's replies are awaited apart."""
+def lane(job: Job, engines: str) -> str:
+    """Jobs of one lane can share a process; vLLM keeps one to itself, and a judge's replies are awaited apart.
+
+    A model that is only linked is linked where it will be asked, by `engines` of this name: its worker then imports
+    what both want once.
+    """
+    if job.kind == "prepare" and job.declared["model"]["init"] is None:
+        return "vllm" if engines == "vllm" else "torch"
     if job.kind == "evaluate":
         return "judge" if job.declared["judge"] else "score"
     return "vllm" if engine(job) == "vllm" else "torch"
@@ -197,11 +203,11 @@ class Crew:
         What is asked of one model is shared out between workers that would have nothing else to do.
         """
         lots = queue.sittings()
-        heavy = [lot for lot in lots if lane(lot[0]) not in LIGHT]
+        heavy = [lot for lot in lots if self._lane(lot) not in LIGHT]
         busy = sum(bool(worker.jobs) for worker in self.workers if worker.lane not in LIGHT)
         spare = len(self.slices) - busy - len(heavy)
         for lot in lots:
-            name = lane(lot[0])
+            name = self._lane(lot)
             parts = [lot]
             if name not in LIGHT and spare > 0:
                 count = min(len(lot), 1 + spare)
@@ -211,6 +217,9 @@ class Crew:
                 worker = self._worker(name)
                 if worker is not None:
                     yield worker, queue.take(part)
+
+    def _lane(self, lot: Sequence[Job]) -> str:
+        return lane(lot[0], self.recipe.engine.name)
 
     def _worker(self, lane_name: str) -> WorkerProcess | None:
         """An idle worker of the lane, if need be a new one; None where all places are taken."""
