@@ -28,7 +28,7 @@ from harness.api.benchmarks import (
     Total,
     Verdict,
 )
-from harness.api.controls import share_alike
+from harness.api.controls import near_copies, share_alike
 from harness.api.data import (
     AlpacaColumns,
     Answered,
@@ -109,6 +109,7 @@ __all__ = [
     "Verdict",
     "answer_digest",
     "hookimpl",
+    "near_copies",
     "nll",
     "sample",
     "share_alike",

@@ -9,17 +9,25 @@ LIKENESS = 0.8
 """Texts whose words overlap by at least this share of all their words are near copies."""
 
 
-def share_alike(texts: Sequence[str]) -> float:
-    """The largest share of the texts that are near copies of one of them: 1 where all say the same.
+def near_copies(texts: Sequence[str]) -> list[bool]:
+    """Which of the texts are near copies of one and the same of them: of the one that has most.
 
     Judges can be won over by one text that answers nothing: a constant answer was rated 9.55 of 10 on MT-Bench, and
     preferred in 86.5 % of AlpacaEval 2 (Zheng et al., 2024, arXiv:2410.07137). Near copies share at least 0.8 of their
-    distinct words, in any order and case. Raises ValueError for no texts.
+    distinct words, in any order and case.
     """
+    words = [frozenset(text.lower().split()) for text in texts]
+    counts = Counter(words)
+    copies = ([other for other in counts if _near(one, other)] for one in counts)
+    largest = frozenset(max(copies, key=lambda group: sum(counts[one] for one in group), default=()))
+    return [one in largest for one in words]
+
+
+def share_alike(texts: Sequence[str]) -> float:
+    """The share of `near_copies` among the texts: 1 where all say the same. Raises ValueError for no texts."""
     if not texts:
         raise ValueError("no texts to compare")
-    counts = Counter(frozenset(text.lower().split()) for text in texts)
-    return max(sum(n for other, n in counts.items() if _near(words, other)) for words in counts) / len(texts)
+    return sum(near_copies(texts)) / len(texts)
 
 
 def _near(words: frozenset[str], other: frozenset[str]) -> bool:

@@ -45,6 +45,8 @@ class Cell(Part):
     """Answers cut off by the limit on new tokens."""
     unparsed: int = 0
     """Complete answers in which the benchmark's filter found none."""
+    alike: int = pydantic.Field(0, exclude_if=operator.not_)
+    """Items of a judged benchmark with one and the same answer, where they are more than half."""
     unscored: dict[str, int] = pydantic.Field(default_factory=dict, exclude_if=lambda counts: not counts)
     """Missing items by what failed: `judge_unparsed`, `sandbox_failure` and so on."""
     comparison: Comparison | None
@@ -235,5 +237,6 @@ def _counts(tasks: Sequence[TaskResult]) -> dict[str, Any]:
         "prompts_cut": sum(part.prompts_cut for part in parts),
         "stopped_by_length": sum(part.stopped_by_length for part in parts),
         "unparsed": sum(part.outcomes.get("unparsed", 0) for part in parts),
+        "alike": sum(part.alike for part in parts),
         "unscored": {kind: n for kind in MISSING if (n := sum(part.outcomes.get(kind, 0) for part in parts))},
     }

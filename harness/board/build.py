@@ -39,6 +39,7 @@ FROM_SAMPLES = {
     "prompts_cut",
     "outputs_truncated",
     "unparsed",
+    "alike",
 }
 """Parts of an evaluate job's result that the row counts itself."""
 

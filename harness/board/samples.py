@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import operator
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -32,6 +33,7 @@ PUBLISHED = (
     "scores",
     "weights",
     "outcome",
+    "alike",
 )
 """Fields of a sample that are ours to publish: ids, hashes, what the model wrote and what it scored. Prompts and
 targets belong to the benchmark's authors and are joined again from the data."""
@@ -59,6 +61,8 @@ class Aggregate(pydantic.BaseModel):
     """Prompts that did not fit the context and lost tokens."""
     stopped_by_length: int = pydantic.Field(ge=0)
     """Answers cut off by the limit on new tokens."""
+    alike: int = pydantic.Field(0, ge=0, exclude_if=operator.not_)
+    """Items of a judged benchmark with one and the same answer, where they are more than half."""
     bounded: bool = pydantic.Field(default=True, exclude_if=bool)
     """No item of a mean has left 0 to 1, nor has a total."""
 
@@ -133,6 +137,7 @@ def aggregate(samples: Sequence[Sample], score_name: str, n_expected: int, rule:
         metrics=metrics if score is None else dict(sorted({**metrics, score_name: score}.items())),
         prompts_cut=sum(bool(sample.get("prompt_cut")) for sample in samples),
         stopped_by_length=sum(sample.get("finish") == "length" for sample in samples),
+        alike=sum(bool(sample.get("alike")) for sample in samples),
         bounded=all(0 <= value <= 1 for value in values),
     )
 

@@ -20,6 +20,7 @@ NOTES = {
     "stopped_by_length": "answers cut by length",
     "prompts_cut": "prompts cut to fit the context",
     "unparsed": "answers in which no result was found",
+    "alike": "near copies of one answer, by which a judge may have been won over",
 }
 """Counts of a cell that are told below the table."""
 

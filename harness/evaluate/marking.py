@@ -15,6 +15,7 @@ from harness.api import Benchmark, Execute, JudgePrompt, LmEvalTask, Questions, 
 from harness.canonical import Json, digest
 from harness.engines.protocol import Answer, Generation, Loglikelihood
 from harness.errors import Failure, HarnessError, UserError
+from harness.evaluate.controls import told_alike
 from harness.evaluate.hubrows import reader
 from harness.evaluate.interviews import checked, reply
 from harness.evaluate.lmeval import TaskBenchmark
@@ -125,7 +126,8 @@ class Together:
         """The samples, in the benchmark's order, with values that none has by itself."""
         scored = [(self._by_id[sample.record["id"]], sample.scores) for sample in samples]
         settled = self._benchmark.scorer.settle(scored, self._read)
-        return [replace(sample, scores=scores) for sample, scores in zip(samples, settled, strict=True)]
+        found = [replace(sample, scores=scores) for sample, scores in zip(samples, settled, strict=True)]
+        return told_alike(found) if "judge" in self._benchmark.scorer.needs else found
 
     def metrics(self, samples: Sequence[Sample]) -> dict[str, Json]:
         """Weighted means over samples, and the scorer's own totals."""

@@ -39,6 +39,8 @@ class Sample:
     scores: Scores
     error: str | None = None
     """How the scorer failed, where it did."""
+    alike: bool = False
+    """Judged, and one of the most items, to which the model gave one and the same answer."""
 
     @property
     def finish(self) -> Literal["stop", "length"] | None:
@@ -87,6 +89,7 @@ class Sample:
             **({"judgments": judged} if judged else {}),
             **({"detail": plain(self.scores.detail)} if self.scores.detail else {}),
             **({"error": self.error} if self.error else {}),
+            **({"alike": True} if self.alike else {}),
         }
 
     def _answers(self) -> list[Mapping[str, Any]]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.aggregates import total, weighted_mean
-from harness.api import Evaluator, LmEvalTask, Total, share_alike
+from harness.api import Evaluator, LmEvalTask, Total
 from harness.canonical import Json, canonical, file_digest
 from harness.context import Context, Progress
 from harness.errors import Failure
@@ -22,9 +22,6 @@ from harness.evaluate.tools import Tools
 from harness.jobs import ANSWERS, Evaluate, Respond
 from harness.judge.settings import Judging
 from harness.store import MANIFEST
-
-SUSPECT = 0.5
-"""Share of near copies among answers to different questions."""
 
 
 def evaluate(declared: Evaluate, evaluator: Evaluator, judging: Judging | None, context: Context) -> Json:
@@ -57,8 +54,9 @@ def evaluate(declared: Evaluate, evaluator: Evaluator, judging: Judging | None, 
     failed = [sample for sample in samples if sample.outcome == "scorer_error"]
     if len(failed) == len(samples):
         raise Failure(f"the scorer failed on every sample: {failed[0].error}", "mend the task")
-    if evaluator.needs("judge"):
-        _tell_of_copies(samples, context)
+    if copies := sum(sample.alike for sample in samples):
+        share = f"{copies / len(samples):.0%} of the answers"
+        context.notice(f"{share} are near copies of one: the judge's scores say little of the model")
     path = context.folder / "samples.jsonl"
     path.write_text("".join(canonical(sample.line()) + "\n" for sample in samples), encoding="utf-8")
     inherited = _manifest(answers)["result"]
@@ -98,14 +96,8 @@ def summary(evaluator: Evaluator, samples: Sequence[Sample], metrics: Json) -> d
         "prompts_cut": sum(sample.prompt_cut > 0 for sample in samples),
         "outputs_truncated": sum(sample.finish == "length" for sample in samples),
         "unparsed": sum(sample.scores.unparsed for sample in samples),
+        "alike": sum(sample.alike for sample in samples),
     }
-
-
-def _tell_of_copies(samples: Sequence[Sample], context: Context) -> None:
-    """Say where a judge was shown one answer again and again: such have won judges over."""
-    alike = share_alike([text for sample in samples for text in sample.texts])
-    if alike > SUSPECT:
-        context.notice(f"{alike:.0%} of the answers are near copies of one: the judge's scores say little of the model")
 
 
 def _records(job: Path) -> list[Record]:

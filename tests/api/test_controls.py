@@ -1,6 +1,6 @@
 import pytest
 
-from harness.api import share_alike
+from harness.api import near_copies, share_alike
 
 
 def test_a_constant_answer_is_shared_by_all():
@@ -33,3 +33,8 @@ def test_different_answers_are_each_alone_and_empty_ones_are_alike():
 def test_no_texts_are_no_share():
     with pytest.raises(ValueError, match="no texts"):
         share_alike([])
+
+
+def test_the_copies_are_those_of_the_text_that_has_most():
+    assert near_copies(["a b", "yes", "B a", "Yes", "b  a"]) == [True, False, True, False, True]
+    assert near_copies([]) == []

@@ -24,8 +24,11 @@ def sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def write_samples(folder: Path, benchmark: str, scores, weights=None, outcome: str = "engine_error") -> Path:
-    """A finished evaluate job's folder; a score of None is an item that the apparatus failed on, with this outcome."""
+def write_samples(folder: Path, benchmark: str, scores, *, weights=None, outcome="engine_error", alike=()) -> Path:
+    """A finished evaluate job's folder; a score of None is an item that the apparatus failed on, with this outcome.
+
+    `alike` are the numbers of the items that a judge was given one answer for.
+    """
     folder.mkdir(parents=True)
     lines = [
         {
@@ -40,6 +43,7 @@ def write_samples(folder: Path, benchmark: str, scores, weights=None, outcome: s
             "scores": {} if score is None else {SCORE: float(score), "length,none": 3.0, "pair,none": [1, 2]},
             "outcome": outcome if score is None else "scored",
             **({"weights": {SCORE: weights[number]}} if weights else {}),
+            **({"alike": True} if number in alike else {}),
         }
         for number, score in enumerate(scores)
     ]

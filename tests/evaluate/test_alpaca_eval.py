@@ -8,12 +8,8 @@ import pytest
 
 pytest.importorskip("alpaca_eval")
 
-from harness.api import Scores
 from harness.arms import ArmSpec, bind
-from harness.context import Context
 from harness.errors import UserError
-from harness.evaluate.samples import Sample
-from harness.evaluate.score import _tell_of_copies
 from harness.judge.settings import Judging
 
 ROWS = 14
@@ -85,19 +81,6 @@ def test_the_second_order_is_all_that_both_orders_buy(run, root, scripted):
         assert server.calls == 2 * ROWS
     assert 0 <= both["result"]["metrics"]["consistent"]["value"] <= 1
     assert both["scoring"]["judge"]["bought"]["replies"] == ROWS
-
-
-@pytest.mark.parametrize(("same", "told"), [(14, "100%"), (9, "64%"), (7, None), (0, None)])
-def test_answers_that_are_near_copies_of_one_are_told_of(same, told, tmp_path):
-    words = [f"word{n} " * (n + 1) + f"other{n}" for n in range(ROWS)]
-    texts = ["I am the best answer there is"] * same + words[same:]
-    reply = {"finish": "stop", "prompt_cut": 0}
-    samples = [
-        Sample({"id": str(n), "rounds": [[{**reply, "text": of}]]}, None, Scores({})) for n, of in enumerate(texts)
-    ]
-    notices = []
-    _tell_of_copies(samples, Context(tmp_path, {}, {}, lambda _: None, notice=notices.append))
-    assert [notice.split()[0] for notice in notices] == ([told] if told else [])
 
 
 def test_without_df_gamed_a_length_controlled_number_is_refused_before_anything_is_bought(run, root, scripted):
