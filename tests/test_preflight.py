@@ -23,12 +23,14 @@ H100 = Gpu("NVIDIA H100 80GB HBM3", 80 * 2**30)
 def found(tmp_path):
     """The problems of a playground run, by what is set: `found("train.liger=true")`."""
 
-    def look(*settings):
+    nowhere = Places(None, tmp_path / "cache")
+
+    def look(*settings, places=nowhere, here=True):
         parsed = [Setting.parse(text) for text in ("seeds=[0]", *settings)]
-        recipe, places = load("playground", parsed, []), Places(None, tmp_path / "cache")
+        recipe = load("playground", parsed, [])
         plan = build(recipe, choose_arms(recipe, [], parsed, baseline=True, factorial=False), places)
         store = Store(tmp_path / "store")
-        return [str(problem) for problem in preflight.problems(plan, store, estimate(plan, store, places))]
+        return [str(problem) for problem in preflight.problems(plan, store, estimate(plan, store, places), here=here)]
 
     return look
 
@@ -124,6 +126,26 @@ def test_more_processes_than_gpus(found, monkeypatch):
 def test_a_hostfile_that_is_not_there(found):
     (said,) = found("train.launcher=deepspeed", "train.hostfile=none.txt")
     assert said == "there is no hostfile none.txt (correct train.hostfile)"
+
+
+@pytest.fixture
+def problem(tmp_path):
+    """A mirror with one problem of our own in the place and shape of HumanEval's."""
+    folder = tmp_path / "openai/openai_humaneval"
+    folder.mkdir(parents=True)
+    row = {"task_id": "HumanEval/0", "prompt": "def f():\n", "entry_point": "f", "test": "def check(f): pass"}
+    (folder / "test.jsonl").write_text(json.dumps(row) + "\n")
+    return Places(tmp_path, None)
+
+
+def test_generated_programs_that_nothing_can_shut_in(found, problem, monkeypatch):
+    monkeypatch.setattr("harness.sandbox.sandbox.TIERS", ())
+    wanted = "benchmarks=[humaneval]"
+    (said,) = found(wanted, places=problem)
+    assert said.startswith("nothing on this machine can shut in generated code")
+    assert found(wanted, "runtime.unsafe_code=true", places=problem) == []
+    assert found(wanted, places=problem, here=False) == []
+    assert found(places=problem) == []
 
 
 def test_too_little_disk(mounted):
