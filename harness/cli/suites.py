@@ -11,10 +11,11 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from harness.api import Evaluator, Files
+from harness.api import Benchmark, Evaluator, Files
 from harness.cli.console import console
-from harness.data.mirror import mirrored
+from harness.data.sources import locate
 from harness.errors import UserError
+from harness.evaluate.hubrows import read_now
 from harness.suite import Suite, read_suite, reads, resolve, shipped_suites
 
 NEEDS: tuple[Literal["judge", "sandbox", "opponent"], ...] = ("judge", "sandbox", "opponent")
@@ -54,12 +55,21 @@ def _facts(suite: Suite, data_root: Path | None) -> list[dict[str, Any]]:
             "protocol": evaluator.protocol,
             "score": evaluator.task.score,
             "out_of": evaluator.out_of,
+            "items": _items(evaluator, data_root),
             "needs": [what for what in NEEDS if evaluator.needs(what)],
             "data": _data(evaluator, data_root),
             "summary": evaluator.summary,
         }
         for name, (evaluator, plugin) in resolve(suite).items()
     ]
+
+
+def _items(evaluator: Evaluator, data_root: Path | None) -> int | None:
+    """How many questions there are; None where the data is not here, and for lm-eval's tasks: only it can tell."""
+    task = evaluator.task
+    if not isinstance(task, Benchmark) or any(locate(one, data_root) is None for one in task.questions.data):
+        return None
+    return len(task.questions.items(read_now(task.questions.data, data_root)))
 
 
 def _data(evaluator: Evaluator, data_root: Path | None) -> dict[str, str]:
@@ -73,18 +83,19 @@ def _data(evaluator: Evaluator, data_root: Path | None) -> dict[str, str]:
         if isinstance(location, Files):
             places |= {path: "there" if Path(path).expanduser().is_file() else "missing" for path in location.paths}
         elif places.get(location.id) != "not in the mirror":
-            places[location.id] = "in the mirror" if mirrored(location, data_root) else "not in the mirror"
+            places[location.id] = "not in the mirror" if locate(location, data_root) is None else "in the mirror"
     return places
 
 
 def _table(suite: Suite, benchmarks: list[dict[str, Any]]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    columns = ["benchmark", *(["group"] if suite.composite.groups else []), "protocol", "needs", "data"]
+    columns = ["benchmark", *(["group"] if suite.composite.groups else []), "protocol", "items", "needs", "data"]
     for column in columns:
         table.add_column(column, overflow="fold")
     for one in benchmarks:
         words = {
             **one,
+            "items": "-" if one["items"] is None else f"{one['items']:,}",
             "needs": ", ".join(one["needs"]) or "-",
             "data": "; ".join(f"{name}: {place}" for name, place in one["data"].items()) or "made on the spot",
         }

@@ -28,6 +28,12 @@ def test_what_the_mirror_holds_is_told(capsys, mirror):
     assert found["gsm8k"] == {"openai/gsm8k": "in the mirror"}
 
 
+def test_items_are_counted_where_the_data_is_there(capsys, mirror):
+    show_suites("math", mirror, as_json=True)
+    (suite,) = json.loads(capsys.readouterr().out)
+    assert {one["benchmark"]: one["items"] for one in suite["benchmarks"]}["hungarian_exam"] == 33
+
+
 def test_an_unknown_suite_is_refused(refused):
     assert refused(show_suites, "maths", None, as_json=False) == (
         "there is no suite maths (give a YAML file; did you mean 'math'?)"
