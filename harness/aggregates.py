@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 
 def weighted_mean(numbers: Iterable[tuple[float, float]]) -> float | None:
@@ -10,6 +11,15 @@ def weighted_mean(numbers: Iterable[tuple[float, float]]) -> float | None:
     found = list(numbers)
     weight = sum(weight for _, weight in found)
     return sum(value * weight for value, weight in found) / weight if weight else None
+
+
+def means(scored: Iterable[tuple[Mapping[str, float], Mapping[str, float]]]) -> dict[str, dict[str, Any]]:
+    """Of items' values and weights (1 where none is said) by name: each name's `value`, over the `n` items with it."""
+    found: dict[str, list[tuple[float, float]]] = {}
+    for values, weights in scored:
+        for name, value in values.items():
+            found.setdefault(name, []).append((value, weights.get(name, 1.0)))
+    return {name: {"value": weighted_mean(of), "n": len(of)} for name, of in sorted(found.items())}
 
 
 def total(

@@ -6,26 +6,16 @@ A corpus's rate is its edits over its references' words: the mean of the samples
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 
-def edit_rate(references: str | Sequence[str], answer: str) -> float:
-    """Edits per word that turn the answer into the nearest reference; above 1 for an answer that runs on.
+def edits(references: str | Sequence[str], answer: str) -> tuple[int, float]:
+    """How many edits turn the answer into the nearest reference, and how many words references have in the mean."""
+    from sacrebleu import corpus_ter
 
-    Raises ValueError for references without words: nothing can be divided by them.
-    """
-    score = _score(references, answer)
-    if not score.ref_length:
-        raise ValueError("the reference has no words, and so no edit rate")
-    return float(score.num_edits / score.ref_length)
+    score = corpus_ter([answer], [[text] for text in ([references] if isinstance(references, str) else references)])
+    return score.num_edits, score.ref_length
 
 
 def words(references: str | Sequence[str]) -> float:
-    """Words of the reference, or their mean over several."""
-    return float(_score(references, "").ref_length)
-
-
-def _score(references: str | Sequence[str], answer: str) -> Any:
-    from sacrebleu import corpus_ter
-
-    return corpus_ter([answer], [[text] for text in ([references] if isinstance(references, str) else references)])
+    """How many words references have in the mean, as sacrebleu counts them."""
+    return edits(references, "")[1]

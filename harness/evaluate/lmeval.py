@@ -5,15 +5,17 @@ from __future__ import annotations
 import logging
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from harness.aggregates import means
 from harness.api import LmEvalTask
 from harness.canonical import Json
 from harness.engines.protocol import Answer
-from harness.errors import UserError
+from harness.errors import HarnessError, UserError
 from harness.evaluate.questions import Question, TaskScores
 from harness.evaluate.subtask import Subtask
 from harness.evaluate.taskdata import declared_data
@@ -33,17 +35,16 @@ class TaskBenchmark:
     def __init__(
         self, task: LmEvalTask, data: Sequence[DataDeclaration], data_root: Path | None, *, limit: int | None
     ) -> None:
-        self.name = task.task
-        self.score_name = task.score
-        """The number that is the benchmark's score."""
-        with declared_data(task, data, data_root):
+        self._task = task
+        with declared_data(task, data, data_root), _explained(task):
             tasks, self._by_size = _load(task)
         self._subtasks = {name: Subtask(name, loaded, task, limit) for name, loaded in tasks.items()}
 
     def questions(self) -> list[Question]:
         """All questions, or the first `limit` of every task, in the tasks' order. Needs no tokenizer."""
         grouped = len(self._subtasks) > 1
-        return [question for task in self._subtasks.values() for question in task.questions(grouped=grouped)]
+        with _explained(self._task):
+            return [question for task in self._subtasks.values() for question in task.questions(grouped=grouped)]
 
     def target(self, question: Question) -> Json:
         """What the task takes for right: a text, or the place of a choice."""
@@ -68,9 +69,9 @@ class TaskBenchmark:
         for question, scores in scored:
             by_task[question.task].append(scores)
         whole = _means([scores for of in by_task.values() for scores in of])
-        if self.score_name not in whole:
+        if self._task.score not in whole:
             found = ", ".join(sorted(whole))
-            raise UserError(f"the task {self.name} has no {self.score_name}", f"its metrics are {found}")
+            raise UserError(f"the task {self._task.task} has no {self._task.score}", f"its metrics are {found}")
         corpus = {name: _corpus(self._subtasks[name], of) for name, of in by_task.items()}
         whole |= self._averaged(list(corpus.values()))
         if len(by_task) > 1:
@@ -92,6 +93,21 @@ class TaskBenchmark:
         return averaged
 
 
+@contextmanager
+def _explained(task: LmEvalTask) -> Iterator[None]:
+    """Whatever a task's code raises before there are answers, as one line."""
+    try:
+        yield
+    except HarnessError:
+        raise
+    except Exception as error:
+        what = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        raise UserError(
+            f"lm-eval cannot make the questions of {task.task}: {what}",
+            "check that its data have the splits, columns and examples that its YAML asks for; --debug tells more",
+        ) from error
+
+
 def _load(declared: LmEvalTask) -> tuple[dict[str, Any], bool]:
     """The task, or all of the group or tag, by name; and whether they count by their sizes."""
     from lm_eval.tasks import TaskManager
@@ -108,16 +124,8 @@ def _load(declared: LmEvalTask) -> tuple[dict[str, Any], bool]:
     return loaded["tasks"], by_size
 
 
-def _means(scored: Sequence[TaskScores]) -> dict[str, Json]:
-    """Each metric's weighted mean over samples."""
-    numbers: dict[str, list[tuple[float, float]]] = defaultdict(list)
-    for scores in scored:
-        for name, value in scores.values.items():
-            numbers[name].append((value, scores.weights.get(name, 1.0)))
-    return {
-        name: _metric(sum(value * weight for value, weight in of) / sum(weight for _, weight in of), len(of))
-        for name, of in numbers.items()
-    }
+def _means(scored: Iterable[TaskScores]) -> dict[str, Json]:
+    return means((scores.values, scores.weights) for scores in scored)
 
 
 def _corpus(task: Subtask, scored: Sequence[TaskScores]) -> dict[str, Json]:

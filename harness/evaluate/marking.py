@@ -10,7 +10,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Protocol
 
-from harness.aggregates import weighted_mean
+from harness.aggregates import means
 from harness.api import Benchmark, Execute, JudgePrompt, LmEvalTask, Questions, Read, Response, Scores, Scoring
 from harness.canonical import Json, digest
 from harness.engines.protocol import Answer, Generation, Loglikelihood
@@ -131,14 +131,11 @@ class Together:
 
     def metrics(self, samples: Sequence[Sample]) -> dict[str, Json]:
         """Weighted means over samples, and the scorer's own totals."""
-        numbers: dict[str, list[tuple[float, float]]] = {}
-        for sample in samples:
-            for name, value in sample.scores.values.items():
-                numbers.setdefault(name, []).append((value, sample.scores.weights.get(name, 1.0)))
-        means = {name: {"value": weighted_mean(of), "n": len(of)} for name, of in sorted(numbers.items())}
         scored = [(self._by_id[s.record["id"]], s.scores) for s in samples if s.scores.missing is None]
         totals = self._benchmark.scorer.totals(scored, self._read) if scored else {}
-        return means | {name: {"value": value, "n": len(scored)} for name, value in sorted(totals.items())}
+        return means((sample.scores.values, sample.scores.weights) for sample in samples) | {
+            name: {"value": value, "n": len(scored)} for name, value in sorted(totals.items())
+        }
 
 
 class ScorerMarking(Together):

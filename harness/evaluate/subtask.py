@@ -13,7 +13,7 @@ from harness.api import LmEvalTask
 from harness.canonical import Json
 from harness.engines.protocol import Answer, Generation
 from harness.errors import UserError
-from harness.evaluate.edits import edit_rate, words
+from harness.evaluate.edits import edits, words
 from harness.evaluate.prompts import Prompts
 from harness.evaluate.questions import Question, TaskScores, plain
 
@@ -67,8 +67,6 @@ class Subtask:
 
     def score(self, question: Question, answers: Sequence[Answer], *, share: float) -> TaskScores:
         """What the task makes of the answers; `share` is what a sample of it weighs. Whatever it raises is raised."""
-        from lm_eval.api.metrics import mean, ter
-
         responses = iter(map(_response, answers))
         for n, instance in enumerate(question.instances):
             instance.resps = [next(responses) for _ in question.ids_of(n)]
@@ -80,22 +78,31 @@ class Subtask:
             ensemble.apply(list(question.instances))
             results = [instance.filtered_resps[ensemble.name] for instance in question.instances]
             for metric, found in self._task.process_results(question.doc, results).items():
-                aggregation, weight = self._task.aggregation().get(metric, mean), share
-                if aggregation is ter:
-                    rate = edit_rate(*found)
-                    numbers = {metric: 100 * rate, f"{metric}/100": rate}
-                    weight *= words(found[0]) / self._mean_words
-                elif aggregation is mean and isinstance(plain(found), int | float):
-                    numbers = {metric: float(found)}
-                else:
+                numbers, weight = self._numbers(metric, found)
+                values |= {f"{name},{ensemble.name}": number for name, number in numbers.items()}
+                weights |= {f"{name},{ensemble.name}": share * weight for name in numbers if share * weight != 1}
+                if not numbers:
                     inputs[f"{metric},{ensemble.name}"] = found
-                    continue
-                values |= {f"{name},{ensemble.name}": _finite(name, number) for name, number in numbers.items()}
-                weights |= {f"{name},{ensemble.name}": weight for name in numbers if weight != 1}
             if isinstance(answers[0], Generation):
                 extracted[ensemble.name] = plain(results[0] if len(results) == 1 else results)
         unparsed = extracted.get(self._declared.filter) in self._fallbacks
         return TaskScores(values, weights, extracted, unparsed, inputs=inputs)
+
+    def _numbers(self, metric: str, found: Any) -> tuple[dict[str, float], float]:
+        """A sample's numbers of which the metric is the mean, and what they weigh; none where it is no mean."""
+        from lm_eval.api.metrics import mean, ter
+
+        aggregation = self._task.aggregation().get(metric, mean)
+        if aggregation is ter:
+            made, length = edits(*found)
+            if not length:
+                raise ValueError("the reference has no words, and so no edit rate")
+            return {metric: 100 * made / length, f"{metric}/100": made / length}, length / self._mean_words
+        if aggregation is not mean or not isinstance(plain(found), int | float):
+            return {}, 1.0
+        if not isfinite(found):
+            raise ValueError(f"{metric} is {found}")
+        return {metric: float(found)}, 1.0
 
     def aggregate(self, name: str, inputs: Sequence[Any]) -> float:
         """lm-eval's own number for a `metric,filter` that is no mean over samples."""
@@ -127,9 +134,3 @@ class Subtask:
 
 def _response(answer: Answer) -> str | tuple[float, bool]:
     return answer.text if isinstance(answer, Generation) else (answer.logprob, answer.greedy)
-
-
-def _finite(name: str, number: float) -> float:
-    if not isfinite(number):
-        raise ValueError(f"{name} is {number}")
-    return number

@@ -22,8 +22,8 @@ SIZES = {"small": 2, "large": 6}
 def group(tmp_path):
     """Write two tasks of 2 and 6 questions and what holds them; gives the evaluator for it."""
 
-    def write(text, *, metric, code="", holder="tag: pair\n", name="pair"):
-        folder = tmp_path / "group"
+    def write(text, *, metric, code="", holder="tag: pair\n", name="pair", folder="group"):
+        folder = tmp_path / folder
         folder.mkdir()
         (folder / "functions.py").write_text(code)
         (folder / "common_yaml").write_text(f"{holder if 'tag' in holder else ''}{text}")
@@ -143,3 +143,11 @@ def test_a_number_that_is_none_costs_its_sample(run, group):
     outcome, samples = run(group(GENERATE + SCORED, metric="acc", code=code), None)
     assert (outcome["result"]["score"], outcome["result"]["n_missing"]) == (1, 2)
     assert samples[0]["error"] == "ValueError: acc is nan"
+
+
+def test_a_task_whose_data_do_not_fit_is_named(run, group):
+    with pytest.raises(UserError, match=r"lm-eval cannot make the questions of pair: KeyError: 'dev' .check that its"):
+        run(group(CHOICE + "fewshot_split: dev\n", metric="acc"), None)
+    broken = CHOICE.replace("{{question}}", "{{query}}")
+    with pytest.raises(UserError, match=r"questions of \w+: UndefinedError: 'query' is undefined"):
+        run(group(broken, metric="acc", folder="other"), None)
