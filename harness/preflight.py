@@ -17,6 +17,7 @@ from harness.execution import Execution
 from harness.files import size_words
 from harness.inventory import compiler, free_disk, gpus, ninja
 from harness.jobs import TrainSettings
+from harness.judge.settings import Judging
 from harness.plan import Plan
 from harness.sandbox.sandbox import open_sandbox
 from harness.sharding import faults, read_sharding
@@ -82,14 +83,14 @@ def chosen(plan: Plan) -> str:
 
 
 def problems(plan: Plan, store: Store, estimate: Estimate, *, here: bool = True) -> list[UserError]:
-    """Everything that stands in the way of what the plan has left to train, and of running generated programs.
+    """Everything that stands in the way of what the plan has left to train, to judge and to run of generated programs.
 
     Not `here` but on machines of a cluster, whose devices and compilers cannot be seen from where the command runs.
     """
-    isolation = list(_isolation(plan, store)) if here else []
+    scoring = [*_judging(plan, store), *_isolation(plan, store)] if here else []
     todo = [step for step in estimate.steps if isinstance(step, StageEstimate) and not step.cached]
     if not todo:
-        return isolation
+        return scoring
     execution = plan.recipe.train.execution()
     stages = [TrainSettings.model_validate(plan.jobs[stage.key].declared["settings"]) for stage in todo]
     faults_of_stages = {str(error): error for settings in stages for error in declared(settings, execution)}
@@ -99,7 +100,7 @@ def problems(plan: Plan, store: Store, estimate: Estimate, *, here: bool = True)
         *faults_of_stages.values(),
         *(_compiling(execution) if here else ()),
         *_disk(plan, store, estimate, todo),
-        *isolation,
+        *scoring,
     ]
 
 
@@ -108,6 +109,16 @@ def declared(settings: TrainSettings, execution: Execution, *, penalised: bool =
     yield from _sharded(execution)
     yield from _conflicts(settings, execution, penalised=penalised)
     yield from _packages(settings, execution)
+
+
+def _judging(plan: Plan, store: Store) -> Iterator[UserError]:
+    """The judge's key, where answers that nobody has judged yet will have to be."""
+    judged = [job for key, job in plan.jobs.items() if job.declared.get("judge") and not store.has(key)]
+    if isinstance(plan.recipe.judge, Judging) and not all(store.has(job.parents["answers"]) for job in judged):
+        try:
+            plan.recipe.judge.read_key()
+        except UserError as error:
+            yield error
 
 
 def _devices(execution: Execution) -> Iterator[UserError]:

@@ -214,3 +214,19 @@ def test_gpus_are_those_that_cuda_would_show(tmp_path, monkeypatch, visible, see
     else:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     assert "".join(gpu.name for gpu in inventory.gpus.__wrapped__()) == seen
+
+
+JUDGED = (
+    "benchmarks=[mt_bench]",
+    "judge.model=judge-1",
+    "judge.base_url=http://localhost/v1",
+    "judge.api_key_env=THE_KEY",
+)
+
+
+def test_the_judges_key_is_missed_before_anything_is_trained(found, monkeypatch, mirror):
+    monkeypatch.setenv("HARNESS_DATA_ROOT", str(mirror))
+    monkeypatch.delenv("THE_KEY", raising=False)
+    assert "THE_KEY is not set" in found(*JUDGED)[0]
+    monkeypatch.setenv("THE_KEY", "sk-secret")
+    assert found(*JUDGED) == []
