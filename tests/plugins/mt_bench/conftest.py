@@ -9,6 +9,8 @@ import pytest
 from harness.plugins.mt_bench import judging, questions
 
 from harness.api import Item, JudgeReply, Reply, Response, Verdict
+from harness.data.mirror import mirrored
+from harness.evaluate.hubrows import read_now
 
 
 def references(numbers, says="the reference"):
@@ -80,11 +82,11 @@ def bench():
 @pytest.fixture(scope="session")
 def real(mirror):
     """FastChat's own rows by dataset."""
-    folder = mirror / "lmsys" / "mt_bench"
-    if not folder.is_dir():
-        pytest.skip("the mirror holds no lmsys/mt_bench")
     hubs = (questions.QUESTIONS, judging.PROMPTS, judging.REFERENCES)
-    return {hub: [json.loads(line) for line in (folder / hub.files[0]).read_text().splitlines()] for hub in hubs}
+    if not all(mirrored(hub, mirror) for hub in hubs):
+        pytest.skip(f"the mirror holds no {questions.QUESTIONS.id}")
+    read = read_now(hubs, mirror)
+    return {hub: read(hub) for hub in hubs}
 
 
 @pytest.fixture(scope="session")

@@ -32,10 +32,10 @@ def root(tmp_path, bench):
         {"question_id": number, "category": category, "turns": [turn.format(number) for turn in turns]}
         for number, category in QUESTIONS.items()
     ]
-    folder = tmp_path / "mirror" / "lmsys" / "mt_bench"
-    folder.mkdir(parents=True)
     for hub, rows in {**bench.data, bench.questions: questions}.items():
-        (folder / hub.files[0]).write_text("".join(json.dumps(row) + "\n" for row in rows))
+        path = tmp_path / "mirror" / hub.id / (hub.mirror or hub.files)[0]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return tmp_path / "mirror"
 
 
