@@ -115,7 +115,7 @@ def test_a_plan_is_shown(harness):
     assert (code, err) == (0, "")
     lines = [line.strip() for line in out.splitlines()]
     assert lines[0] == "methods: dmt 1.0, im 1.0, sft 1.0"
-    assert lines[1] == "recipe: playground, seeds 0, 1, 20 jobs, 0 in the store"
+    assert lines[1] == "recipe: playground, seeds 0, 1, 32 jobs, 0 in the store"
     assert lines[2] == "answers: engine hf in float32, every item of each benchmark"
     assert "dmt+im against sft" in lines
     assert "playground_chat (2,000) + 1/4 of playground_arithmetic: 375 of 1,500" in " ".join(lines)
@@ -142,7 +142,7 @@ def test_a_plan_as_json_is_what_the_run_keeps(harness, tiny_run):
 def test_status_counts_jobs(harness, tiny_run):
     code, out, _ = harness("status", "run", "--store", "store", cwd=tiny_run)
     assert code == 0
-    assert out.splitlines()[1].split() == ["run", "sft,", "dmt+im", "0", "10", "0", "0"]
+    assert out.splitlines()[1].split() == ["run", "sft,", "dmt+im", "0", "16", "0", "0"]
 
 
 def test_a_narrow_terminal_folds_and_cuts_nothing_that_tells_rows_apart(harness, tiny_run):
@@ -162,7 +162,7 @@ def test_an_unfinished_run_has_no_board_and_says_how_far_it_is(harness, tiny_run
     for action in ("show", "check", "add"):
         code, _, err = harness("board", action, "run", "--store", str(tiny_run / "store"))
         assert code == 2
-        assert err.startswith("harness: this run is not finished: 10 of 10 jobs are in ")
+        assert err.startswith("harness: this run is not finished: 16 of 16 jobs are in ")
 
 
 def test_plugins_as_json(harness):
@@ -203,7 +203,7 @@ def test_ls(harness, kept):
     assert code == 0
     lines = [line.rstrip() for line in out.splitlines()]
     assert lines[1].endswith("make the llama model (seed 0)")
-    assert lines[-1].startswith("10 jobs, ")
+    assert lines[-1].startswith("16 jobs, ")
     assert {line.split()[0] for line in lines[1:-1]} == {entry.key[:12] for entry in kept.entries()}
 
 
@@ -243,7 +243,7 @@ def test_rm_removes_and_the_next_run_does_it_again(harness, kept):
     code, out, _ = harness("store", "rm", key[:12], "--store", "store")
     assert (code, out.partition(",")[0]) == (0, "removed 1 jobs")
     assert not kept.has(key)
-    assert len(kept.entries()) == 9
+    assert len(kept.entries()) == 15
 
 
 def test_gc_spares_what_a_run_stands_on(harness, kept, tiny_run):
@@ -252,7 +252,7 @@ def test_gc_spares_what_a_run_stands_on(harness, kept, tiny_run):
     for record in (kept.root / "runs").iterdir():
         record.unlink()
     code, out, _ = harness("store", "gc", "--store", "store", "--dry-run")
-    assert out.endswith("would remove 10 finished and 0 unfinished jobs\n")
+    assert out.endswith("would remove 16 finished and 0 unfinished jobs\n")
     code, out, _ = harness("store", "gc", "--store", "store")
     assert out.startswith("removed 10 finished and 0 unfinished jobs, ")
     assert kept.entries() == []
