@@ -46,6 +46,7 @@ from harness.api.data import (
     Mixture,
     PairColumns,
     Part,
+    Upstream,
     sample,
     with_role,
 )
@@ -105,6 +106,7 @@ __all__ = [
     "Share",
     "Stage",
     "Total",
+    "Upstream",
     "UserError",
     "Verdict",
     "answer_digest",

@@ -83,6 +83,20 @@ class Hub:
 
 
 @dataclass(frozen=True)
+class Upstream(Hub):
+    """Files that no hub dataset holds, from where their authors keep them; the mirror has them as those of a dataset.
+
+    `id` is a name of our own then, and `revision` a tag or commit, not a branch.
+    """
+
+    url: str = ""
+    """The address before the files' names; `{revision}` in it stands for the revision."""
+    sha256: tuple[str, ...] = ()
+    """Of each file, in their order: nothing else vouches for them."""
+    licence: str = ""
+
+
+@dataclass(frozen=True)
 class Files:
     """The user's own files: JSON, JSONL, Parquet or CSV."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import typer
@@ -75,9 +75,10 @@ def _cells(hub_id: str, parts: Sequence[Pulled]) -> tuple[str, ...]:
     )
 
 
-def _refuse(errors: Sequence[HarnessError], problem: str) -> None:
-    for error in errors:
-        typer.echo(" ".join(str(error).split()), err=True)
-    if errors:
-        count = "1 thing" if len(errors) == 1 else f"{len(errors)} things"
+def _refuse(errors: Iterable[HarnessError], problem: str) -> None:
+    lines = dict.fromkeys(" ".join(str(error).split()) for error in errors)
+    for line in lines:
+        typer.echo(line, err=True)
+    if lines:
+        count = "1 thing" if len(lines) == 1 else f"{len(lines)} things"
         raise Failure(f"{problem}: {count} wanting", "the lines above name them")

@@ -9,8 +9,9 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from harness.api import Hub
+from harness.api import Hub, Upstream
 from harness.data.formats import READERS
+from harness.data.upstream import fetch_upstream
 from harness.errors import Failure, HarnessError, UserError
 
 if TYPE_CHECKING:
@@ -80,6 +81,9 @@ def snapshot(hub: Hub, revision: str) -> Snapshot:
     """
     from huggingface_hub import HfApi, errors
 
+    if isinstance(hub, Upstream):
+        told = zip(hub.files, hub.sha256, strict=True)
+        return Snapshot(revision, hub.licence, {name: RemoteFile(None, sha256) for name, sha256 in told})
     with _explained(hub, revision):
         try:
             info = HfApi().dataset_info(hub.id, revision=revision, files_metadata=True)
@@ -105,6 +109,8 @@ def fetch(hub: Hub, name: str, revision: str) -> Path:
     """One file in the client's cache, downloaded where it is not there. Raises UserError as `snapshot` does."""
     from huggingface_hub import hf_hub_download
 
+    if isinstance(hub, Upstream):
+        return fetch_upstream(hub, name)
     with _explained(hub, revision, name):
         return Path(hf_hub_download(hub.id, name, revision=revision, repo_type="dataset"))
 

@@ -62,18 +62,17 @@ def _of_recipe(recipe: Recipe) -> Iterator[Location]:
 def _of_plugin(name: str) -> Iterator[Location]:
     """What a plug-in offers, but for optional benchmarks; or what is named, `plugin:dataset` or `plugin:benchmark`."""
     bound, plugin, wanted = bind(ArmSpec((FALLBACK,)), [plugin_of(name)]), load_plugin(plugin_of(name)), _part(name)
-    offered: list[tuple[str, bool, tuple[Location, ...]]] = [
-        (benchmark, evaluator.optional, reads(evaluator))
-        for benchmark, (evaluator, owner) in bound.evaluators().items()
-        if owner is plugin
-    ]
-    offered += [(n, False, (source.location,)) for n, (source, owner) in bound.sources().items() if owner is plugin]
-    meant = [locations for n, optional, locations in offered if (n == wanted if wanted else not optional)]
-    if wanted and not meant:
-        known = sorted({n for n, *_ in offered})
+    benchmarks = {n: evaluator for n, (evaluator, owner) in bound.evaluators().items() if owner is plugin}
+    sources = {n: source for n, (source, owner) in bound.sources().items() if owner is plugin}
+    if wanted and wanted not in benchmarks.keys() | sources.keys():
+        known = sorted({*benchmarks, *sources})
         raise UserError(f"the plug-in {plugin.plugin.name!r} offers no {wanted!r}", suggestion(wanted, known))
-    for locations in meant:
-        yield from locations
+    for n, evaluator in benchmarks.items():
+        if n == wanted if wanted else not evaluator.optional:
+            yield from reads(evaluator)
+    for n, source in sources.items():
+        if wanted in ("", n):
+            yield source.location
 
 
 def _part(name: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -43,11 +43,11 @@ def pull(hubs: Iterable[Hub], root: Path, *, update: bool = False, replace: bool
     interrupted pull goes on where it was. Raises UserError where another pull is at work, Failure where the disk
     refuses.
     """
-    commits: dict[str, str] = {}
     with explained(root, "--to"), _alone(root):
+        work = _Pull(root, update=update, replace=replace)
         for hub in dict.fromkeys(hubs):
             try:
-                yield _Pull(hub, root, commits, update=update, replace=replace).run()
+                yield work.bring(hub)
             except HarnessError as error:
                 yield Pulled(hub, errors=(error,))
 
@@ -63,107 +63,118 @@ def _alone(root: Path) -> Iterator[None]:
 
 
 class _Pull:
-    """One dataset on its way into the mirror."""
+    """One command's work on a mirror."""
 
-    def __init__(self, hub: Hub, root: Path, commits: dict[str, str], *, update: bool, replace: bool) -> None:
-        self.hub, self.root, self.update, self.replace = hub, root, update, replace
+    def __init__(self, root: Path, *, update: bool, replace: bool) -> None:
+        self.root, self.update, self.replace = root, update, replace
         self.lock = read_lock(root)
-        self.commits = commits
-        """Path to commit of all files that this command has dealt with."""
+        self.listed: dict[tuple[str, str], Snapshot | HarnessError] = {}
+        """Hub id and revision to what the hub says of it: some datasets are asked for in many parts."""
+        self.brought: set[str] = set()
+        """Paths of all files that this command has dealt with."""
 
-    def run(self) -> Pulled:
-        """Bring its files; the hub is asked only where something may be missing."""
-        revision = self._revision()
+    def bring(self, hub: Hub) -> Pulled:
+        """Bring a dataset's files; the hub is asked only where something may be missing."""
+        revision = self._revision(hub)
         if not self.update and not self.replace:
-            pins = self._come(self.hub.files, revision)
-            if pins and len(pins) == len(self.hub.files) and all(map(self._is_there, pins)):
-                return Pulled(self.hub, pins)
-            if by_hand := self._by_hand():
-                return Pulled(self.hub, by_hand=by_hand)
-        found = snapshot(self.hub, revision)
-        names = files_of(self.hub, found)
+            pins = [self.lock.pin(f"{hub.id}/{name}") for name in hub.files]
+            there = tuple(pin for pin in pins if pin and pin.revision == revision and self._is_there(pin))
+            if there and len(there) == len(pins):
+                return Pulled(hub, there)
+            if by_hand := self._by_hand(hub):
+                return Pulled(hub, by_hand=by_hand)
+        found = self._list(hub, revision)
+        names = files_of(hub, found)
         # Pinned before anything comes, so that a part of what a pattern fits is never taken for the whole.
-        self._write([self._pin(name, found) for name in names if not self.lock.pin(f"{self.hub.id}/{name}")])
-        came, errors = 0, list[HarnessError]()
+        self._write([_pin(hub, name, found) for name in names if not self.lock.pin(f"{hub.id}/{name}")])
+        came, held, errors = 0, list[str](), list[HarnessError]()
         for name in names:
             try:
-                came += self._bring(self._pin(name, found), found.files[name].sha256)
+                came += self._put(hub, _pin(hub, name, found), found.files[name].sha256)
+                held.append(f"{hub.id}/{name}")
             except HarnessError as error:
                 errors.append(error)
-        return Pulled(self.hub, self._come(names, found.commit), came, errors=tuple(errors))
+        pins = [self.lock.pin(path) for path in held]
+        return Pulled(hub, tuple(pin for pin in pins if pin), came, errors=tuple(errors))
 
-    def _revision(self) -> str:
+    def _revision(self, hub: Hub) -> str:
         """The commit at which the branch was pulled, or the revision itself."""
-        pulled = (pin.revision for pin in self.lock.of(self.hub.id) if pin.asked == self.hub.revision)
-        return self.hub.revision if self.update else next(pulled, self.hub.revision)
+        pulled = (pin.revision for pin in self.lock.of(hub.id) if pin.asked == hub.revision)
+        return hub.revision if self.update else next(pulled, hub.revision)
 
-    def _come(self, names: Sequence[str], commit: str) -> tuple[Pin, ...]:
-        """The files' pins, of those that have come at that commit."""
-        pins = (self.lock.pin(f"{self.hub.id}/{name}") for name in names)
-        return tuple(pin for pin in pins if pin and pin.sha256 and pin.revision == commit)
+    def _list(self, hub: Hub, revision: str) -> Snapshot:
+        known = self.listed.get((hub.id, revision))
+        if known is None:
+            try:
+                known = snapshot(hub, revision)
+            except HarnessError as error:
+                known = error
+            self.listed[hub.id, revision] = known
+            if isinstance(known, Snapshot):
+                self.listed[hub.id, known.commit] = known
+        if isinstance(known, HarnessError):
+            raise known
+        return known
 
     def _is_there(self, pin: Pin) -> bool:
         path = self.root / pin.path
         return path.is_file() and file_digest(path) == pin.sha256
 
-    def _by_hand(self) -> tuple[Path, ...]:
+    def _by_hand(self, hub: Hub) -> tuple[Path, ...]:
         """All its files, where none of them was pulled."""
-        found = mirrored(self.hub, self.root) or ()
-        pinned = {self.root / pin.path for pin in self.lock.of(self.hub.id)}
+        found = mirrored(hub, self.root) or ()
+        pinned = {self.root / pin.path for pin in self.lock.of(hub.id)}
         return () if pinned.intersection(found) else found
-
-    def _pin(self, name: str, found: Snapshot) -> Pin:
-        return Pin(
-            hub=self.hub.id,
-            file=name,
-            asked=self.hub.revision,
-            revision=found.commit,
-            licence=found.licence,
-            size=found.files[name].size,
-        )
 
     def _write(self, pins: Iterable[Pin]) -> None:
         self.lock = self.lock.having(pins)
         write_lock(self.root, self.lock)
 
-    def _bring(self, pin: Pin, told: str | None) -> bool:
+    def _put(self, hub: Hub, pin: Pin, told: str | None) -> bool:
         """Put one file, of the SHA-256 that the hub told, into the mirror; returns whether it was not there before."""
-        self._claim(pin)
         place, before = self.root / pin.path, self.lock.pin(pin.path)
         has = file_digest(place) if place.is_file() else None
         pulled = before if before and has and before.sha256 == has else None
-        if pulled and pulled.revision == pin.revision:
-            return False
-        if pulled and not self.update:
-            raise UserError(
-                f"{pin.path} is in the mirror at revision {pulled.revision[:SHORT]}, not {pin.revision[:SHORT]}",
-                "--update moves it",
-            )
-        source, sha256 = self._fetch(pin, told)
-        if has not in (None, sha256) and not pulled and not self.replace:
-            raise UserError(
-                f"{pin.path} in the mirror is not the hub's at revision {pin.revision[:SHORT]}",
-                "--replace overwrites it",
-            )
+        again = pin.path in self.brought
+        self.brought.add(pin.path)
+        if pulled and (pulled.revision == pin.revision or told == has):
+            return False  # another commit may hold the same file
+        source, sha256 = _fetched(hub, pin, told)
+        if has not in (None, sha256):
+            self._refuse_other(pin, pulled, again=again)
         if has != sha256:
             copy_whole(source, place)
         now = datetime.now(UTC).isoformat(timespec="seconds")
         self._write([pin.model_copy(update={"size": source.stat().st_size, "sha256": sha256, "pulled": now})])
         return has != sha256
 
-    def _claim(self, pin: Pin) -> None:
-        """Two revisions of one file would take turns in one place."""
-        other = self.commits.setdefault(pin.path, pin.revision)
-        if other != pin.revision:
-            raise UserError(
-                f"{pin.path} is asked for at two revisions, {other[:SHORT]} and {pin.revision[:SHORT]}",
-                "keep them in two mirrors",
-            )
+    def _refuse_other(self, pin: Pin, pulled: Pin | None, *, again: bool) -> None:
+        """Raise UserError where the file that is there may not give way; `pulled` is its pin if it is as pulled."""
+        one, other = pin.revision[:SHORT], pulled.revision[:SHORT] if pulled else ""
+        if pulled and again:
+            raise UserError(f"{pin.path} is asked for at two revisions, {other} and {one}", "keep them in two mirrors")
+        if pulled and not self.update:
+            raise UserError(f"{pin.path} is in the mirror at revision {other}, not {one}", "--update moves it")
+        if not pulled and not self.replace:
+            raise UserError(f"{pin.path} in the mirror is not the hub's at revision {one}", "--replace overwrites it")
 
-    def _fetch(self, pin: Pin, told: str | None) -> tuple[Path, str]:
-        """The file where the hub's client keeps it, and its SHA-256."""
-        source = fetch(self.hub, pin.file, pin.revision)
-        sha256 = file_digest(source)
-        if told not in (None, sha256):
-            raise Failure(f"{pin.path} arrived damaged", f"remove {source.resolve()}, and pull again")
-        return source, sha256
+
+def _pin(hub: Hub, name: str, found: Snapshot) -> Pin:
+    """What the file must be, before it is there."""
+    return Pin(
+        hub=hub.id,
+        file=name,
+        asked=hub.revision,
+        revision=found.commit,
+        licence=found.licence,
+        size=found.files[name].size,
+    )
+
+
+def _fetched(hub: Hub, pin: Pin, told: str | None) -> tuple[Path, str]:
+    """The file where it was downloaded to, and its SHA-256."""
+    source = fetch(hub, pin.file, pin.revision)
+    sha256 = file_digest(source)
+    if told not in (None, sha256):
+        raise Failure(f"{pin.path} arrived damaged", f"remove {source.resolve()}, and pull again")
+    return source, sha256

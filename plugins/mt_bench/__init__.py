@@ -1,7 +1,7 @@
 """MT-Bench: 80 questions of two turns, each answer rated by a judge (Zheng et al., 2023, arXiv:2306.05685).
 
-Questions, references and the judge's prompts are FastChat's (github.com/lm-sys/FastChat, Apache-2.0). No hub dataset
-has them: the mirror's `lmsys/mt_bench` holds `question.jsonl`, `judge_prompts.jsonl`, and its `reference_answer/gpt-4`.
+Questions, references and the judge's prompts are FastChat's. A mirror may have them under other names, as
+`question.jsonl`, `judge_prompts.jsonl` and `reference_answer_gpt-4.jsonl` of `lmsys/mt_bench`.
 """
 
 from __future__ import annotations

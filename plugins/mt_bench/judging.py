@@ -26,11 +26,9 @@ from harness.api import (
     share_alike,
 )
 
+from .fastchat import PROMPTS, REFERENCES
 from .questions import answer
 from .replies import DROPPED, HIGHEST, official_rating, preference, strict_rating
-
-PROMPTS = Hub("lmsys/mt_bench", files=("judge_prompts.jsonl",))
-REFERENCES = Hub("lmsys/mt_bench", files=("reference_answer_gpt-4.jsonl",))
 
 REFERENCED = ("math", "reasoning", "coding")
 """Categories whose answers are judged beside a reference answer."""

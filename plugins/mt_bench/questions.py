@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from harness.api import Ask, Asking, Files, Hub, Item, Message, Questions, Read, Reply
 
-QUESTIONS = Hub("lmsys/mt_bench", files=("question.jsonl",))
+from .fastchat import QUESTIONS
 
 TEMPERATURES = {
     "writing": 0.7, "roleplay": 0.7, "stem": 0.1, "humanities": 0.1,

@@ -6,6 +6,7 @@ import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 from huggingface_hub import constants
@@ -78,7 +79,7 @@ class LocalHub:
     """As much of the hub as a download asks for; it can break answers off in the middle."""
 
     def __init__(self):
-        self.repositories, self.asked, self.cut = {}, [], {}
+        self.repositories, self.asked, self.cut, self.elsewhere = {}, [], {}, {}
         self.url = ""
 
     def push(self, id_, files, **facts):
@@ -92,7 +93,11 @@ class LocalHub:
     def answer(self, path, start):
         """Status, headers and content of what is at a path, from byte `start`."""
         self.asked.append(path)
+        if path in self.elsewhere:
+            return 200, {}, self.elsewhere[path]
         match = re.match(r"/(?P<api>api/)?datasets/(?P<id>[^/]+/[^/]+)/(revision|resolve)/(?P<rest>.+)", path)
+        if match is None:
+            return 404, {}, b""
         repository = self.repositories.get(match["id"], Repository(refusal=(404, "RepoNotFound")))
         revision, _, name = match["rest"].partition("/")
         commit = repository.main if revision == "main" else revision
@@ -140,7 +145,7 @@ def hub(monkeypatch, tmp_path):
             self.send(body=True)
 
         def send(self, *, body):
-            path = self.path.split("?")[0]
+            path = unquote(self.path.split("?")[0])
             start = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").partition("-")[0])
             code, headers, content = local.answer(path, start)
             self.send_response(code)

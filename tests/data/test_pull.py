@@ -1,16 +1,21 @@
 """Filling the mirror, by the real client, from a hub of our own on this machine."""
 
 import hashlib
+import io
 import time
 
 import filelock
+import pyarrow as pa
 import pytest
+import yaml
 from huggingface_hub import constants, file_download
+from pyarrow import parquet
 
 from harness.api import Hub
 from harness.data.mirror import mirrored, read_lock
 from harness.data.pull import pull
 from harness.errors import Failure, UserError
+from harness.testing.tiny import TINY_RECIPE
 
 ROWS = b'{"prompt": "q", "completion": "a"}\n' * 100
 MORE = b'{"prompt": "r", "completion": "b"}\n' * 100
@@ -164,6 +169,22 @@ def test_an_equal_file_is_pinned_and_another_one_only_overwritten_when_told(hub,
     assert (root / "org/name/main/test.jsonl").read_bytes() == ROWS
 
 
+def test_two_revisions_that_hold_the_same_file_are_one(hub, root):
+    first = hub.push("org/name", {"main/test.jsonl": ROWS})
+    hub.push("org/name", {"main/test.jsonl": ROWS, "x.json": b"[]"})
+    pinned = Hub("org/name", ("main/test.jsonl",), revision=first)
+    for _ in range(2):
+        one, other = pull([TEST, pinned], root)
+        assert (len(one.pins), len(other.pins), one.errors, other.errors) == (1, 1, (), ())
+
+
+def test_a_dataset_in_many_parts_is_listed_once(hub, root):
+    hub.push("org/name", {f"{n}/test.json": b"[]" for n in range(20)})
+    parts = [Hub("org/name", (f"{n}/*.json",)) for n in range(20)]
+    assert sum(one.came for one in pull(parts, root)) == 20
+    assert sum(path.startswith("/api/") for path in hub.asked) == 1
+
+
 def test_two_revisions_of_one_file_do_not_take_turns(hub, root):
     first = hub.push("org/name", {"main/test.jsonl": ROWS})
     hub.push("org/name", {"main/test.jsonl": MORE})
@@ -249,6 +270,25 @@ def test_the_command_fills_the_mirror_with_what_a_recipe_needs(hub, harness_data
     ]
     code, out, _ = ended(harness_data_pull("mine.yaml", "--check"))
     assert (code, out) == (0, [f"compared 2 files with {root}/mirror.json"])
+
+
+@pytest.mark.timeout(300)
+def test_what_was_pulled_is_all_that_a_run_needs_offline(hub, harness_data_pull, command, tmp_path, root):
+    file, rows = io.BytesIO(), [{"question": f"{n} + {n}?", "answer": f"#### {2 * n}"} for n in range(9)]
+    parquet.write_table(pa.Table.from_pylist(rows), file)
+    hub.push("org/chat", {"train.jsonl": ROWS})
+    hub.push("openai/gsm8k", {"main/test-00000-of-00001.parquet": file.getvalue()})
+    recipe = {**TINY_RECIPE, "data": {"general": "org/chat"}, "benchmarks": ["gsm8k"], "limit": 2, "options": {}}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(recipe))
+    assert ended(harness_data_pull("mine.yaml"))[0] == 0
+    hub.asked.clear()
+    here = {"HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "nothing")}
+    longer = ("--set", "model.init.config.max_position_embeddings=1024")
+    process = command("run", "mine.yaml", "--out", "run", "--data-root", root, *longer, cwd=tmp_path, env=here)
+    _, err = process.communicate(timeout=240)
+    assert process.returncode == 0, err
+    assert hub.asked == []
+    assert (tmp_path / "run" / "leaderboard.json").is_file()
 
 
 @pytest.mark.timeout(120)

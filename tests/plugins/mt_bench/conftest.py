@@ -6,7 +6,7 @@ import warnings
 from types import SimpleNamespace
 
 import pytest
-from harness.plugins.mt_bench import judging, questions
+from harness.plugins.mt_bench.fastchat import PROMPTS, QUESTIONS, REFERENCES
 
 from harness.api import Item, JudgeReply, Reply, Response, Verdict
 from harness.data.mirror import mirrored
@@ -40,11 +40,11 @@ def prompts():
 class Bench:
     """Items and answers, and a scorer driven by hand."""
 
-    questions = questions.QUESTIONS
+    questions = QUESTIONS
     references = staticmethod(references)
 
     def __init__(self):
-        self.data = {judging.PROMPTS: prompts(), judging.REFERENCES: references(range(101, 131))}
+        self.data = {PROMPTS: prompts(), REFERENCES: references(range(101, 131))}
         """Rows by dataset."""
 
     @staticmethod
@@ -82,9 +82,9 @@ def bench():
 @pytest.fixture(scope="session")
 def real(mirror):
     """FastChat's own rows by dataset."""
-    hubs = (questions.QUESTIONS, judging.PROMPTS, judging.REFERENCES)
+    hubs = (QUESTIONS, PROMPTS, REFERENCES)
     if not all(mirrored(hub, mirror) for hub in hubs):
-        pytest.skip(f"the mirror holds no {questions.QUESTIONS.id}")
+        pytest.skip(f"the mirror holds no {QUESTIONS.id}")
     read = read_now(hubs, mirror)
     return {hub: read(hub) for hub in hubs}
 
