@@ -205,11 +205,14 @@ def _scores(sample: Sample) -> Iterator[Line]:
 
 
 def _text(value: Any) -> str:
-    """A text as it is, one filter a line where there are several, everything else as JSON."""
+    """A text as it is, several texts numbered, what has names a line each, everything else as JSON."""
     if isinstance(value, str):
         return value
     if isinstance(value, dict):
-        return "\n".join(f"{name}: {_text(inner)}" for name, inner in value.items())
+        parts = ((name, _text(inner)) for name, inner in value.items())
+        return "\n".join(name + (":\n" if "\n" in inner else ": ") + inner for name, inner in parts)
+    if isinstance(value, list) and value and all(isinstance(one, str) for one in value):
+        return value[0] if len(value) == 1 else "\n".join(f"{n}. {one}" for n, one in enumerate(value, 1))
     return json.dumps(value, ensure_ascii=False)
 
 

@@ -136,6 +136,15 @@ def test_what_befell_an_answer_is_told(one, line):
     assert shown["error"] == ["ValueError: x", ""]
 
 
+def test_several_programs_and_how_they_ended_are_numbered(one, line):
+    ran = {"executions": ["passed", "failed: AssertionError"]}
+    answered = line("sums", "1", 0.5, response=["a", "b"], extracted=["def f():\n    pass", "x"], detail=ran)
+    shown = labelled(text(sample_block(one(answered), full=False)))
+    assert (shown["answer 1"], shown["answer 2"]) == (["a"], ["b"])
+    assert shown["extracted"] == ["1. def f():", "    pass", "2. x"]
+    assert shown["detail"] == ["executions:", "1. passed", "2. failed: AssertionError", ""]
+
+
 @pytest.mark.parametrize("width", [40, 60, 120])
 def test_nothing_is_lost_or_overflows_at_any_width(one, line, width):
     words = " ".join(f"word{n}" for n in range(200)) + " " + "z" * 300

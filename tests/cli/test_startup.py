@@ -28,6 +28,7 @@ COMMANDS = (
     ("plugins", "dmt", "--json"),
     ("store", "ls"),
     ("data", "list"),
+    ("data", "pull", "playground", "--to", "mirror"),
     ("judge", "cost"),
 )
 RUN = """
@@ -55,6 +56,11 @@ def imported(code, folder):
 @pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
 def test_commands_import_nothing_heavy(arguments, tmp_path):
     assert imported(RUN.format(arguments=arguments), tmp_path) == "[]"
+
+
+def test_reading_samples_imports_nothing_heavy(tiny_run):
+    show = ("show", "run", "--store", "store", "--task", "playground_chat", "--diff", "sft", "dmt+im")
+    assert imported(RUN.format(arguments=show), tiny_run) == "[]"
 
 
 def test_a_finished_run_imports_nothing_heavy_but_statistics(tiny_run):
