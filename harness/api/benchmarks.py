@@ -183,7 +183,7 @@ class Execute:
     """Python that defines `check(function)`, which raises where the function is wrong."""
     timeout: float = 3.0
     """Seconds of CPU time, rounded up to whole ones, so that a busy machine makes no answer wrong. A program that
-    waits instead is ended after four times as long."""
+    waits instead is ended after ten times as long."""
     memory_gib: float = 4.0
 
 

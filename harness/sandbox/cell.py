@@ -22,7 +22,7 @@ from harness.sandbox.view import View
 
 _START_SECONDS = 60.0
 """What a cell may take to put up its walls on a machine that is very busy."""
-_PATIENCE = 4.0
+_PATIENCE = 10.0
 """Wall-clock seconds that a program may take for each second of CPU time that it may use."""
 _OUTPUT_BYTES = 1 << 20
 """What a program may print; all of it is thrown away."""

@@ -20,6 +20,8 @@ ENVIRONMENT = {"PYTHONHASHSEED": "0", "OPENBLAS_NUM_THREADS": "1"}
 _NOBODY = "65534"
 _IMAGE = "instruct-harness-empty"
 _PROCESSES = "16"
+_ULIMITS = ("--ulimit", "nofile=64", "--ulimit", "nproc=4096")
+"""Where none are given podman raises them, which not every root may."""
 
 
 class Tier(Protocol):
@@ -137,7 +139,7 @@ class Container:
             *(_program(self.name), "run", "--rm", "--interactive", "--name", label, "--log-driver", "none"),
             *("--network", "none", "--ipc", "private", "--read-only", "--user", f"{_NOBODY}:{_NOBODY}"),
             *("--cap-drop", "ALL", "--security-opt", "no-new-privileges"),
-            *("--pids-limit", _PROCESSES, "--memory", memory, "--memory-swap", memory),
+            *("--pids-limit", _PROCESSES, "--memory", memory, "--memory-swap", memory, *_ULIMITS),
             *("--tmpfs", f"{SCRATCH}:rw,noexec,nosuid,nodev,mode=1777,size={SCRATCH_BYTES}", "--workdir", SCRATCH),
             *settings,
             *shown,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from harness.sandbox import inside
 
-_SYSTEM = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache", "/usr/share/zoneinfo")
+_SYSTEM = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache", "/etc/alternatives", "/usr/share/zoneinfo")
 _LENT = ("numpy",)
 """Packages that programs may import besides the standard library: HumanEval's own runner asks for numpy."""
 

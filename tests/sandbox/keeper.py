@@ -59,7 +59,7 @@ def say(message):
 def main():
     user, tier, *lacking = sys.argv[1:]
     from harness.api import Execute
-    from harness.errors import UserError
+    from harness.errors import Failure, UserError
     from harness.sandbox.inside import linux
     from harness.sandbox.sandbox import Sandbox, open_sandbox
     from harness.sandbox.tiers import TIERS, UNSAFE
@@ -67,7 +67,9 @@ def main():
     def opened():
         if tier in ("any", "any, or unsafe"):
             return open_sandbox(allow_unsafe=tier != "any")
-        return Sandbox(next(one for one in (*TIERS, UNSAFE) if one.name == tier))
+        wanted = next(one for one in (*TIERS, UNSAFE) if one.name == tier)
+        wanted.prepare()
+        return Sandbox(wanted)
 
     if os.geteuid() == 0:
         show_python()
@@ -80,7 +82,7 @@ def main():
         lack(lacking)
     try:
         sandbox = opened()
-    except UserError as error:
+    except (Failure, UserError) as error:
         say({"refused": str(error)})
         return
     say({"tier": sandbox.name})

@@ -5,6 +5,7 @@ The kernel itself says that it has not what a test takes away: a filter answers 
 
 import os
 import shutil
+import subprocess
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -14,10 +15,11 @@ import pytest
 
 from harness.api import Execute, Execution
 from harness.errors import Failure, UserError
+from harness.sandbox import cell
 from harness.sandbox import sandbox as sandboxes
 from harness.sandbox.sandbox import Sandbox
 from harness.sandbox.selftest import fault
-from harness.sandbox.tiers import TIERS, UNSAFE
+from harness.sandbox.tiers import TIERS, UNSAFE, Container
 
 ORDINARY = 54321
 SLEEPER = "import time\ntime.sleep(600)"
@@ -94,6 +96,21 @@ def test_a_container_without_a_daemon_says_so(monkeypatch, tmp_path):
     tier = next(tier for tier in TIERS if tier.name == "docker")
     with pytest.raises(Failure, match=r"^no daemon is running$"):
         tier.prepare()
+
+
+@pytest.mark.soak
+def test_a_container_is_stopped_with_the_command_that_started_it(monkeypatch):
+    podman = Container("podman")
+    try:
+        podman.prepare()
+    except Failure as failure:
+        pytest.skip(str(failure))
+    minutes = Execute(SLEEPER, "f", "def check(f): pass", timeout=60.0)
+    monkeypatch.setattr(cell, "_START_SECONDS", 5.0 - 10 * minutes.timeout)
+    with Sandbox(podman) as sandbox:
+        assert sandbox.run(minutes).outcome == "timeout"
+    running = subprocess.run(["podman", "ps", "--quiet", "--filter", "name=^harness-"], capture_output=True, check=True)
+    assert running.stdout == b""
 
 
 def test_a_refusal_is_one_line(monkeypatch, refused):

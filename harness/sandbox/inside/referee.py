@@ -11,6 +11,7 @@ import os
 import select
 import signal
 import struct
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from harness.sandbox.inside.wire import decode, encode, send
@@ -19,8 +20,8 @@ _LARGEST_REPLY = 1 << 20
 _CHUNK = 1 << 16
 
 
-class Ended(Exception):  # noqa: N818 - an end, and not always an error
-    """How the program ended, raised from wherever that became known."""
+class Ended(BaseException):
+    """How the program ended, raised from wherever that became known, through whatever the checks catch."""
 
     def __init__(self, outcome: str, detail: str) -> None:
         super().__init__(outcome, detail)
@@ -29,7 +30,7 @@ class Ended(Exception):  # noqa: N818 - an end, and not always an error
 
 
 class OutOfTime(BaseException):
-    """Raised by the clock, through whatever the checks catch."""
+    """Raised by the clock, as above."""
 
 
 class ProgramError(Exception):
@@ -89,8 +90,10 @@ def _check(job: dict[str, str], program: _Program) -> tuple[str, str]:
     try:
         program.load(job["code"], job["entry_point"])
         check(program)
-    except (Ended, ProgramError) as end:
-        return end.outcome, str(end) if isinstance(end, ProgramError) else end.detail
+    except Ended as end:
+        return end.outcome, end.detail
+    except ProgramError as error:
+        return error.outcome, str(error)
     except Exception as error:  # noqa: BLE001 - checks fail in whatever way they like
         return "failed", f"{type(error).__name__}: {error}".removesuffix(": ")
     return "passed", ""
@@ -116,8 +119,10 @@ class _Program:
     def end(self) -> None:
         """Leave nothing of its process."""
         if not self._ended:
-            os.kill(self._contestant.process, signal.SIGKILL)
-            os.wait4(self._contestant.process, 0)
+            # The clock may have rung between its end and the note of it.
+            with suppress(ProcessLookupError, ChildProcessError):
+                os.kill(self._contestant.process, signal.SIGKILL)
+                os.wait4(self._contestant.process, 0)
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
         """What the function returns. Raises ProgramError for what it raises, Ended where the program is no more."""
