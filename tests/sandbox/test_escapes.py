@@ -158,8 +158,7 @@ ESCAPES = (
     scope="module",
     params=[
         *((user, tier) for user in (0, ORDINARY) for tier in ("any", "landlock")),
-        (ORDINARY, "bubblewrap"),
-        pytest.param((0, "podman"), marks=pytest.mark.soak),
+        *(pytest.param(one, marks=pytest.mark.soak) for one in ((ORDINARY, "bubblewrap"), (0, "podman"))),
     ],
     ids=lambda param: f"{'root' if param[0] == 0 else 'user'}-{param[1]}",
 )

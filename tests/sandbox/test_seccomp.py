@@ -3,13 +3,15 @@
 import ctypes
 import os
 import platform
+import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.api import Execute
-from harness.sandbox.inside.seccomp import CALLS, CHECKS, assemble
+from harness.sandbox.inside.seccomp import CALLS, CHECKS, REFEREE_CALLS, assemble
 from harness.sandbox.sandbox import open_sandbox
 
 ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
@@ -93,6 +95,23 @@ def test_the_referee_may_kill_its_program_and_nobody_else(judge):
     number = (62, 129)[judge.column]
     for child, pid, expected in ((7, 7, ALLOWED), (7, 8, UNKNOWN), (None, 7, UNKNOWN)):
         assert verdict(assemble(judge.machine, child), number, (pid, 9), ARCHITECTURES[judge.machine]) == expected
+
+
+HEADERS = {
+    "x86_64": Path("/usr/include/x86_64-linux-gnu/asm/unistd_64.h"),
+    "aarch64": Path("/usr/include/asm-generic/unistd.h"),
+}
+
+
+@pytest.mark.parametrize("machine", HEADERS)
+def test_numbers_are_those_of_the_kernels_headers(machine):
+    if not HEADERS[machine].is_file():
+        pytest.skip(f"there is no {HEADERS[machine]}: apt-get install linux-libc-dev")
+    said = re.findall(r"#define __NR(?:3264)?_(\w+) (\d+)", HEADERS[machine].read_text())
+    numbers = {"newfstatat" if name == "fstatat" else name: int(number) for name, number in said}
+    column = list(ARCHITECTURES).index(machine)
+    ours = {name: of[column] for name, of in {**CALLS, **REFEREE_CALLS}.items()}
+    assert ours == {name: numbers.get(name) for name in ours}
 
 
 RAW = """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import struct
 from collections.abc import Sequence
 
@@ -33,7 +34,7 @@ def enter_new_root(readable: Sequence[str], scratch: str, scratch_bytes: int, us
         # Read-only before it is anywhere, with all that is mounted below it.
         linux.call("mount_setattr", _MOUNT_SETATTR, tree, b"", _EMPTY_PATH | _RECURSIVE, _READ_ONLY, len(_READ_ONLY))
         target = _BUILDING_SITE + path
-        _make_place(target, folder=os.path.isdir(path))  # noqa: PTH112 - as in landlock.py
+        _make_place(target, folder=stat.S_ISDIR(os.fstat(tree).st_mode))
         linux.call("move_mount", _MOVE_MOUNT, tree, b"", _HERE, target.encode(), _MOVE_FROM_DESCRIPTOR)
         os.close(tree)
     _make_place(_BUILDING_SITE + scratch, folder=True)
