@@ -49,10 +49,10 @@ def training_files(hub_id: str, names: Iterable[str]) -> tuple[str, ...]:
 
 def download(hub: Hub) -> tuple[Path, ...]:
     """The dataset's files, from the hub or its cache. Raises UserError naming the dataset and what to do."""
-    names: Sequence[str] = hub.files
-    if not names or any("*" in name for name in names):
-        names = files_of(hub, snapshot(hub, hub.revision))
-    return tuple(fetch(hub, name, hub.revision) for name in names)
+    if hub.files and not any("*" in name for name in hub.files):
+        return tuple(fetch(hub, name, hub.revision) for name in hub.files)
+    found = snapshot(hub, hub.revision)
+    return tuple(fetch(hub, name, found.commit) for name in files_of(hub, found))
 
 
 @dataclass(frozen=True)

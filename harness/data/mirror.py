@@ -62,6 +62,11 @@ class Lock(Declaration):
         """The files of one dataset."""
         return tuple(pin for pin in self.files if pin.hub == hub_id)
 
+    def without(self, pins: Iterable[Pin]) -> Lock:
+        """The lock without these."""
+        gone = {pin.path for pin in pins}
+        return Lock(files=tuple(pin for pin in self.files if pin.path not in gone))
+
     def having(self, pins: Iterable[Pin]) -> Lock:
         """The lock with these in place of what it says of the same paths."""
         by_path = {pin.path: pin for pin in (*self.files, *pins)}

@@ -37,11 +37,11 @@ class Pulled:
 def pull(hubs: Iterable[Hub], root: Path, *, update: bool = False, replace: bool = False) -> Iterator[Pulled]:
     """Fetch what the mirror lacks of the datasets, one after another; what was pulled before is verified.
 
-    A branch is taken at the commit where it was pulled first, so that its files fit together, with `update` at its
-    newest. A file that is there and is another is left alone and told of; `replace` overwrites it. What cannot be had
-    is told of too, and the rest still comes. Every file is whole or absent, and pinned once it is there, so an
-    interrupted pull goes on where it was. Raises UserError where another pull is at work, Failure where the disk
-    refuses.
+    A branch is taken at the commit where it was pulled first, so that its files fit together; with `update` at its
+    newest, and all its files move. A file that is there and is another is left alone and told of; `replace` overwrites
+    it. What cannot be had is told of too, and the rest still comes. Every file is whole or absent, and pinned once it
+    is there, so an interrupted pull goes on where it was. Raises UserError where another pull is at work, Failure where
+    the disk refuses.
     """
     with explained(root, "--to"), _alone(root):
         work = _Pull(root, update=update, replace=replace)
@@ -85,6 +85,8 @@ class _Pull:
                 return Pulled(hub, by_hand=by_hand)
         found = self._list(hub, revision)
         names = files_of(hub, found)
+        if self.update:
+            names = tuple(dict.fromkeys([*names, *self._moving(hub, found)]))
         # Pinned before anything comes, so that a part of what a pattern fits is never taken for the whole.
         self._write([_pin(hub, name, found) for name in names if not self.lock.pin(f"{hub.id}/{name}")])
         came, held, errors = 0, list[str](), list[HarnessError]()
@@ -101,6 +103,16 @@ class _Pull:
         """The commit at which the branch was pulled, or the revision itself."""
         pulled = (pin.revision for pin in self.lock.of(hub.id) if pin.asked == hub.revision)
         return hub.revision if self.update else next(pulled, hub.revision)
+
+    def _moving(self, hub: Hub, found: Snapshot) -> list[str]:
+        """Files of the branch that were pulled before: they move with it. Those that it no longer has are removed."""
+        of_branch = [pin for pin in self.lock.of(hub.id) if pin.asked == hub.revision]
+        gone = [pin for pin in of_branch if pin.file not in found.files]
+        for pin in gone:
+            if self._is_there(pin):
+                (self.root / pin.path).unlink()
+        self.lock = self.lock.without(gone)
+        return [pin.file for pin in of_branch if pin not in gone]
 
     def _list(self, hub: Hub, revision: str) -> Snapshot:
         known = self.listed.get((hub.id, revision))

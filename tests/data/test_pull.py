@@ -73,8 +73,22 @@ def test_files_of_a_branch_stay_at_its_first_commit_until_an_update(hub, root):
     assert {pin.revision for pin in done.pins} == {first}
     assert (root / "org/name/x.json").read_bytes() == b"[]"
     (done,) = pull([TEST], root, update=True)
-    assert (done.came, done.pins[0].revision) == (1, second)
+    assert (done.came, {pin.revision for pin in done.pins}) == (2, {second})
     assert (root / "org/name/main/test.jsonl").read_bytes() == MORE
+
+
+def test_an_update_moves_all_files_of_the_branch_and_removes_those_that_it_no_longer_has(hub, root):
+    hub.push("org/name", {"test-0-of-1.jsonl": ROWS, "x.json": b"[]", "y.json": b"[]"})
+    asked, other = Hub("org/name", ("test-*.jsonl",)), Hub("org/name", ("x.json", "y.json"))
+    list(pull([asked, other], root))
+    (root / "org/name/y.json").write_bytes(b"mine")
+    newest = hub.push("org/name", {"test-0-of-2.jsonl": ROWS, "test-1-of-2.jsonl": MORE, "x.json": b"{}"})
+    (done,) = pull([asked], root, update=True)
+    assert {pin.revision for pin in done.pins} == {newest}
+    assert [path.name for path in mirrored(asked, root)] == ["test-0-of-2.jsonl", "test-1-of-2.jsonl"]
+    assert (root / "org/name/x.json").read_bytes() == b"{}"
+    assert (root / "org/name/y.json").read_bytes() == b"mine"
+    assert {pin.file for pin in read_lock(root).files} == {"test-0-of-2.jsonl", "test-1-of-2.jsonl", "x.json"}
 
 
 def test_a_pattern_is_asked_for_at_the_hub_and_never_half_there(hub, root):
