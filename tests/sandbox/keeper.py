@@ -62,6 +62,7 @@ def main():
     from harness.errors import Failure, UserError
     from harness.sandbox.inside import linux
     from harness.sandbox.sandbox import Sandbox, open_sandbox
+    from harness.sandbox.selftest import fault
     from harness.sandbox.tiers import TIERS, UNSAFE
 
     def opened():
@@ -69,7 +70,10 @@ def main():
             return open_sandbox(allow_unsafe=tier != "any")
         wanted = next(one for one in (*TIERS, UNSAFE) if one.name == tier)
         wanted.prepare()
-        return Sandbox(wanted)
+        sandbox = Sandbox(wanted)
+        if not wanted.direct and (found := fault(sandbox.run)):
+            raise Failure(f"{tier} does not work here: {found}")
+        return sandbox
 
     if os.geteuid() == 0:
         show_python()
