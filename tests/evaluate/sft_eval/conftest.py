@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from random import Random
 
 import pytest
@@ -234,3 +235,19 @@ def made_up_mirror(made_up, evaluators, tmp_path_factory):
             ]
             write_file(root / hub.id / file, splits[next(split for split in splits if split in words)])
     return root
+
+
+@pytest.fixture(scope="session")
+def model(chat_models, tmp_path_factory):
+    """Model `a`, with room for worked examples, and with the end of the text likelier still: answers are short."""
+    from safetensors.torch import load_file, save_file
+
+    folder = tmp_path_factory.mktemp("model")
+    shutil.copytree(chat_models["a"], folder, dirs_exist_ok=True)
+    path = folder / "model" / "config.json"
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps({**config, "max_position_embeddings": 16384}))
+    weights = load_file(folder / "model" / "model.safetensors")
+    weights["lm_head.weight"][config["eos_token_id"]] *= 1.2
+    save_file(weights, folder / "model" / "model.safetensors", {"format": "pt"})
+    return folder

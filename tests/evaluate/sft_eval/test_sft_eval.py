@@ -1,8 +1,6 @@
 """Each task of `sft_eval` through our adapter gives what stock lm-eval gives, on the same model and made-up rows."""
 
-import json
 import math
-import shutil
 
 import pytest
 
@@ -18,22 +16,6 @@ NAMES = (
 )  # fmt: skip
 BY_SIZE = {"mmlu", "bbh_cot_fewshot"}
 """What lm-eval itself averages, by the tasks' sizes."""
-
-
-@pytest.fixture(scope="module")
-def model(chat_models, tmp_path_factory):
-    """Model `a`, with room for worked examples, and with the end of the text likelier still: answers are short."""
-    from safetensors.torch import load_file, save_file
-
-    folder = tmp_path_factory.mktemp("model")
-    shutil.copytree(chat_models["a"], folder, dirs_exist_ok=True)
-    path = folder / "model" / "config.json"
-    config = json.loads(path.read_text())
-    path.write_text(json.dumps({**config, "max_position_embeddings": 16384}))
-    weights = load_file(folder / "model" / "model.safetensors")
-    weights["lm_head.weight"][config["eos_token_id"]] *= 1.2
-    save_file(weights, folder / "model" / "model.safetensors", {"format": "pt"})
-    return folder
 
 
 @pytest.fixture(scope="module")
