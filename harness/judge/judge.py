@@ -28,6 +28,9 @@ from harness.judge.judgments import Judgments, Record
 from harness.judge.prompts import as_read, reply_key, request_body
 from harness.judge.settings import Judging
 
+_BETWEEN_LOOKS = 0.5
+"""Seconds between two looks whether another process still buys."""
+
 
 @dataclass(frozen=True)
 class Judgment:
@@ -61,9 +64,11 @@ class Judge:
         self.access = judging.access()
         """How it is reached, and its prices."""
         self._judgments = Judgments(store, self.settings.digest, self.settings.identity)
-        self._budget = Budget(self.settings, self.access, self._judgments.paid)
+        self._budget: Budget | None = None
         self._bought: list[Usage | None] = []
         self._buying: dict[str, asyncio.Task[Record]] = {}
+        self._notice = notice
+        self._alone = asyncio.Lock()
         self._connect = partial(Client, self.access, "the judge", notice, pace)
         self._client: Client | None = None
         self._ended = False
@@ -186,6 +191,10 @@ class Judge:
         return await asyncio.shield(self._buying[key])
 
     async def _buy(self, key: str, prompt: JudgePrompt, attempt: int) -> Record:
+        budget = await self._open_purse()
+        if (stored := self._judgments.get(key)) is not None:  # bought by another process meanwhile
+            self.from_store += 1
+            return stored
         client = self._open_client()
         begun = 0.0
 
@@ -193,13 +202,13 @@ class Judge:
         async def guard() -> AsyncIterator[None]:
             nonlocal begun
             self._judgments.check_room()
-            async with self._budget.call(prompt):
+            async with budget.call(prompt):
                 begun = time.monotonic()
                 yield
 
         async def read(value: Json) -> Record:
             reply = read_chat(value, logprobs=prompt.top_logprobs is not None)
-            self._budget.charge(prompt, reply.usage)
+            budget.charge(prompt, reply.usage)
             self._bought.append(reply.usage)
             record = Record(
                 key=key,
@@ -215,6 +224,22 @@ class Judge:
             return record
 
         return await client.ask(Request(CHAT, request_body(prompt, self.settings), read, guard))
+
+    async def _open_purse(self) -> Budget:
+        """What may still be spent, once no other process buys of this judge: what one buys the others need not."""
+        async with self._alone:
+            told = False
+            while self._budget is None:
+                if self._ended:
+                    raise _over()
+                if self._judgments.begin_buying():
+                    self._budget = Budget(self.settings, self.access, self._judgments.paid)
+                    break
+                if not told:
+                    self._notice(f"the judge {self.settings.model} is being asked by another process: waits for it")
+                    told = True
+                await asyncio.sleep(_BETWEEN_LOOKS)
+            return self._budget
 
     def _open_client(self) -> Client:
         """The connection, made when the first reply is to be bought: what is stored needs no key."""

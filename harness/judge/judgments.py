@@ -3,7 +3,9 @@
 <store>/judgments/<judge>/judge.json       whose replies they are
 <store>/judgments/<judge>/<begun>.jsonl    what one process bought, a record a line
 
-A process appends to a file of its own, so several may buy at once; each sees what was there when it began.
+<store>/judgments/<judge>/buying.lock      held by the one process that buys, freed by the system when it dies
+
+Each process appends to a file of its own. One at a time buys: whoever comes next first reads what the others bought.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from pathlib import Path
 from typing import Literal
 from uuid import uuid4
 
+import filelock
 import pydantic
 
 from harness.canonical import Json, canonical
@@ -29,6 +32,7 @@ from harness.files import explained, sync, write_whole
 
 FOLDER = "judgments"
 IDENTITY = "judge.json"
+_BUYING = "buying.lock"
 
 _HEADROOM = 4 * 2**20
 """Bytes that must be free before a reply is bought: those in flight, log-probabilities and all, must find room."""
@@ -68,10 +72,8 @@ class Judgments:
         self.folder = store / FOLDER / judge
         self._root = store
         self._identity = identity
-        found = [*read(self.folder)]
-        self.paid = [record.reply.usage for record in found]
-        """What was charged for all that was found, twice where two processes bought the same at once."""
-        self._records = {record.key: record for record in reversed(found)}
+        self._buying = filelock.FileLock(self.folder / _BUYING, thread_local=False)
+        self._read()
         self._waiting: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._writer: threading.Thread | None = None
         self._file: int | None = None
@@ -95,6 +97,21 @@ class Judgments:
         self._waiting.put(_Waiting(record, line, stored))
         return stored
 
+    def begin_buying(self) -> bool:
+        """Become the one process that buys of this judge, and read what others bought; False while another one is.
+
+        It lasts until the judgments are closed.
+        """
+        if not self._buying.is_locked:
+            with explained(self._root):
+                self.folder.mkdir(parents=True, exist_ok=True)
+                try:
+                    self._buying.acquire(blocking=False)
+                except filelock.Timeout:
+                    return False
+            self._read()
+        return True
+
     def check_room(self) -> None:
         """Raise Failure where a reply would find no room."""
         with explained(self._root):
@@ -112,6 +129,13 @@ class Judgments:
         if self._file is not None:
             os.close(self._file)
             self._file = None
+        self._buying.release()
+
+    def _read(self) -> None:
+        found = [*read(self.folder)]
+        self.paid = [record.reply.usage for record in found]
+        """What was charged for all that was found."""
+        self._records = {record.key: record for record in reversed(found)}
 
     def _write_all(self) -> None:
         """The writer thread: all that has come meanwhile is written and synced at once."""
