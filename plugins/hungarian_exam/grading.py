@@ -193,8 +193,8 @@ class JudgeGraded(Scorer):
 
 def _judgment(question: str, marking: Marking, answer: str) -> JudgePrompt:
     def parse(reply: JudgeReply) -> float | None:
-        """The number in the last double brackets."""
-        found = NUMBER.findall(reply.text)
+        """The number in the last double brackets, of a judgment that was not cut off."""
+        found = [] if reply.finish == "length" else NUMBER.findall(reply.text)
         try:
             return _points(found[-1].strip(), "the answer", marking.most) if found else None
         except UserError:

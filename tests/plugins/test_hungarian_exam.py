@@ -183,6 +183,13 @@ def test_only_points_that_can_be_given_are_a_verdict(text, points):
     assert scores.missing == ("judge_unparsed" if points is None else None)
 
 
+def test_a_judgment_that_was_cut_off_is_no_verdict():
+    _, scores = judged(
+        response(3, "6"), exam(rubric=rubric()), JudgeReply("For the sum [[1]], and for", finish="length")
+    )
+    assert (scores.values, scores.missing) == ({}, "judge_unparsed")
+
+
 def test_a_judge_that_fails_leaves_the_answer_without_points():
     _, scores = judged(response(3, "6"), exam(rubric=rubric()), "judge_refused")
     assert (scores.values, scores.missing) == ({}, "judge_refused")
