@@ -72,6 +72,7 @@ class Attempt:
         """Do the job. Raises Failure where it fails, so that SLURM never starts what stands on it."""
         import submitit
 
+        withhold_judge_key(self.job)
         here = submitit.JobEnvironment()
         slurm = here.job_id
         if here.node > 0:
@@ -197,6 +198,13 @@ class Attempt:
                 with suppress(BrokenPipeError):
                     pipe.close()
         return self._worker.wait()
+
+
+def withhold_judge_key(job: Mapping[str, Any]) -> None:
+    """Take the judge's key out of this process's environment, and of all that it starts, unless the job judges."""
+    judge = job["payload"]["recipe"].get("judge")
+    if isinstance(judge, Mapping) and judge["api_key_env"] and not job["declared"].get("judge"):
+        os.environ.pop(judge["api_key_env"], None)
 
 
 def _reached(partial: Path) -> list[str]:

@@ -7,7 +7,7 @@ import psutil
 import pytest
 
 from harness.errors import Failure
-from harness.slurm.attempt import news
+from harness.slurm.attempt import news, withhold_judge_key
 
 PREPARE = "make the llama model (seed 0)"
 ASKED = "sft: ask playground_arithmetic (seed 0)"
@@ -48,3 +48,19 @@ def test_attempts_that_get_no_further_end(on_submitit, wait_for):
     preempt(on_submitit.store.submission(job.key))
     with pytest.raises(Failure, match=r"make the llama model \(seed 0\) got no further in 1 attempt \("):
         on_submitit.follow(plan)
+
+
+@pytest.mark.parametrize(
+    ("declared", "judge", "left"),
+    [
+        ({"judge": {"model": "judge-1"}}, {"api_key_env": "JUDGE_KEY"}, "sk-secret"),
+        ({"judge": None}, {"api_key_env": "JUDGE_KEY"}, None),
+        ({"engine": {"name": "hf"}}, {"api_key_env": "JUDGE_KEY"}, None),
+        ({}, {"api_key_env": None}, "sk-secret"),
+        ({}, "later", "sk-secret"),
+    ],
+)
+def test_the_judges_key_is_for_jobs_that_judge(declared, judge, left, monkeypatch):
+    monkeypatch.setenv("JUDGE_KEY", "sk-secret")
+    withhold_judge_key({"declared": declared, "payload": {"recipe": {"judge": judge}}})
+    assert os.environ.get("JUDGE_KEY") == left
