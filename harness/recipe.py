@@ -192,7 +192,7 @@ class Recipe(Declaration):
 
 def named_model(text: str) -> dict[str, str | None]:
     """Id and revision of `ORG/NAME@REVISION`, or of a folder."""
-    name, _, revision = text.partition("@")
+    name, _, revision = (text, "", "") if Path(text).is_dir() else text.partition("@")
     return {"id": name, "revision": revision or None}
 
 

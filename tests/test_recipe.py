@@ -6,7 +6,7 @@ from importlib.resources import files
 import pytest
 import yaml
 
-from harness.recipe import Recipe, load
+from harness.recipe import Recipe, load, named_model
 from harness.settings import Setting
 
 MINIMAL = """
@@ -270,3 +270,10 @@ def test_a_model_has_one_origin(refused):
         "(see docs/recipes.md)"
     )
     assert load(None, [Setting.parse("model=org/name@v2")]).model.revision == "v2"
+
+
+def test_an_at_sign_in_the_name_of_a_folder_is_no_revision(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tuned@v2").mkdir()
+    assert named_model("tuned@v2") == {"id": "tuned@v2", "revision": None}
+    assert named_model("org/tuned@v2") == {"id": "org/tuned", "revision": "v2"}
