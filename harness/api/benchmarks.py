@@ -68,7 +68,7 @@ class Ask:
     prompt: tuple[Message, ...] | str
     max_new_tokens: int
     temperature: float = 0.0
-    """0 is greedy. Any other draws by a seed made of the run's, the benchmark's and the item's own."""
+    """0 is greedy. Any other draws by a seed made of the run's, the item's id and the answer's place in its rounds."""
     top_p: float = 1.0
     stop: tuple[str, ...] = ()
     """Texts that end the answer and are no part of it. The model's end-of-sequence tokens always end it."""
