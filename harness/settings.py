@@ -139,12 +139,16 @@ def _dotted(kind: type[pydantic.BaseModel], prefix: str = "") -> Iterator[str]:
             yield from _dotted(inner, f"{prefix}{name}.")
 
 
+_VALIDATOR = re.compile(r"(function-\w+|literal)\[.*\]")
+"""What pydantic puts among the keys where a value may be of several kinds."""
+
+
 def option_error(error: pydantic.ValidationError, kind: type[pydantic.BaseModel], prefix: str = "") -> UserError:
     """What pydantic complains of first in one line, with the dotted name as the user writes it."""
     errors = error.errors(include_url=False)
     # A misspelt key leaves another one missing, and explains it.
     first = next((one for one in errors if one["type"] == "extra_forbidden"), errors[0])
-    path = [str(part) for part in first["loc"]]
+    path = [str(part) for part in first["loc"] if not _VALIDATOR.fullmatch(str(part))]
     name = ".".join([prefix, *path] if prefix else path)
     if first["type"] == "extra_forbidden":
         known = [*_fields_at(kind, path[:-1])]
@@ -152,6 +156,8 @@ def option_error(error: pydantic.ValidationError, kind: type[pydantic.BaseModel]
     if first["type"] == "missing":
         return UserError(f"{name} is missing", "see docs/recipes.md")
     message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "model_type":
+        message = f"it has keys of its own, such as {name}.{_fields_at(kind, path)[0]}"
     plugin = prefix and issubclass(kind, Options)
     where = f"see `harness plugins {prefix}`" if plugin else "see docs/recipes.md"
     given = "" if isinstance(first["input"], Mapping) else f" = {first['input']}"

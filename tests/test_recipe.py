@@ -73,6 +73,7 @@ def test_embedded_recipes_are_valid(name):
         ("data.general=gsm8kk:train", "no dataset is called 'gsm8kk' (did you mean 'gsm8k'?)"),
         ("dmt.kk=1", "there is no setting 'dmt.kk' (did you mean 'k'?)"),
         ("options.dmt.kk=1", "there is no setting 'dmt.kk' (did you mean 'k'?)"),
+        ("judge={modle: gpt}", "there is no setting 'judge.modle' (did you mean 'model'?)"),
         ("dtm.k=1", "there is no setting 'dtm.k' (did you mean 'dmt'?)"),
         ("options.dtm.k=1", "no plug-in is called 'dtm' (did you mean 'dmt'?)"),
         ("suite=playgroud", "there is no suite playgroud (give a YAML file; did you mean 'playground'?)"),
@@ -100,6 +101,9 @@ def test_an_unknown_key_at_every_level(written, refused, setting, expected):
         ("seeds=[1,1]", "seeds = [1, 1] will not do: every seed counts once"),
         ("seeds=[-1]", "seeds.0 = -1 will not do: Input should be greater than or equal to 0"),
         ("train.lr=.inf", "train.lr = inf will not do: Input should be a finite number"),
+        ("judge={model: gpt}", "judge.base_url is missing"),
+        ("judge=nobody", "judge = nobody will not do: it has keys of its own, such as judge.model"),
+        ("train.lora=16", "train.lora = 16 will not do: it has keys of its own, such as train.lora.rank"),
         ("limit=0", "limit = 0 will not do: Input should be greater than or equal to 1"),
         ("benchmarks=[]", "give either benchmarks or a suite"),
         (
