@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
+from harness.api import Evaluator
 from harness.arms import ArmSpec, BoundArm
 from harness.canonical import Json, digest
 from harness.data.resolve import Dataset
 from harness.jobs import Job
 from harness.recipe import Recipe
+from harness.suite import chosen
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,13 @@ class Plan:
     def unscored(self) -> bool:
         """Whether nothing is scored: every benchmark waits for its judge."""
         return not any(seed.evaluations for arm in self.arms for seed in arm.seeds)
+
+    @property
+    def waiting(self) -> Mapping[str, Evaluator]:
+        """Benchmarks that are asked, and scored once somebody judges."""
+        first = self.arms[0]
+        asked = chosen(self.recipe.entries(), first.bound.evaluators())
+        return {name: one for name, (one, _) in asked.items() if name not in first.seeds[0].evaluations}
 
     def to_json(self) -> Json:
         """The plan for `--json` and for the run folder."""

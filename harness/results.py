@@ -25,7 +25,6 @@ from harness.errors import Failure
 from harness.jobs import Job
 from harness.plan import ArmPlan, Plan, SeedPlan
 from harness.store import SHORT, Store
-from harness.suite import chosen
 
 MODEL_FACTS = ("commit", "template_digest", "parameters")
 """What a row says of the starting model beside what the recipe declares."""
@@ -131,12 +130,8 @@ def run_info(plan: Plan, store: Store, command: str, *, accepted_source: bool) -
 
 def _suite(plan: Plan) -> DeclaredSuite:
     """The suite as it was declared; a recipe that names benchmarks instead lends them its own name."""
-    recipe, first = plan.recipe, plan.arms[0]
-    waiting = {
-        name: (evaluator.protocol, evaluator.task.score)
-        for name, (evaluator, _) in chosen(recipe.entries(), first.bound.evaluators()).items()
-        if name not in first.seeds[0].evaluations
-    }
+    recipe = plan.recipe
+    waiting = {name: (evaluator.protocol, evaluator.task.score) for name, evaluator in plan.waiting.items()}
     if recipe.suite is None:
         return DeclaredSuite(name=recipe.name, left_out=waiting)
     suite = recipe.suite

@@ -121,10 +121,11 @@ def carry_out(plan: Plan, way: Way) -> None:
                 execute(plan, kept, way.places, reporter, logs=folder / "logs")
     if way.detach and missing(plan, kept):
         return
-    if plan.unscored:
-        typer.echo("the answers are stored; the same command without --no-judge scores them")
-    elif todo or way.accept_source or not (folder / LEADERBOARD).is_file():
+    if not plan.unscored and (todo or way.accept_source or not (folder / LEADERBOARD).is_file()):
         command = shlex.join(["harness", *sys.argv[1:]])
         write_result(plan, kept, folder, command=command, accepted_source=way.accept_source)
     if not plan.unscored:
         show_result(folder)
+    if plan.waiting:
+        names = ", ".join(plan.waiting)
+        typer.echo(f"{names}: answered, not judged yet: give the same command with a judge in place of --no-judge")

@@ -158,9 +158,13 @@ def show_result(folder: Path) -> None:
 
     console = Console()
     console.print()
-    print_board(read_board(folder), console)
+    board = read_board(folder)
+    print_board(board, console)
     curves = ", curves" if any((folder / CURVES).glob("*/*/*/*")) else ""
     console.print(Text(f"\n{folder}: leaderboard.json, index.html, rows, samples{curves}"))
+    for name in board.benchmarks:
+        if any("ungraded" in line.cells[name].unscored for line in board.lines):
+            console.print(Text(f"{name}: people have yet to grade it: harness sheet {folder}"))
 
 
 # --- status --------------------------------------------------------------------------------------------------------

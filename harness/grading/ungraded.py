@@ -54,7 +54,7 @@ def ungraded(folders: Sequence[Path], data_root: Path | None) -> dict[str, list[
 
 def _graded_by_people(row: Row) -> Mapping[str, Evaluator]:
     recipe = row.result.recipe
-    entries = recipe["benchmarks"] or recipe["suite"]["benchmarks"]
+    entries = recipe["suite"]["benchmarks"] if "suite" in recipe else recipe["benchmarks"]
     offered = bind(ArmSpec((FALLBACK,), recipe["options"]), [*dict.fromkeys(map(plugin_of, entries))]).evaluators()
     return {
         name: evaluator

@@ -64,6 +64,16 @@ def test_answers_go_out_on_a_sheet_and_come_back_as_a_score(work):
     assert "every number follows from its samples" in check(work)
 
 
+@pytest.mark.timeout(300)
+def test_the_answers_of_a_suite_go_out_on_a_sheet(work):
+    suite = {"name": "finals", "version": 1, "summary": "The finals alone.", "benchmarks": ["hungarian_exam"]}
+    (work.folder / "finals.yaml").write_text(json.dumps(suite))
+    short = ["--set", "hungarian_exam.max_new_tokens=8"]
+    told = work("eval", "tiny/model", "--suite", "finals.yaml", "--limit", "4", "--out", "asked", *short)
+    assert "hungarian_exam: people have yet to grade it: harness sheet asked" in " ".join(told.split())
+    assert "4 answers to grade" in work("sheet", "asked", "--to", "of-a-suite")
+
+
 def results(run):
     return [json.loads(path.read_text())["result"]["tasks"]["hungarian_exam"] for path in (run / "rows").glob("*.json")]
 
