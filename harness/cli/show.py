@@ -14,6 +14,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from harness.arms import FALLBACK, ArmSpec, bind
 from harness.canonical import Json
 from harness.cli import estimates
 from harness.cli.console import console
@@ -213,14 +214,30 @@ def show_plugins(name: str | None, *, as_json: bool) -> None:
         plugin = item.plugin
         facts = ", ".join(filter(None, [" ".join(item.slots), plugin.paper, _origin(item)]))
         console.print(Text(f"{plugin.name} {plugin.version}", style="bold"), Text(facts, style="dim"))
-        console.print(Padding(Text(plugin.summary), (0, 0, 0, 2)))
+        console.print(Padding(Text(plugin.summary), (0, 0, 0, 2), expand=False))
     if name:
+        _show_benchmarks(console, name, loaded[0])
         for option in _options_json(loaded[0]):
             console.print()
             console.print(
                 Text(f"{loaded[0].plugin.name}.{option['name']}", style="bold"), Text(f"default {option['default']}")
             )
-            console.print(Padding(Text(option["description"]), (0, 0, 0, 2)))
+            console.print(Padding(Text(option["description"]), (0, 0, 0, 2), expand=False))
+
+
+def _show_benchmarks(console: Console, name: str, plugin: LoadedPlugin) -> None:
+    """What a recipe can name, those that it must name last."""
+    if "evaluator" not in plugin.slots:
+        return
+    offered = bind(ArmSpec((FALLBACK,)), [name]).evaluators().values()
+    mine = sorted((one for one, of in offered if of is plugin), key=lambda one: one.optional)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for column in ("benchmark", "protocol", "what it is"):
+        table.add_column(column, overflow="fold")
+    for one in mine:
+        words = "; ".join(filter(None, [one.summary, "only where it is named" if one.optional else ""]))
+        table.add_row(Text(one.name), Text(one.protocol), Text(words))
+    console.print(Padding(table, (1, 0, 0, 0), expand=False))
 
 
 def _origin(item: LoadedPlugin) -> str:

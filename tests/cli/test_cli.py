@@ -181,6 +181,13 @@ def test_plugins_for_people(harness):
     assert "dmt.k default 1/256" in out
 
 
+def test_a_plugins_benchmarks_are_shown_with_those_that_must_be_named(harness):
+    code, out, _ = harness("plugins", "hungarian_exam")
+    assert code == 0
+    assert "graded by people\n" in "\n".join(line.rstrip() for line in out.split("\n")) + "\n"
+    assert "only where it is named" in out
+
+
 def test_options_of_a_plugin_file_have_the_names_that_set_takes(harness, tmp_path):
     source = Path(dmt.__file__).read_text(encoding="utf-8")
     (tmp_path / "mine.py").write_text(source.replace('name="dmt"', 'name="mine"'))
