@@ -16,6 +16,7 @@ from harness.cli.options import (
     DataRootOption,
     DetachOption,
     EngineOption,
+    EvaluationSetOption,
     Executor,
     ExecutorOption,
     FactorialOption,
@@ -83,7 +84,7 @@ def run(
 def evaluate(
     models: ModelsArgument = None,
     suite: SuiteOption = None,
-    settings: SetOption = None,
+    settings: EvaluationSetOption = None,
     *,
     engine: EngineOption = None,
     limit: LimitOption = None,

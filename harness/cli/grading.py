@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.options import DEFAULT_STORE, DataRootOption, SetOption, StoreOption
+from harness.cli.options import DEFAULT_STORE, DataRootOption, ScoringSetOption, StoreOption
 
 if TYPE_CHECKING:
     from harness.api import Evaluator
@@ -40,7 +40,7 @@ def score(
     benchmark: Annotated[str, typer.Argument(metavar="BENCHMARK", help="PLUGIN or PLUGIN:BENCHMARK.")],
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Graded answers or published annotations of one model.")],
     *,
-    settings: SetOption = None,
+    settings: ScoringSetOption = None,
     to: Annotated[
         Path | None, typer.Option("--to", metavar="FILE", help="Write the scored samples, one JSON line each.")
     ] = None,

@@ -18,12 +18,18 @@ EXAM = "hungarian_exam"
 Given = Annotated[
     Path,
     typer.Argument(
+        metavar="HUMAN",
         help="What people said: CSV, JSON, JSONL or Parquet, or a folder with a file for each model.",
         show_default=False,
     ),
 ]
 Judged = Annotated[
-    Path, typer.Argument(help="What the judge said, in the same form; or an evaluation's samples.", show_default=False)
+    Path,
+    typer.Argument(
+        metavar="JUDGED",
+        help="What the judge said, in the same form; or an evaluation's samples.",
+        show_default=False,
+    ),
 ]
 
 
@@ -52,8 +58,12 @@ def agreement(
 
 @app.command()
 def cost(
-    price_in: Annotated[float | None, typer.Option(min=0, help="Dollars for a million tokens of prompt.")] = None,
-    price_out: Annotated[float | None, typer.Option(min=0, help="Dollars for a million tokens of answer.")] = None,
+    price_in: Annotated[
+        float | None, typer.Option(min=0, metavar="DOLLARS", help="For a million tokens of prompt.")
+    ] = None,
+    price_out: Annotated[
+        float | None, typer.Option(min=0, metavar="DOLLARS", help="For a million tokens of answer.")
+    ] = None,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """List the judges whose replies are in the store: how many, their tokens, and what they come to at a price."""

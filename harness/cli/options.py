@@ -31,6 +31,18 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", "-s", metavar="KEY=VALUE", help="train.lr=1e-4, dmt.k=1/64, or dmt+im:train.lr=1e-4."),
 ]
+EvaluationSetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", "-s", metavar="KEY=VALUE", help="judge.model=NAME, engine.dtype=bfloat16, mt_bench.repeats=3."
+    ),
+]
+ScoringSetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", "-s", metavar="KEY=VALUE", help="judge.model=NAME, judge.base_url=URL, or the plug-in's options."
+    ),
+]
 FactorialOption = Annotated[bool, typer.Option("--factorial", help="Add every part of each combination as an arm.")]
 BaselineOption = Annotated[bool, typer.Option("--baseline/--no-baseline", help="Add the plain sft arm.")]
 SeedsOption = Annotated[

@@ -12,7 +12,10 @@ from harness.cli.options import DEFAULT_STORE, StoreOption
 
 def show(
     run: Annotated[
-        str, typer.Argument(help="A run folder, its name in runs/, or the beginning of a published row's id.")
+        str,
+        typer.Argument(
+            metavar="RUN", help="A run folder, its name in runs/, or the beginning of a published row's id."
+        ),
     ],
     tasks: Annotated[list[str] | None, typer.Option("--task", metavar="TASK", help="A benchmark; repeatable.")] = None,
     arms: Annotated[list[str] | None, typer.Option("--arm", metavar="ARM", help="An arm; repeatable.")] = None,

@@ -29,9 +29,9 @@ def show_suites(name: str | None, data_root: Path | None, *, as_json: bool) -> N
         return
     for suite in suites:
         console().print(Text(f"{suite.name} {suite.version}", style="bold"), Text(_about(suite), style="dim"))
-        console().print(Padding(Text(suite.summary), (0, 0, 0, 2)))
+        console().print(Padding(Text(suite.summary), (0, 0, 0, 2), expand=False))
         if name:
-            console().print(Padding(_table(suite, _facts(suite, data_root)), (1, 0, 0, 2)))
+            console().print(Padding(_table(suite, _facts(suite, data_root)), (1, 0, 0, 2), expand=False))
 
 
 def _about(suite: Suite) -> str:
