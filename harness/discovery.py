@@ -44,7 +44,7 @@ SINGLE = tuple(name for name, hook in HOOKS.items() if hook.harness_spec["firstr
 def suggestion(name: str, known: Sequence[str]) -> str:
     """`did you mean 'im'?`, or the names there are."""
     close = get_close_matches(name, known, n=1, cutoff=0.6)
-    return f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(sorted(known))}"
+    return f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(sorted(set(known)))}"
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,7 +18,7 @@ from harness.errors import UserError
 from harness.judge.agreement import LEVEL, RESAMPLES, Estimate, Rule, points_agreement, votes_agreement
 from harness.judge.graded import Row, graded, of_samples, votes
 
-_INTERVALS = f"{LEVEL:.0%} intervals, from drawing the questions {RESAMPLES:,} times"
+_INTERVALS = f"{100 * LEVEL:g} % intervals, from drawing the questions {RESAMPLES:,} times"
 
 # --- points --------------------------------------------------------------------------------------------------------
 

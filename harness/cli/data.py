@@ -84,7 +84,9 @@ def pull_data(
     if check:
         check_mirror(names or [], to)
     elif not names:
-        raise UserError("nothing is named", "name a recipe, a plug-in or a hub dataset: harness data pull gsm8k")
+        raise UserError(
+            "nothing is named", "name a recipe, a suite, a plug-in or a hub dataset: harness data pull math"
+        )
     else:
         fill_mirror(names, to, update=update, replace=replace)
 

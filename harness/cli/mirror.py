@@ -54,7 +54,10 @@ def check_mirror(names: Sequence[str], root: Path) -> None:
             typer.echo(f"{hub_id} was put there by hand; the lock does not know its files")
         else:
             found.append(UserError(f"{hub_id} is not in the mirror", "harness data pull fetches it"))
-    typer.echo(f"compared {len(pins)} files with {root / LOCK}")
+    if (root / LOCK).is_file():
+        typer.echo(f"compared {len(pins)} files with {root / LOCK}")
+    else:
+        typer.echo(f"{root} has no {LOCK}: nothing in it was pulled, and nothing can be compared")
     _refuse(found, f"{root} is not what was pulled")
 
 

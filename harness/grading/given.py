@@ -49,7 +49,11 @@ def score_file(evaluator: Evaluator, file: Path, data_root: Path | None, judge: 
     if not isinstance(task, Benchmark):
         raise UserError(f"{evaluator.name} takes no scores from a file", "let a model answer it: harness run or eval")
     read = read_now(reads(evaluator), data_root)
-    given = task.scorer.given([row.values for row in rows(str(file), file)], read)
+    found = [row.values for row in rows(str(file), file)]
+    try:
+        given = task.scorer.given(found, read)
+    except UserError as error:
+        raise UserError(f"{file}: {error.problem}", error.remedy) from None
     times = Counter(response.item.id for response, _ in given)
     if twice := next((item for item, n in times.items() if n > 1), None):
         raise UserError(f"{file} scores item {twice} of {evaluator.name} twice", "give the scores of one model")

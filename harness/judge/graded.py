@@ -37,7 +37,7 @@ def graded(human: Sequence[Row], judged: Sequence[Row]) -> list[Graded]:
     Rows are paired by `model` and question; where each side has one model, by question. Raises UserError where a side
     lacks an answer that the other graded, or the two were given different answers.
     """
-    ours, theirs = _by_answer(human), _by_answer(judged)
+    ours, theirs = _by_answer(human, "people"), _by_answer(judged, "the judge")
     if len({model for model, _ in ours}) == len({model for model, _ in theirs}) == 1:
         (model,) = {model for model, _ in ours}
         theirs = {(model, question): row for (_, question), row in theirs.items()}
@@ -78,14 +78,16 @@ def votes(rows: Sequence[Row]) -> list[Vote]:
     return found
 
 
-def _by_answer(rows: Sequence[Row]) -> dict[tuple[str, str], Row]:
+def _by_answer(rows: Sequence[Row], whose: str) -> dict[tuple[str, str], Row]:
     found: dict[tuple[str, str], Row] = {}
     for number, row in enumerate(rows, start=1):
         if "question_id" not in row or POINTS not in row:
-            raise UserError(f"row {number} lacks question_id or points", "give the columns of docs/judges.md")
+            raise UserError(
+                f"row {number} of what {whose} said lacks question_id or points", "give the columns of docs/judges.md"
+            )
         key = str(row["model"]), str(row["question_id"])
         if key in found:
-            raise UserError(f"question {key[1]} of {key[0]} is graded twice", "leave one of the grades")
+            raise UserError(f"question {key[1]} of {key[0]} is graded twice by {whose}", "leave one of the grades")
         found[key] = row
     return found
 

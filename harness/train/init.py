@@ -154,7 +154,7 @@ def _snapshot(model: ModelSettings) -> Path:
     except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled) as error:
         raise Failure(
             f"the hub cannot be reached, and the model {name} is not in the local cache",
-            "connect, or name a local folder as model.id",
+            "connect, or name a local folder",
         ) from error
     except errors.HfHubHTTPError as error:
         raise Failure(f"the hub refused {name}: {_first_line(error)}", "try again later") from error

@@ -30,7 +30,7 @@ def test_one_model_on_each_side_is_the_same_whatever_its_file_is_called():
         ([grade("1", "two")], [grade("1", 2)], "'two' are no points"),
         ([grade("1", "nan")], [grade("1", 2)], "'nan' are no points"),
         ([grade("1", -1)], [grade("1", 2)], "-1 are no points"),
-        ([{"model": "m", "points": 1}], [grade("1", 2)], "row 1 lacks"),
+        ([{"model": "m", "points": 1}], [grade("1", 2)], "row 1 of what people said lacks"),
         ([grade("1", 2, answer="yes")], [grade("1", 2, answer="no")], "different answers"),
     ],
 )
