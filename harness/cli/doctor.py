@@ -71,6 +71,7 @@ def examine() -> Iterator[Finding]:
     yield _torch_companions()
     yield from _engines()
     yield _generated_code()
+    yield _alpaca_eval()
     yield from _training()
     yield from _accelerators()
     yield from _place()
@@ -120,6 +121,10 @@ def _generated_code() -> Finding:
             return Finding("generated code", "ok", f"is shut in by {sandbox.name}")
     except UserError as error:
         return Finding("generated code", "missing", f"HumanEval cannot run: {error.problem}", error.remedy)
+
+
+def _alpaca_eval() -> Finding:
+    return _package("alpaca-eval", "pip install 'instruct-harness[judges]'", why=": AlpacaEval cannot run")
 
 
 def _training() -> Iterator[Finding]:
