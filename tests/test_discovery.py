@@ -20,6 +20,7 @@ BUILT_IN = (
     "dmt",
     "dolly_3k",
     "gsm8k",
+    "humaneval",
     "hungarian_exam",
     "im",
     "mixed_sequential",
