@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from harness.api import Arm, DataSource, Evaluator, Hub, LmEvalTask, PairColumns, Plugin, hookimpl
 
 PLUGIN = Plugin(
-    name="gsm8k", version="1.0", summary="grade-school mathematics in words", paper="https://arxiv.org/abs/2110.14168"
+    name="gsm8k", version="1.0", summary="Grade-school mathematics in words.", paper="https://arxiv.org/abs/2110.14168"
 )
 
 

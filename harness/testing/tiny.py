@@ -91,8 +91,8 @@ def run_tiny(
     return board
 
 
-def tiny_model(folder: Path) -> Path:
-    """Make a tiny Llama with tokenizer and chat template on the spot; returns its folder, as save_pretrained writes it.
+def tiny_model(folder: str | Path) -> Path:
+    """Make a tiny Llama with tokenizer and chat template in `folder`/model, as save_pretrained writes it; returns that.
 
     The tokenizer is trained on the playground's examples; the weights are random, and the same each time.
     """
@@ -100,6 +100,7 @@ def tiny_model(folder: Path) -> Path:
     from harness.data.sources import declare
     from harness.train.init import prepare_model
 
+    folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     offered = bind(ArmSpec(("sft",)), ["playground"]).sources()
     sources = {name: source for name, (source, _) in offered.items()}

@@ -31,7 +31,7 @@ class MTBenchOptions(Options):
 PLUGIN = Plugin(
     name="mt_bench",
     version="1.0",
-    summary="80 questions of two turns, rated by a judge",
+    summary="80 questions of two turns, rated by a judge.",
     paper="https://arxiv.org/abs/2306.05685",
     options=MTBenchOptions,
 )
