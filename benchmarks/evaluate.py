@@ -127,7 +127,7 @@ def asked_of(models: Sequence[Path], suite: Path, store: Path, judge_url: str) -
     from harness.engines.session import Seat, converse
     from harness.engines.stored import Responses
     from harness.engines.text import Codec
-    from harness.evaluate.respond import interview
+    from harness.evaluate.respond import interview, prompts_of
     from harness.jobs import Respond
     from harness.scene import Scene
     from harness.store import Store
@@ -161,7 +161,8 @@ def asked_of(models: Sequence[Path], suite: Path, store: Path, judge_url: str) -
             job = plan.jobs[evaluation.respond]
             declared, scene = Respond.model_validate(job.declared), Scene(job, places)
             evaluator, _ = scene.bound.evaluators()[name]
-            party = interview(declared, evaluator.task, Codec.load(model).tokenizer, places.data_root)
+            prompts = prompts_of(evaluator.task, Codec.load(model).tokenizer)
+            party = interview(declared, evaluator.task, prompts, places.data_root)
             path = kept.folder(job.key) / "responses.jsonl"
             responses = Recording(path, settings=declared.engine, model_key=job.parents["model"])
             responses.asked = asked[name] = []

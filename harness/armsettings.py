@@ -15,7 +15,7 @@ from harness.discovery import methods, written_parts
 from harness.errors import UserError
 from harness.execution import Execution
 from harness.jobs import TrainSettings
-from harness.recipe import Recipe
+from harness.recipe import Recipe, named_model
 from harness.settings import Setting, option_error
 
 
@@ -57,19 +57,20 @@ def arm_spec(text: str, recipe: Recipe, settings: Sequence[Setting] = ()) -> Arm
 
 
 def model_arms(models: Sequence[str], recipe: Recipe) -> tuple[ArmSpec, ...]:
-    """An arm without training for each model, called like its model: a hub id as written, a folder by its own name.
+    """An arm without training for each model, called like it: a hub id as written, a folder and a server's by name.
 
     Raises UserError for a folder that is not there, and for two models of one name.
     """
     options = {name: dict(values) for name, values in recipe.options.items()}
     arms: dict[str, ArmSpec] = {}
     for model in models:
+        served = named_model(model).get("base_url") is not None
         folder = Path(model).expanduser()
-        if not folder.is_dir() and model.startswith((".", "/", "~")):
+        if not served and not folder.is_dir() and model.startswith((".", "/", "~")):
             raise UserError(f"there is no model folder {model}", "give a folder with config.json, or a hub id")
-        name = folder.resolve().name if folder.is_dir() else model
+        name = str(named_model(model)["id"]) if served else folder.resolve().name if folder.is_dir() else model
         if name in arms:
-            raise UserError(f"two models are called {name!r}", "give one of the folders another name")
+            raise UserError(f"two models are called {name!r}", "evaluate one of them apart, or rename its folder")
         arms[name] = ArmSpec(("base",), options, model=str(folder) if folder.is_dir() else model, name=name)
     return tuple(arms.values())
 

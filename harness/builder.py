@@ -29,7 +29,7 @@ from harness.jobs import (
 )
 from harness.judge.settings import Judging
 from harness.plan import ArmPlan, Evaluation, SeedPlan, StagePlan
-from harness.recipe import Recipe
+from harness.recipe import Recipe, model_of
 from harness.startmodel import start_model
 from harness.suite import check_groups, chosen
 
@@ -80,6 +80,11 @@ class JobBuilder:
         previous = base = self.prepare(bound, seed)
         models, plans = {"base": base}, []
         stages = bound.stages(self.infos)
+        if stages and self.recipe.engine.name == "endpoint":
+            raise UserError(
+                f"{bound.arm.id} trains a model, and those behind a server stay as they are",
+                "ask them: harness eval NAME@http://HOST/v1 --suite NAME",
+            )
         for stage in stages:
             start = previous if stage.start == "previous" else models[stage.start]
             plan = self.train(bound, stage, seed, start=start, models=models, budget=budget)
@@ -90,7 +95,13 @@ class JobBuilder:
 
     def prepare(self, bound: BoundArm, seed: int) -> str:
         """The job that makes or fetches the starting model."""
-        start = start_model(self.recipe.model, bound.spec.model, self.data.values(), seed, self.places.cache)
+        model = model_of(self.recipe, bound.spec.model)
+        if (model.base_url is not None) != (self.recipe.engine.name == "endpoint"):
+            raise UserError(
+                f"the engine {self.recipe.engine.name} cannot ask {model.id}",
+                "models behind a server, NAME@http://HOST/v1, are asked by engine.name=endpoint, and no others",
+            )
+        start = start_model(model, self.data.values(), seed, self.places.cache)
         payload = self.payload(bound)
         if start.path is not None:
             payload["model_path"] = str(start.path)

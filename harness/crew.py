@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Self, TextIO
 
 from harness.canonical import Json, canonical
+from harness.credentials import withheld
 from harness.data.resolve import Places
 from harness.devices import VISIBLE, shared_out, visible_gpus
 from harness.errors import Failure
@@ -27,7 +28,7 @@ from harness.processes import end_group, how_it_ended
 from harness.recipe import Recipe
 from harness.store import Store
 
-LIGHT = ("score", "judge")
+LIGHT = ("score", "judge", "endpoint")
 """Lanes whose jobs compute nothing to speak of: each has one worker of its own beside the others, without a GPU."""
 
 
@@ -37,6 +38,8 @@ def lane(job: Job, engines: str) -> str:
     A model that is only linked is linked where it will be asked, by `engines` of this name: its worker then imports
     what both want once.
     """
+    if engines == "endpoint" and job.kind in {"prepare", "respond"}:
+        return "endpoint"
     if job.kind == "prepare" and job.declared["model"]["init"] is None:
         return "vllm" if engines == "vllm" else "torch"
     if job.kind == "evaluate":
@@ -254,6 +257,8 @@ class Crew:
         threads = self.runtime.threads or max(1, (os.cpu_count() or 1) // len(self.slices))
         threads, gpus = (1, "") if lane_name in LIGHT else (threads, self._free_slice())
         log, stderr = self._log(lane_name)
+        without = withheld(self.recipe.model_dump(mode="json"), lane_name)
+        inherited = {name: value for name, value in os.environ.items() if name not in without}
         with stderr:
             process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "harness.worker", str(os.getpid())],
@@ -262,7 +267,7 @@ class Crew:
                 stderr=stderr,
                 text=True,
                 start_new_session=True,
-                env={**self._inherited(lane_name), **environment(threads, gpus)},
+                env={**inherited, **environment(threads, gpus)},
             )
         worker = WorkerProcess(process, lane_name, log, gpus, store=self.store)
         self.workers.append(worker)
@@ -271,11 +276,6 @@ class Crew:
         runtime = {**self.runtime.model_dump(mode="json"), "threads": threads}
         worker.tell(hello(self.store, self.places, runtime))
         return worker
-
-    def _inherited(self, lane_name: str) -> dict[str, str]:
-        """The command's environment; the judge's key is for those who talk to the judge."""
-        secret = getattr(self.recipe.judge, "api_key_env", None)
-        return {name: value for name, value in os.environ.items() if name != secret or lane_name == "judge"}
 
     def _log(self, lane_name: str) -> tuple[Path, TextIO]:
         """The next that nobody has written."""

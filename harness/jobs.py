@@ -75,7 +75,7 @@ class InitModel(Declaration):
 
 
 class ModelSettings(Declaration):
-    """The model that every arm starts from: a hub id at a revision, a folder, or `init`."""
+    """The model that every arm starts from: a hub id at a revision, a folder, `init`, or what a server has."""
 
     id: str | None = None
     revision: str | None = None
@@ -83,11 +83,19 @@ class ModelSettings(Declaration):
     chat_template: str | None = None
     """Jinja text, a path ending in .jinja, or a name of `harness.data.templates`; None keeps the tokenizer's own."""
     trust_remote_code: bool = False
+    base_url: str | None = pydantic.Field(None, exclude_if=lambda url: url is None)
+    """Address of the server that has the model under its `id`, `http://localhost:8000/v1`; enters no key."""
+    server: str | None = pydantic.Field(None, exclude_if=lambda name: name is None)
+    """What that server is called in keys, so that another address can be the same; None: host, port and path."""
 
     @pydantic.model_validator(mode="after")
     def _one_origin(self) -> ModelSettings:
         if self.id is not None and self.init is not None:
             raise ValueError("a model has an id or init, not both; to replace it whole: --set model=ORG/NAME")
+        if self.base_url is not None and (self.id is None or self.revision is not None):
+            raise ValueError(
+                "a server has its models under an id and no revision: --set model=NAME@http://HOST:PORT/v1"
+            )
         return self
 
 
@@ -127,10 +135,28 @@ class MixtureItem(Declaration):
 class EngineSettings(Declaration):
     """The engine that answers a benchmark's requests, and what about it can change an answer."""
 
-    name: Literal["hf", "vllm"] = "hf"
-    dtype: Literal["float32", "bfloat16"] = "float32"
+    name: Literal["hf", "vllm", "endpoint"] = "hf"
+    """`endpoint` asks the server that has the model."""
+    dtype: Literal["float32", "bfloat16"] | None = "float32"
+    """None for `endpoint`: it is the server's own."""
     max_length: int | None = None
     """Context in tokens; None takes the model's own."""
+    extra: Mapping[str, Any] = pydantic.Field(default_factory=dict, exclude_if=lambda fields: not fields)
+    """Further fields of every request of `endpoint`, `{reasoning_effort: low}`; null takes one of its own away."""
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _as_served(cls, value: Any) -> Any:
+        served = isinstance(value, Mapping) and value.get("name") == "endpoint"
+        return {"dtype": None, **value} if served else value
+
+    @pydantic.model_validator(mode="after")
+    def _of_this_engine(self) -> EngineSettings:
+        if self.name == "endpoint" and (self.dtype is not None or self.max_length is not None):
+            raise ValueError("engine.dtype and engine.max_length are the server's own: leave them away")
+        if self.name != "endpoint" and (self.dtype is None or self.extra):
+            raise ValueError("only the engine endpoint goes without engine.dtype, and has engine.extra")
+        return self
 
 
 class PrepareModel(Declaration):

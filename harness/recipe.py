@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,6 +15,7 @@ from harness.api import AlpacaColumns, ChatColumns, Columns, PairColumns, Share
 from harness.arms import validated
 from harness.canonical import Json
 from harness.discovery import LoadedPlugin, installed, is_file_plugin, load_plugin, methods, suggestion, unknown_plugin
+from harness.endpoints.model import EndpointManner
 from harness.errors import UserError
 from harness.execution import Execution
 from harness.jobs import Declaration, EngineSettings, ModelSettings, TrainSettings
@@ -26,6 +28,8 @@ DEFAULT = "playground"
 
 PACKAGE = "harness.recipes"
 """Where the embedded ones lie."""
+
+_SERVED = re.compile(r"(?P<name>.+?)@(?P<url>https?://.+)")
 
 COLUMNS: Mapping[str, type[Columns]] = {"chat": ChatColumns, "pair": PairColumns, "alpaca": AlpacaColumns}
 
@@ -109,6 +113,8 @@ class Runtime(Declaration):
     """vLLM's key-value cache on CPU."""
     batch_size: int = pydantic.Field(64, ge=1)
     """Requests that the hf engine answers at once."""
+    endpoint: EndpointManner = EndpointManner()
+    """How the endpoint engine asks a server."""
 
 
 class Training(Execution, TrainSettings):
@@ -191,9 +197,16 @@ class Recipe(Declaration):
 
 
 def named_model(text: str) -> dict[str, str | None]:
-    """Id and revision of `ORG/NAME@REVISION`, or of a folder."""
+    """Id and revision of `ORG/NAME@REVISION`, or of a folder; id and address of `NAME@http://HOST/v1`."""
+    if served := _SERVED.fullmatch(text):
+        return {"id": served["name"], "revision": None, "base_url": served["url"]}
     name, _, revision = (text, "", "") if Path(text).is_dir() else text.partition("@")
     return {"id": name, "revision": revision or None}
+
+
+def model_of(recipe: Recipe, own: str) -> ModelSettings:
+    """The model that an arm starts from: the recipe's, or its `own` in that one's place."""
+    return recipe.model.model_copy(update={**named_model(own), "init": None}) if own else recipe.model
 
 
 def is_plugin(source: str) -> bool:

@@ -19,6 +19,7 @@ from harness.errors import HarnessError, UserError, retold
 from harness.jobs import Job
 from harness.launch.launchers import check
 from harness.plan import Plan
+from harness.recipe import Recipe
 from harness.store import SHORT, Store
 
 
@@ -73,7 +74,7 @@ def execute(plan: Plan, store: Store, places: Places, reporter: Reporter, *, log
     todo = missing(plan, store)
     if not todo:
         return
-    check_engines(todo)
+    check_engines(todo, plan.recipe)
     if any(job.kind == "train" for job in todo.values()):
         check(plan.recipe.train.execution())
     with Crew(plan.recipe, store, places, logs) as crew:
@@ -98,10 +99,13 @@ def execute(plan: Plan, store: Store, places: Places, reporter: Reporter, *, log
                     reporter.finished(job, event["seconds"])
 
 
-def check_engines(todo: Mapping[str, Job]) -> None:
-    """Refuse jobs whose engine is not installed, before anything is trained whose answers could not be asked for."""
-    for name in sorted({name for job in todo.values() if (name := engine(job))}):
+def check_engines(todo: Mapping[str, Job], recipe: Recipe) -> None:
+    """Refuse jobs whose engine is not installed, or whose server's key is not there, before anything begins."""
+    names = sorted({name for job in todo.values() if (name := engine(job))})
+    for name in names:
         require(name)
+    if "endpoint" in names:
+        recipe.runtime.endpoint.key_for("the model's server")
 
 
 def failure(event: Mapping[str, Any]) -> HarnessError:

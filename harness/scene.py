@@ -10,7 +10,7 @@ from harness.arms import ArmSpec, BoundArm, bind
 from harness.canonical import Json, canonical
 from harness.data.resolve import Dataset, Places, datasets
 from harness.jobs import Job
-from harness.recipe import Recipe
+from harness.recipe import Recipe, model_of
 
 
 @dataclass
@@ -29,6 +29,11 @@ class Scene:
     def bound(self) -> BoundArm:
         """The arm that the job belongs to (one of them, where several share it)."""
         return bind(ArmSpec.from_json(self.job.payload["arm"]), self.recipe.plugin_names())
+
+    @property
+    def base_url(self) -> str | None:
+        """Address of the server that has the arm's model; None for a model of files."""
+        return model_of(self.recipe, self.bound.spec.model).base_url
 
     @cached_property
     def datasets(self) -> dict[str, Dataset]:

@@ -10,9 +10,9 @@ from harness.canonical import digest
 from harness.data.facts import file_digest_cached
 from harness.data.resolve import Dataset
 from harness.data.templates import resolve
+from harness.endpoints.access import ServerAccess
 from harness.errors import UserError
 from harness.jobs import ModelSettings, PrepareModel
-from harness.recipe import named_model
 
 
 @dataclass(frozen=True)
@@ -25,12 +25,13 @@ class StartModel:
     """Where a folder lies on this machine."""
 
 
-def start_model(shared: ModelSettings, own: str, data: Iterable[Dataset], seed: int, cache: Path | None) -> StartModel:
-    """The model of the recipe, or an arm's `own` in its place; `init` takes the recipe's data and the seed.
+def start_model(model: ModelSettings, data: Iterable[Dataset], seed: int, cache: Path | None) -> StartModel:
+    """The job of a model; `init` takes the recipe's data and the seed.
 
-    Raises UserError where neither names one.
+    Raises UserError where no model is named, and for a chat template of a model that only its server renders for.
     """
-    model = shared.model_copy(update={**named_model(own), "init": None}) if own else shared
+    if model.base_url is not None:
+        return _served(model)
     if model.chat_template is not None:
         model = model.model_copy(update={"chat_template": resolve(model.chat_template)})
     if model.init is not None:
@@ -44,6 +45,17 @@ def start_model(shared: ModelSettings, own: str, data: Iterable[Dataset], seed: 
     # A folder is what its files are, wherever it lies.
     content, nameless = _digest(folder, cache), model.model_copy(update={"id": None})
     return StartModel(f"fetch {model.id}", PrepareModel(model=nameless, content=content), folder.resolve())
+
+
+def _served(model: ModelSettings) -> StartModel:
+    if model.chat_template is not None:
+        raise UserError(
+            f"{model.id} is behind a server, which renders with its own chat template", "leave model.chat_template away"
+        )
+    assert model.base_url is not None
+    place = ServerAccess(base_url=model.base_url).place
+    known = model.model_copy(update={"base_url": None, "server": model.server or place})
+    return StartModel(f"take {model.id} at {place}", PrepareModel(model=known))
 
 
 def _digest(folder: Path, cache: Path | None) -> str:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from harness.canonical import Json, canonical, file_digest
 from harness.context import Context, Progress
 from harness.data.resolve import Places, made_sources
+from harness.endpoints.model import take_served
 from harness.errors import Failure, HarnessError, told
 from harness.jobs import CHECKPOINTS, CORPUS, Evaluate, Generate, Job, Merge, PrepareModel, Respond, Train
 from harness.judge.settings import Judging
@@ -95,7 +96,7 @@ class Worker:
         context = Context(
             folder,
             {role: self.store.folder(key) for role, key in job.parents.items()},
-            {**self.runtime, "store": str(self.store.root)},
+            {**self.runtime, "store": str(self.store.root), "base_url": scene.base_url},
             partial(self._progress, job),
             scene.recipe.train.execution(),
             lambda text: self.say(event="notice", key=job.key, text=text),
@@ -159,6 +160,8 @@ class Worker:
             from harness.train.init import prepare_model
 
             prepare = PrepareModel.model_validate(job.declared)
+            if prepare.model.server is not None:
+                return take_served(prepare.model, context.folder / "model")
             if "model_path" in job.payload:
                 located = prepare.model.model_copy(update={"id": job.payload["model_path"]})
                 prepare = prepare.model_copy(update={"model": located})

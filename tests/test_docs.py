@@ -145,6 +145,7 @@ def test_suites_of_the_page_are_suites(here):
 def fields():
     """Key as written in a recipe, and its default as the page words it."""
     from harness.allocation import Slurm
+    from harness.endpoints.model import EndpointManner
     from harness.execution import Execution
     from harness.jobs import Declaration, EngineSettings, InitModel, LoraSettings, ModelSettings, TrainSettings
     from harness.judge.settings import Judging
@@ -162,6 +163,7 @@ def fields():
         "judge.": (Judging,),
         "engine.": (EngineSettings,),
         "runtime.": (Runtime,),
+        "runtime.endpoint.": (EndpointManner,),
         "slurm.": (Slurm,),
     }
     for prefix, kinds in prefixes.items():

@@ -95,7 +95,7 @@ def test_an_unknown_key_at_every_level(written, refused, setting, expected):
             "train.epochs=",
             "train.epochs =  will not do: Input should be a valid number, unable to parse string as a number",
         ),
-        ("engine.name=sglang", "engine.name = sglang will not do: Input should be 'hf' or 'vllm'"),
+        ("engine.name=sglang", "engine.name = sglang will not do: Input should be 'hf', 'vllm' or 'endpoint'"),
         ("match=rows", "match = rows will not do: Input should be 'none', 'examples', 'tokens' or 'steps'"),
         ("seeds=[]", "seeds = [] will not do: Tuple should have at least 1 item after validation, not 0"),
         ("seeds=[1,1]", "seeds = [1, 1] will not do: every seed counts once"),

@@ -196,7 +196,9 @@ class Execution:
     """One short line without paths: what it raised, or what became of it."""
 
 
-Missing = Literal["scorer_error", "judge_unparsed", "judge_refused", "judge_error", "sandbox_failure", "ungraded"]
+Missing = Literal[
+    "scorer_error", "engine_error", "judge_unparsed", "judge_refused", "judge_error", "sandbox_failure", "ungraded"
+]
 """What the apparatus failed to do: the item has no score, and is never counted as wrong."""
 
 

@@ -14,7 +14,11 @@ RecipeArgument = Annotated[
 ]
 ModelsArgument = Annotated[
     list[str] | None,
-    typer.Argument(metavar="MODEL...", help="Models: ORG/NAME, ORG/NAME@REVISION or a folder.", show_default=False),
+    typer.Argument(
+        metavar="MODEL...",
+        help="Models: ORG/NAME[@REVISION], a folder, or NAME@http://HOST/v1 behind a server.",
+        show_default=False,
+    ),
 ]
 SuiteOption = Annotated[
     str | None, typer.Option("--suite", metavar="NAME", help="A shipped suite, or a file; harness suites lists them.")

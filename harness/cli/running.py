@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -21,14 +22,14 @@ from harness.estimate.plan import estimate
 from harness.plan import Plan
 from harness.planner import build, choose_arms, refuse_unread
 from harness.preflight import problems
-from harness.recipe import load, resolved
+from harness.recipe import load, named_model, resolved
 from harness.run import check_sources, execute, missing
 from harness.runfolder import LEADERBOARD, Linked, open_run_folder, write_result
 from harness.settings import Setting
 from harness.store import Store
 from harness.suite import read_suite, shipped_suites
 
-MODEL_IDS = {("model",), ("model", "id"), ("model", "revision"), ("model", "init")}
+MODEL_IDS = {("model",), *(("model", part) for part in ("id", "revision", "init", "base_url"))}
 """Settings in whose place `eval` takes arguments."""
 
 
@@ -61,7 +62,7 @@ def evaluation_of(
     if not models:
         raise UserError("no model is named", "write harness eval ORG/NAME --suite NAME; a folder does as well")
     parsed = _parsed(settings, seeds)
-    raw = {"name": "eval", "model": {}}
+    raw: dict[str, Any] = {"name": "eval", "model": {}}
     if suite is not None:
         raw |= {"name": read_suite(suite).name, "suite": suite}
     elif not any(setting.path[0] in {"suite", "benchmarks"} for setting in parsed):
@@ -72,6 +73,11 @@ def evaluation_of(
                 f"--set {'.'.join(setting.path)} changes nothing here: the models are named, and nothing is trained",
                 "leave it away; harness run trains",
             )
+    served = [named_model(model).get("base_url") is not None for model in models]
+    if any(served) and not all(served):
+        raise UserError("some of the models are files, and some behind a server", "evaluate them apart")
+    if all(served):
+        raw["engine"] = {"name": "endpoint"}
     recipe = resolved(raw, parsed)
     arms = model_arms(models, recipe)
     refuse_unread(parsed, recipe, arms)

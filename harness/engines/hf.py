@@ -63,6 +63,9 @@ class HfEngine:
         """Context in tokens."""
         return self._max_length
 
+    def why_no_likelihoods(self) -> None:
+        """It gives them."""
+
     def load(self, model_dir: Path) -> None:
         """Take another model; any will do. Raises UserError where weights are missing from its files."""
         from transformers import AutoModelForCausalLM
@@ -72,7 +75,7 @@ class HfEngine:
         self._codec = Codec.load(model_dir)
         model, report = AutoModelForCausalLM.from_pretrained(
             model_dir,
-            dtype=getattr(torch, self._settings.dtype),
+            dtype=getattr(torch, str(self._settings.dtype)),
             trust_remote_code=trusts_code(model_dir),
             output_loading_info=True,
         )

@@ -46,10 +46,16 @@ class Engines:
     ) -> Engine:
         """The engine, holding this model: the running one with new weights in place, or a fresh one.
 
-        `notice` is told why a running one cannot be used.
+        `notice` is told why a running one cannot be used, and when a server does not answer.
 
         Raises UserError where the engine is not installed or the folder holds no model.
         """
+        if settings.name == "endpoint":
+            from harness.engines.endpoint import EndpointEngine
+
+            self.close()
+            self._open = _Open(EndpointEngine(settings, model_dir, runtime, notice), settings, model_dir)
+            return self._open.engine
         if not (model_dir / "config.json").exists():
             raise UserError(
                 f"{model_dir} holds no model: config.json is missing", "give a folder written by save_pretrained"

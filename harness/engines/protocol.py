@@ -39,11 +39,12 @@ class GenerateRequest:
 
     id: str
     prompt_ids: tuple[int, ...]
+    """Empty for an engine without a tokenizer, which sends what was `asked`."""
     sampling: Sampling
     round: int = 0
     """How many answers about the same item this one follows."""
     asked: Json = field(default=None, compare=False, repr=False)
-    """What the ids say, as the benchmark wrote it: `prompt`, a text or messages. For people; decides nothing."""
+    """What the ids say, as the benchmark wrote it: `prompt`, a text or messages. Beside ids for people alone."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +56,19 @@ class Generation:
     finish: Literal["stop", "length"]
     prompt_cut: int
     """Tokens cut from the left of the prompt to fit the context."""
+    prompt_tokens: int | None = None
+    generated: int | None = None
+    """What a server counts that tells no ids."""
+
+    @property
+    def tokens(self) -> int:
+        """How many were generated."""
+        return len(self.token_ids) if self.generated is None else self.generated
 
 
 @dataclass(frozen=True)
 class LoglikelihoodRequest:
-    """A continuation to be scored after a context, both non-empty."""
+    """A continuation to be scored after a context, both non-empty; or as `asked`, for an engine without a tokenizer."""
 
     id: str
     context_ids: tuple[int, ...]
@@ -69,7 +78,7 @@ class LoglikelihoodRequest:
     """As above, with the `continuation`."""
 
     def __post_init__(self) -> None:
-        if not self.context_ids or not self.continuation_ids:
+        if not (self.context_ids and self.continuation_ids) and not (self.asked and self.asked["continuation"]):
             raise ValueError(f"request {self.id}: context and continuation need a token each")
 
 
@@ -80,12 +89,22 @@ class Loglikelihood:
     logprob: float
     greedy: bool
     prompt_cut: int
+    prompt_tokens: int | None = None
+    """Of context and continuation, as a server counts them that tells no ids."""
+
+
+@dataclass(frozen=True)
+class Unanswered:
+    """A request that cannot be answered, though others can: too long for a server, say. Asked again another time."""
+
+    reason: str
 
 
 Request = GenerateRequest | LoglikelihoodRequest
 Answer = Generation | Loglikelihood
-Lot = Sequence[tuple[str, Answer]]
-"""Request ids and answers that were computed together; stored whole or not at all."""
+Told = Answer | Unanswered
+Lot = Sequence[tuple[str, Told]]
+"""Request ids, and what came of those that were computed together; stored whole or not at all."""
 
 
 class Waiting(Protocol):
@@ -99,20 +118,19 @@ class Waiting(Protocol):
 
 
 class Engine(Protocol):
-    """A model that answers requests. Prompts are ids, never text: nothing is added to them."""
+    """A model that answers requests. With a tokenizer it is given ids, never text, and nothing is added to them."""
 
     mixes: bool
     """Whether requests of several benchmarks keep it fuller; else each benchmark's are computed by themselves, and
     come out the same whatever is asked beside them."""
 
     @property
-    def tokenizer(self) -> Tokenizer:
-        """The model's own."""
+    def tokenizer(self) -> Tokenizer | None:
+        """The model's own; None where only a server has it."""
         ...
 
-    @property
-    def max_length(self) -> int:
-        """Context in tokens, prompt and answer together."""
+    def why_no_likelihoods(self) -> str | None:
+        """Why it gives no log-likelihoods; None where it does."""
         ...
 
     def answer(self, waiting: Waiting) -> Iterator[Lot]:

@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from harness.engines.protocol import Answer, Engine, Request
+from harness.engines.protocol import Answer, Engine, Request, Told, Unanswered
 from harness.engines.stored import Responses
+from harness.errors import Failure
 
 
 class Party(Protocol):
@@ -23,8 +24,8 @@ class Party(Protocol):
         """The first round; taken lazily, as the engine has room."""
         ...
 
-    def take(self, request: str, answer: Answer) -> Iterable[Request]:
-        """An answer to the request of this id; returns what is to be asked next because of it."""
+    def take(self, request: str, answer: Told) -> Iterable[Request]:
+        """What came of the request of this id; returns what is to be asked next because of it."""
         ...
 
 
@@ -39,8 +40,10 @@ class Asking:
         """All of them."""
         return self.requests
 
-    def take(self, request: str, answer: Answer) -> Iterable[Request]:
-        """Keep it; nothing follows."""
+    def take(self, request: str, answer: Told) -> Iterable[Request]:
+        """Keep it; nothing follows. Raises Failure for a request that cannot be answered."""
+        if isinstance(answer, Unanswered):
+            raise Failure(f"the model does not answer request {request}: {answer.reason}", "ask another one")
         self.answers[request] = answer
         return ()
 
@@ -120,9 +123,9 @@ class _Line:
             raise IndexError("nothing waits")
         return self._ready.popleft()
 
-    def settle(self, lot: Iterable[tuple[str, Answer]]) -> list[Seat]:
+    def settle(self, lot: Iterable[tuple[str, Told]]) -> list[Seat]:
         """Store a lot, tell the parties and line up what they ask next; returns the seats that had a part in it."""
-        parts: dict[int, dict[str, Answer]] = {}
+        parts: dict[int, dict[str, Told]] = {}
         for name, answer in lot:
             n = int(name.partition(":")[0])
             parts.setdefault(n, {})[self._keys.pop(name)[1]] = answer
@@ -153,6 +156,6 @@ class _Line:
             line = self._ready.appendleft if request.round else self._ready.append
             line(replace(request, id=name))
 
-    def _tell(self, n: int, request: str, answer: Answer) -> None:
+    def _tell(self, n: int, request: str, answer: Told) -> None:
         for following in self._seats[n].party.take(request, answer):
             self._enter(n, following)

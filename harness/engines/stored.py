@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from harness.canonical import Json, canonical, digest
-from harness.engines.protocol import Answer, GenerateRequest, Generation, Loglikelihood, Request
+from harness.engines.protocol import Answer, GenerateRequest, Generation, Loglikelihood, Request, Told, Unanswered
 from harness.errors import Failure
 from harness.jobs import EngineSettings
 
@@ -41,10 +41,11 @@ class Responses:
     def key(self, request: Request) -> str:
         """The digest of all that decides the answer."""
         if isinstance(request, GenerateRequest):
-            asked = {"kind": "generate", "prompt": request.prompt_ids, "sampling": asdict(request.sampling)}
+            prompt = request.prompt_ids or request.asked["prompt"]
+            asked = {"kind": "generate", "prompt": prompt, "sampling": asdict(request.sampling)}
         else:
             pair = {"context": request.context_ids, "continuation": request.continuation_ids}
-            asked = {"kind": "loglikelihood", **pair}
+            asked = {"kind": "loglikelihood", **(pair if request.context_ids else request.asked)}
         return digest({**asked, **self._identity})
 
     def get(self, key: str) -> Answer | None:
@@ -56,9 +57,14 @@ class Responses:
             return Loglikelihood(**value)
         return Generation(**{**value, "token_ids": tuple(value["token_ids"])})
 
-    def store(self, answers: Mapping[str, Answer]) -> None:
-        """Keep a lot, by keys; it is in the file when this returns, and on the disk within a second."""
-        values = {key: asdict(answer) for key, answer in answers.items()}
+    def store(self, answers: Mapping[str, Told]) -> None:
+        """Keep a lot, by keys; it is in the file when this returns, and on the disk within a second.
+
+        What could not be answered is left out.
+        """
+        values = {key: _value(answer) for key, answer in answers.items() if not isinstance(answer, Unanswered)}
+        if not values:
+            return
         lines = [
             canonical({"key": key, "left": left, "value": value})
             for left, (key, value) in zip(reversed(range(len(values))), values.items(), strict=True)
@@ -73,7 +79,7 @@ class Responses:
         except OSError as error:
             raise self._failure(error) from error
         self._answers.update(values)
-        self.tokens_generated += sum(len(value.get("token_ids", ())) for value in values.values())
+        self.tokens_generated += sum(answer.tokens for answer in answers.values() if isinstance(answer, Generation))
 
     def close(self) -> None:
         """Sync and close the file."""
@@ -97,6 +103,11 @@ class Responses:
             f"cannot store responses in {self._path}: {error.strerror}",
             "make room and run the same command again: what is stored is kept",
         )
+
+
+def _value(answer: Answer) -> dict[str, Json]:
+    """The answer as JSON, without what only servers tell where nothing told it."""
+    return {name: value for name, value in asdict(answer).items() if value is not None}
 
 
 def _read(path: Path) -> tuple[dict[str, Json], int]:

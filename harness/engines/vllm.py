@@ -85,6 +85,9 @@ class VllmEngine:
         """Context in tokens."""
         return self._max_length
 
+    def why_no_likelihoods(self) -> None:
+        """It gives them."""
+
     def load(self, model_dir: Path) -> None:
         """Swap the weights in place; the caller has checked that architecture and tokenizer are the same.
 

@@ -8,7 +8,16 @@ from typing import Any
 
 from harness.api import Ask, Item, Questions, Read, Reply
 from harness.canonical import Json, digest
-from harness.engines.protocol import Answer, GenerateRequest, Generation, LoglikelihoodRequest, Request, Sampling
+from harness.engines.protocol import (
+    Answer,
+    GenerateRequest,
+    Generation,
+    LoglikelihoodRequest,
+    Request,
+    Sampling,
+    Told,
+    Unanswered,
+)
 from harness.errors import UserError
 from harness.evaluate.lmeval import TaskBenchmark
 from harness.evaluate.prompts import Prompts
@@ -30,12 +39,14 @@ class Subject:
     rounds: Rounds
     answers: list[list[Answer]] = field(default_factory=list)
     """By round, in the order asked."""
-    prompts: list[Sequence[int]] = field(default_factory=list)
-    """Token ids of all that was asked."""
+    prompts: list[Json] = field(default_factory=list)
+    """All that was asked: its token ids, or itself where the engine has no tokenizer."""
     asked: list[list[Json]] = field(default_factory=list)
     """The same as people read it, by round."""
-    waiting: dict[str, Answer | None] = field(default_factory=dict)
+    waiting: dict[str, Told | None] = field(default_factory=dict)
     """The round under way: request ids in order, with the answers that have come."""
+    unanswered: str | None = None
+    """Why a request of it cannot be answered."""
 
     def record(self) -> Json:
         """Its line of answers.jsonl. What was asked is left out: those that score have it from the benchmark."""
@@ -44,6 +55,7 @@ class Subject:
             "doc_sha256": digest(self.content),
             "prompt_sha256": digest(self.prompts),
             "rounds": [[_record(answer) for answer in answers] for answers in self.answers],
+            **({} if self.unanswered is None else {"unanswered": self.unanswered}),
         }
 
 
@@ -70,13 +82,19 @@ class Interview:
         if not self._asked:
             raise UserError("the benchmark has no items", "check its data")
 
-    def take(self, request: str, answer: Answer) -> Iterable[Request]:
+    def take(self, request: str, answer: Told) -> Iterable[Request]:
         """Note an answer; where it ends its round, the next round."""
         subject = self._of.pop(request)
         subject.waiting[request] = answer
+        if isinstance(answer, Unanswered):
+            subject.unanswered = answer.reason
+        else:
+            self.prompt_tokens += answer.prompt_tokens or 0
         if any(one is None for one in subject.waiting.values()):
             return ()
-        subject.answers.append([one for one in subject.waiting.values() if one is not None])
+        if subject.unanswered is not None:
+            return self._end(subject)
+        subject.answers.append([one for one in subject.waiting.values() if isinstance(one, Answer)])
         return self._go_on(subject, subject.answers[-1])
 
     @property
@@ -96,10 +114,7 @@ class Interview:
         try:
             requests = next(subject.rounds) if answers is None else subject.rounds.send(answers)
         except StopIteration:
-            self.records[subject.id] = subject.record()
-            subject.prompts, subject.answers = [], []
-            self.answered += 1
-            return ()
+            return self._end(subject)
         subject.waiting = {request.id: None for request in requests}
         if not requests or len(subject.waiting) < len(requests) or subject.waiting.keys() & self._of.keys():
             raise UserError(f"item {subject.id} asks nothing, or two things under one id", "mend the benchmark")
@@ -107,10 +122,16 @@ class Interview:
         for request in requests:
             self._of[request.id] = subject
             ids = request_ids(request)
-            subject.prompts.append(ids)
+            subject.prompts.append(ids or request.asked)
             self.prompt_tokens += len(ids)
             self.bos_count_max = max(self.bos_count_max, self.prompts.bos_count(ids))
         return requests
+
+    def _end(self, subject: Subject) -> Sequence[Request]:
+        self.records[subject.id] = subject.record()
+        subject.prompts, subject.answers = [], []
+        self.answered += 1
+        return ()
 
 
 def of_task(benchmark: TaskBenchmark, prompts: Prompts, seed: int) -> Iterator[Subject]:
@@ -178,11 +199,12 @@ def _request(ask: Ask, item: Item, place: tuple[int, int], prompts: Prompts, see
     number, n = place
     prompt = ask.prompt if isinstance(ask.prompt, str) else [asdict(message) for message in ask.prompt]
     name = f"{item.id}.{number}.{n}"
-    return GenerateRequest(name, encoded.ids, sampling, round=number, asked={"prompt": prompt})
+    said = prompt if encoded.sent is None else encoded.sent
+    return GenerateRequest(name, encoded.ids, sampling, round=number, asked={"prompt": said})
 
 
 def _record(answer: Answer) -> dict[str, Json]:
     if isinstance(answer, Generation):
-        counts = {"tokens": len(answer.token_ids), "prompt_cut": answer.prompt_cut}
+        counts = {"tokens": answer.tokens, "prompt_cut": answer.prompt_cut}
         return {"text": answer.text, "finish": answer.finish, **counts}
     return {"logprob": answer.logprob, "greedy": answer.greedy, "prompt_cut": answer.prompt_cut}

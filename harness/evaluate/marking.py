@@ -20,7 +20,7 @@ from harness.evaluate.hubrows import reader
 from harness.evaluate.interviews import checked, reply
 from harness.evaluate.lmeval import TaskBenchmark
 from harness.evaluate.questions import Question, TaskScores, plain
-from harness.evaluate.samples import Record, Sample, failed
+from harness.evaluate.samples import Record, Sample, failed, unanswered
 from harness.jobs import Respond
 
 Call = JudgePrompt | Execute
@@ -65,7 +65,7 @@ class TaskMarking:
     def samples(self) -> Iterator[Sample]:
         """In the task's order."""
         for question, record in zip(self._questions, self._records, strict=True):
-            yield self._sample(question, record)
+            yield unanswered(record) if "unanswered" in record else self._sample(question, record)
 
     def settled(self, samples: Sequence[Sample]) -> Sequence[Sample]:
         """As they are."""
@@ -150,6 +150,9 @@ class ScorerMarking(Together):
         came: _Came = SimpleQueue()
         wanted: list[tuple[_Turn, Sequence[Call]]] = []
         for one in self._answered:
+            if "unanswered" in one.record:
+                yield unanswered(one.record)
+                continue
             turn = _Turn(one.record, self._scoring(one))
             told = self._go_on(turn)
             if isinstance(told, Sample):

@@ -24,6 +24,8 @@ class Encoded:
     ids: Ids
     stop: tuple[str, ...] = ()
     end_ids: Ids = ()
+    sent: str | None = None
+    """The text that stands for a conversation where there are no ids."""
 
 
 class Prompts:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from harness.api import Benchmark, LmEvalTask
 from harness.canonical import Json, canonical, file_digest
 from harness.context import Context, Progress
 from harness.engines.pool import Engines
-from harness.engines.protocol import Tokenizer
+from harness.engines.protocol import Engine, Tokenizer
 from harness.engines.session import Seat, converse
 from harness.engines.stored import Responses
 from harness.evaluate.asked import write_asked
@@ -20,6 +20,7 @@ from harness.evaluate.hubrows import reader
 from harness.evaluate.interviews import Interview, of_questions, of_task
 from harness.evaluate.lmeval import TaskBenchmark
 from harness.evaluate.prompts import Prompts
+from harness.evaluate.unencoded import Unencoded
 from harness.jobs import ANSWERS, ASKED, Respond
 
 
@@ -49,7 +50,7 @@ def respond(assignments: Sequence[Assignment], engines: Engines) -> Iterator[tup
         for assignment in assignments:
             path = assignment.context.folder / "responses.jsonl"
             responses = files.enter_context(Responses(path, settings=settings, model_key=model.name))
-            works.append(_Work(assignment, engine.tokenizer, responses))
+            works.append(_Work(assignment, engine, responses))
         by_seat = {id(work.seat): work for work in works}
         for seat in converse(engine, [work.seat for work in works], answered=lambda seat: by_seat[id(seat)].tell()):
             measured = {
@@ -62,15 +63,25 @@ def respond(assignments: Sequence[Assignment], engines: Engines) -> Iterator[tup
             yield work.assignment, work.outcome(measured)
 
 
-def interview(
-    declared: Respond, task: LmEvalTask | Benchmark, tokenizer: Tokenizer, data_root: Path | None
-) -> Interview:
-    """All that a respond job asks of a model with this tokenizer."""
+def prompts_of(
+    task: LmEvalTask | Benchmark, tokenizer: Tokenizer | None, unable: Callable[[], str | None] = lambda: None
+) -> Prompts:
+    """What brings the task's questions to an engine: as ids, or in words where only a server has the tokenizer.
+
+    `unable` says why the engine gives no log-likelihoods, where it does not.
+    """
+    chat = isinstance(task, LmEvalTask) and task.chat
+    if tokenizer is not None:
+        return Prompts(tokenizer, chat=chat)
+    who = task.task if isinstance(task, LmEvalTask) else type(task.questions).__name__
+    return Unencoded(who, unable, chat=chat)
+
+
+def interview(declared: Respond, task: LmEvalTask | Benchmark, prompts: Prompts, data_root: Path | None) -> Interview:
+    """All that a respond job asks of a model."""
     if isinstance(task, LmEvalTask):
-        prompts = Prompts(tokenizer, chat=task.chat)
         benchmark = TaskBenchmark(task, declared.data, data_root, limit=declared.limit)
         return Interview(of_task(benchmark, prompts, declared.seed), prompts)
-    prompts = Prompts(tokenizer)
     read = reader(task.questions.data, declared.data, data_root)
     subjects = of_questions(task.questions, read, prompts, limit=declared.limit, seed=declared.seed)
     return Interview(subjects, prompts)
@@ -79,9 +90,10 @@ def interview(
 class _Work:
     """One assignment under way."""
 
-    def __init__(self, assignment: Assignment, tokenizer: Tokenizer, responses: Responses) -> None:
+    def __init__(self, assignment: Assignment, engine: Engine, responses: Responses) -> None:
         self.assignment = assignment
-        self.interview = interview(assignment.declared, assignment.task, tokenizer, assignment.context.data_root)
+        prompts = prompts_of(assignment.task, engine.tokenizer, engine.why_no_likelihoods)
+        self.interview = interview(assignment.declared, assignment.task, prompts, assignment.context.data_root)
         self.seat = Seat(self.interview, responses)
 
     def tell(self) -> None:

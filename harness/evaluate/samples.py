@@ -16,6 +16,7 @@ Outcome = Literal[
     "truncated_output",
     "prompt_cut",
     "scorer_error",
+    "engine_error",
     "judge_unparsed",
     "judge_refused",
     "judge_error",
@@ -38,7 +39,7 @@ class Sample:
     target: Json
     scores: Scores
     error: str | None = None
-    """How the scorer failed, where it did."""
+    """How the scorer failed, where it did, or why the model did not answer."""
     alike: bool = False
     """Judged, and one of the most items, to which the model gave one and the same answer."""
 
@@ -51,7 +52,7 @@ class Sample:
     @property
     def prompt_cut(self) -> int:
         """Tokens cut from the longest of its prompts."""
-        return max(int(answer["prompt_cut"]) for answer in self._answers())
+        return max((int(answer["prompt_cut"]) for answer in self._answers()), default=0)
 
     @property
     def texts(self) -> list[str]:
@@ -94,6 +95,11 @@ class Sample:
 
     def _answers(self) -> list[Mapping[str, Any]]:
         return [answer for answers in self.record["rounds"] for answer in answers]
+
+
+def unanswered(record: Record) -> Sample:
+    """An item that the model was not brought to answer."""
+    return Sample(record, None, Scores({}, missing="engine_error"), record["unanswered"])
 
 
 def failed(record: Record, target: Json, error: Exception) -> Sample:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.canonical import Json, canonical
+from harness.credentials import server_of, withheld
 from harness.errors import Failure
 from harness.processes import how_it_ended
 
@@ -72,7 +73,7 @@ class Attempt:
         """Do the job. Raises Failure where it fails, so that SLURM never starts what stands on it."""
         import submitit
 
-        withhold_judge_key(self.job)
+        withhold_keys(self.job)
         here = submitit.JobEnvironment()
         slurm = here.job_id
         if here.node > 0:
@@ -200,11 +201,10 @@ class Attempt:
         return self._worker.wait()
 
 
-def withhold_judge_key(job: Mapping[str, Any]) -> None:
-    """Take the judge's key out of this process's environment, and of all that it starts, unless the job judges."""
-    judge = job["payload"]["recipe"].get("judge")
-    if isinstance(judge, Mapping) and judge["api_key_env"] and not job["declared"].get("judge"):
-        os.environ.pop(judge["api_key_env"], None)
+def withhold_keys(job: Mapping[str, Any]) -> None:
+    """Take keys out of this process's environment, and of all that it starts, but that of whom the job talks to."""
+    for variable in withheld(job["payload"]["recipe"], server_of(job["declared"])):
+        os.environ.pop(variable, None)
 
 
 def _reached(partial: Path) -> list[str]:

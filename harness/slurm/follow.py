@@ -37,7 +37,7 @@ def execute(
     the cluster, and says so.
     """
     todo = missing(plan, store)
-    check_engines(todo)
+    check_engines(todo, plan.recipe)
     run = _Run(todo, store, cluster, reporter, Submitter(plan, store, places, cluster))
     try:
         run.begin()

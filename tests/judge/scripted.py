@@ -30,10 +30,14 @@ class ScriptedJudge:
     """`with ScriptedJudge() as judge:` serves at `judge.base_url`.
 
     `answer(body)` gives the text of a reply, or the whole `choices[0]` as a dict. `faults` are kinds and their shares.
+    With `texts` it continues plain texts too, whose bodies have a `prompt`.
     """
 
-    def __init__(self, answer=rating, *, faults=None, seed=None, key=None, delay=0.0, retry_after=(0,), port=0):
+    def __init__(
+        self, answer=rating, *, faults=None, seed=None, key=None, delay=0.0, retry_after=(0,), port=0, texts=False
+    ):
         self.answer = answer
+        self.paths = {"/v1/chat/completions", *(["/v1/completions"] if texts else [])}
         self.faults = dict(faults or {})
         self.key = key
         """The only key it takes. Whatever it is asked, it repeats the key."""
@@ -161,7 +165,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.connection.settimeout(10)
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         fate, shape = self.judge.fate(self.headers, body)
-        if self.path != "/v1/chat/completions":
+        if self.path not in self.judge.paths:
             fate = "404"
         try:
             getattr(self, f"be_{FATES[fate]}")(body, shape)
@@ -223,7 +227,8 @@ class _Handler(BaseHTTPRequestHandler):
     def be_malformed(self, body, shape):
         whole = self.completion(body)
         text = json.dumps(whole)
-        message = whole["choices"][0]["message"]
+        what = "text" if "prompt" in body else "message"
+        none, number = ({what: value if what == "text" else {"content": value}} for value in (None, 7))
         spoiled = [
             text[: len(text) // 2],
             "",
@@ -231,8 +236,8 @@ class _Handler(BaseHTTPRequestHandler):
             json.dumps({**whole, "choices": []}),
             json.dumps({**whole, "choices": None}),
             json.dumps({**whole, "choices": [{"index": 0, "finish_reason": "stop"}]}),
-            json.dumps({**whole, "choices": [{"message": {**message, "content": None}, "finish_reason": "stop"}]}),
-            json.dumps({**whole, "choices": [{"message": {**message, "content": 7}, "finish_reason": "stop"}]}),
+            json.dumps({**whole, "choices": [{**none, "finish_reason": "stop"}]}),
+            json.dumps({**whole, "choices": [{**number, "finish_reason": "stop"}]}),
             text[:-1] + ', "temperature": NaN}',
             json.dumps(["a list"]),
             None,
@@ -246,8 +251,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def completion(self, body):
         answer = self.judge.answer(body)
-        choice = answer if isinstance(answer, dict) else {"message": {"role": "assistant", "content": answer}}
-        prompt = sum(len(message["content"].split()) for message in body["messages"])
+        if "prompt" in body:
+            choice = answer if isinstance(answer, dict) else {"text": answer}
+            prompt = len(body["prompt"].split())
+        else:
+            choice = answer if isinstance(answer, dict) else {"message": {"role": "assistant", "content": answer}}
+            prompt = sum(len(message["content"].split()) for message in body["messages"])
         return {
             "id": "chatcmpl-scripted",
             "object": "chat.completion",

@@ -7,7 +7,7 @@ import psutil
 import pytest
 
 from harness.errors import Failure
-from harness.slurm.attempt import news, withhold_judge_key
+from harness.slurm.attempt import news, withhold_keys
 
 PREPARE = "make the llama model (seed 0)"
 ASKED = "sft: ask playground_arithmetic (seed 0)"
@@ -62,5 +62,13 @@ def test_attempts_that_get_no_further_end(on_submitit, wait_for):
 )
 def test_the_judges_key_is_for_jobs_that_judge(declared, judge, left, monkeypatch):
     monkeypatch.setenv("JUDGE_KEY", "sk-secret")
-    withhold_judge_key({"declared": declared, "payload": {"recipe": {"judge": judge}}})
+    withhold_keys({"declared": declared, "payload": {"recipe": {"judge": judge}}})
     assert os.environ.get("JUDGE_KEY") == left
+
+
+@pytest.mark.parametrize(("engine", "left"), [("endpoint", "sk-secret"), ("vllm", None)])
+def test_a_servers_key_is_for_jobs_that_ask_it(engine, left, monkeypatch):
+    monkeypatch.setenv("MODEL_KEY", "sk-secret")
+    recipe = {"judge": None, "runtime": {"endpoint": {"api_key_env": "MODEL_KEY"}}}
+    withhold_keys({"declared": {"engine": {"name": engine}}, "payload": {"recipe": recipe}})
+    assert os.environ.get("MODEL_KEY") == left
