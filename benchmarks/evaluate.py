@@ -34,8 +34,8 @@ summary: What the mirror holds of the benchmarks that generate.
 benchmarks: [gsm8k, humaneval:humaneval, mt_bench:mt_bench, alpaca_eval:alpaca_eval_2]
 """
 CONTEXT = 4096
-ENDING = 1.15
-"""How much likelier than by chance a random model ends its answer; most then end after some hundred tokens."""
+ENDING = 1.6
+"""How much likelier than by chance a random model ends its answer; most then end after one or two hundred tokens."""
 
 
 # --- the judge -----------------------------------------------------------------------------------------------------
