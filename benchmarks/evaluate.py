@@ -238,6 +238,7 @@ def _generate(llm: Any, requests: Sequence[Any]) -> None:
             seed=request.sampling.seed,
             stop=list(request.sampling.stop),
             stop_token_ids=list(request.sampling.end_ids),
+            detokenize=bool(request.sampling.stop),  # as ours: text is made once, when an answer is there
         )
         for request in requests
     ]
