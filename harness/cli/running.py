@@ -63,10 +63,12 @@ def evaluation_of(
         raise UserError("no model is named", "write harness eval ORG/NAME --suite NAME; a folder does as well")
     parsed = _parsed(settings, seeds)
     raw: dict[str, Any] = {"name": "eval", "model": {}}
+    chosen = any(setting.path[0] in {"suite", "benchmarks"} for setting in parsed)
+    if (suite is not None) == chosen:
+        problem = "two things say what to ask" if chosen else "nothing says what to ask"
+        raise UserError(problem, f"write --suite NAME alone; {suggestion('', shipped_suites())}")
     if suite is not None:
         raw |= {"name": read_suite(suite).name, "suite": suite}
-    elif not any(setting.path[0] in {"suite", "benchmarks"} for setting in parsed):
-        raise UserError("nothing says what to ask", f"write --suite NAME; {suggestion('', shipped_suites())}")
     for setting in parsed:
         if setting.arm is not None or setting.path[0] in {"train", "data", "match"} or setting.path in MODEL_IDS:
             raise UserError(

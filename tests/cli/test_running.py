@@ -68,10 +68,16 @@ def test_a_shared_template_holds_for_all_models(models):
     ("named", "suite", "settings", "expected"),
     [
         ([], "playground", [], "no model is named (write harness eval ORG/NAME --suite NAME; a folder does as well)"),
-        (["gpt2"], None, [], "nothing says what to ask (write --suite NAME; there are: "),
+        (["gpt2"], None, [], "nothing says what to ask (write --suite NAME alone; there are: "),
+        (["gpt2"], "math", ["benchmarks=[gsm8k]"], "two things say what to ask (write --suite NAME alone; there are: "),
         (["gpt2"], "playgroud", [], "there is no suite playgroud (give a YAML file; did you mean 'playground'?)"),
         (["./nowhere"], "playground", [], "there is no model folder ./nowhere (give a folder with config.json, or a"),
-        (["gpt2", "gpt2"], "playground", [], "two models are called 'gpt2' (give one of the folders another name)"),
+        (
+            ["gpt2", "gpt2"],
+            "playground",
+            [],
+            "two models are called 'gpt2' (evaluate one of them apart, or rename its folder)",
+        ),
         (["gpt2"], "playground", ["model=other"], "--set model changes nothing here"),
         (["gpt2"], "playground", ["train.lr=1"], "--set train.lr changes nothing here"),
         (["gpt2"], "playground", ["base:train.lr=1"], "--set train.lr changes nothing here"),
