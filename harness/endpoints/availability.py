@@ -80,7 +80,7 @@ class Availability:
             begun = datetime.fromtimestamp(time.time() - (time.monotonic() - self._since)).astimezone()
             how_far = f", {done}" if (done := self.progress()) else ""
             self._notice(
-                f"{self.server} does not answer since {begun:%H:%M:%S} ({reason}): paused{how_far}, "
+                f"{self.server} has not answered since {begun:%H:%M:%S} ({reason}): paused{how_far}, "
                 "goes on by itself; Ctrl-C keeps everything"
             )
 

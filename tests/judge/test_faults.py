@@ -70,7 +70,7 @@ def test_an_outage_pauses_and_goes_on_by_itself(scripted, ask, open_judge, notic
         assert outcomes(judgments) == {"ok"}
         assert max(server.completed.values()) == 1
     began, ended = notices
-    assert began.startswith(f"the judge at {server.base_url} does not answer since ")
+    assert began.startswith(f"the judge at {server.base_url} has not answered since ")
     assert "503: down" in began
     assert " of 80 done, goes on by itself; Ctrl-C keeps everything" in began
     assert "answers again after" in ended
