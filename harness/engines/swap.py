@@ -16,8 +16,8 @@ class Stale(Exception):  # noqa: N818 - what is said of the engine
 def stale(worker: Any, model_dir: Path) -> str | None:
     """What of the worker's model is not what the files hold; None where all that can be compared is equal.
 
-    Compared are the first rows of every tensor that the engine keeps under its own name, in its own shape. Runs in the
-    engine's worker.
+    Compared are the first rows of every tensor that the engine keeps under its own name; it may have filled up the rows
+    of embeddings to a round number. Runs in the engine's worker.
     """
     import torch
     from safetensors import safe_open
@@ -29,9 +29,13 @@ def stale(worker: Any, model_dir: Path) -> str | None:
             for name in file.keys():  # noqa: SIM118 - not a mapping
                 part = file.get_slice(name)
                 mine = held.get(name)
-                if mine is None or list(mine.shape) != part.get_shape():
+                if mine is None or not _comparable(list(mine.shape), part.get_shape()):
                     continue
                 if not torch.equal(part[:ROWS].to(mine.dtype), mine[:ROWS].detach().cpu()):
                     return f"the engine kept the old {name}"
                 matrices += mine.dim() > 1
     return None if matrices else "no matrix of the engine can be compared with its file"
+
+
+def _comparable(held: list[int], stored: list[int]) -> bool:
+    return bool(held and stored) and held[1:] == stored[1:] and held[0] >= stored[0]
