@@ -17,8 +17,8 @@ pytestmark = pytest.mark.timeout(240)
 
 def preempt(folder):
     """Send submitit's signal to the process that it started for this folder."""
-    for process in psutil.process_iter():
-        words = process.cmdline()
+    for process in psutil.process_iter(["cmdline"]):
+        words = process.info["cmdline"] or ()  # none of a process that has ended
         if "submitit.core._submit" in words and str(folder) in words:
             os.kill(process.pid, signal.SIGUSR2)
             return
