@@ -130,7 +130,7 @@ def test_the_second_command_does_nothing_and_shows_the_same(tiny_run, command):
     before = {path: path.stat().st_mtime_ns for path in tiny_run.rglob("*") if path.is_file()}
     code, out, err = finish(command("run", tiny_run / "tiny.yaml", "--plugins", *ARMS, *places, cwd=tiny_run))
     assert (code, err) == (0, "")
-    assert "10 jobs, 10 in the store" in out
+    assert "16 jobs, 16 in the store" in out
     assert {path: path.stat().st_mtime_ns for path in tiny_run.rglob("*") if path.is_file()} == before
 
 
