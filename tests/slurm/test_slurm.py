@@ -187,7 +187,7 @@ def test_ctrl_c_leaves_the_jobs_to_slurm_and_the_same_command_finds_them_again(s
     assert sorted(queue("%i"), key=int) == ids
     assert "leaderboard.json" not in out
     out, _ = command("status", tmp_path / "runs", "--store", tmp_path / "store", cwd=tmp_path).communicate(timeout=60)
-    assert "5 queued" in out
+    assert "8 queued" in out
 
 
 def test_secrets_reach_no_file(on_slurm, monkeypatch):
