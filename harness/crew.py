@@ -152,12 +152,13 @@ class WorkerProcess:
                     pipe.close()
 
 
-def environment(threads: int, gpus: str | None = None) -> dict[str, str]:
-    """What a worker has besides what it inherits."""
+def environment(threads: int, gpus: str | None = None, *, beside: int = 0) -> dict[str, str]:
+    """What a worker has besides what it inherits; `beside` others like it share the machine's cores."""
+    # Waiting threads that spin take the cores from the workers beside them; alone they lose a fifth by sleeping.
+    crowded = threads * (1 + beside) > (os.cpu_count() or 1)
     return {
         "OMP_NUM_THREADS": str(threads),
-        # Waiting threads that spin take the cores from the workers beside them.
-        "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),
+        **({"OMP_WAIT_POLICY": "PASSIVE"} if crowded and "OMP_WAIT_POLICY" not in os.environ else {}),
         "TOKENIZERS_PARALLELISM": "false",
         # What cuBLAS wants to be told before it computes the same again.
         "CUBLAS_WORKSPACE_CONFIG": os.environ.get("CUBLAS_WORKSPACE_CONFIG", ":4096:8"),
@@ -267,7 +268,7 @@ class Crew:
                 stderr=stderr,
                 text=True,
                 start_new_session=True,
-                env={**inherited, **environment(threads, gpus)},
+                env={**inherited, **environment(threads, gpus, beside=len(self.slices) - 1)},
             )
         worker = WorkerProcess(process, lane_name, log, gpus, store=self.store)
         self.workers.append(worker)
