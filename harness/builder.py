@@ -256,7 +256,8 @@ class JobBuilder:
                 continue
             scored = declarer.evaluate(evaluator, self._judge(evaluator)).model_dump(mode="json")
             label = f"{bound.arm.id}: evaluate {name} (seed {seed})"
-            key = self.add(Job("evaluate", label, scored, parents=parents, payload=payload))
+            needs = [need for need in ("judge", "sandbox") if evaluator.needs(need)]
+            key = self.add(Job("evaluate", label, scored, parents=parents, payload={**payload, "needs": needs}))
             found[name] = Evaluation(parents["answers"], key)
         return found
 

@@ -23,13 +23,17 @@ from harness.errors import Failure
 from harness.estimate.relief import relief_of
 from harness.files import explained
 from harness.jobs import Job
+from harness.judge.settings import Judging
 from harness.machine import Relief, killed_for_memory, starved
 from harness.processes import end_group, how_it_ended
 from harness.recipe import Recipe
 from harness.store import Store
 
-LIGHT = ("score", "judge", "endpoint")
-"""Lanes whose jobs compute nothing to speak of: each has one worker of its own beside the others, without a GPU."""
+LIGHT = ("score", "sandbox", "judge", "endpoint")
+"""Lanes whose jobs leave models alone: each has one worker of its own beside the others, which gives way to them."""
+
+FOLLOWING = ("sandbox", "judge")
+"""Lanes where answers are scored as they come: their jobs take as long as the model's answers do."""
 
 
 def lane(job: Job, engines: str) -> str:
@@ -43,7 +47,7 @@ def lane(job: Job, engines: str) -> str:
     if job.kind == "prepare" and job.declared["model"]["init"] is None:
         return "vllm" if engines == "vllm" else "torch"
     if job.kind == "evaluate":
-        return "judge" if job.declared["judge"] else "score"
+        return next(iter(job.payload.get("needs", ())), "score")
     return "vllm" if engine(job) == "vllm" else "torch"
 
 
@@ -62,6 +66,8 @@ class Queue:
 
     def __post_init__(self) -> None:
         self.unfinished = set(self.left)
+        self.arriving: dict[str, int] = {}
+        """Key of each job under way whose answers can be read as they come, to the number of its items."""
         self._depth: dict[str, int] = {}
         for key in reversed(self.left):  # children come after parents in a plan
             behind = [
@@ -71,8 +77,19 @@ class Queue:
 
     def ready(self) -> Iterator[Job]:
         """Jobs whose parents are all finished, most urgent first."""
-        free = [job for job in self.left.values() if not self.unfinished.intersection(job.parents.values())]
+        free = [job for job in self.left.values() if not self._waits(job)]
         yield from sorted(free, key=lambda job: -self._depth[job.key])
+
+    def following(self) -> Iterator[Job]:
+        """Jobs that wait for nothing but answers which are coming; those with most to score first."""
+        free = [
+            job for job in self.left.values() if (waits := self._waits(job)) and waits == {job.parents.get("answers")}
+        ]
+        free = [job for job in free if job.parents["answers"] in self.arriving]
+        yield from sorted(free, key=lambda job: -self.arriving[job.parents["answers"]])
+
+    def _waits(self, job: Job) -> set[str]:
+        return self.unfinished.intersection(job.parents.values())
 
     def take(self, jobs: Iterable[Job]) -> list[Job]:
         """Hand the jobs out."""
@@ -89,6 +106,7 @@ class Queue:
     def finish(self, job: Job) -> None:
         """Free the job's children."""
         self.unfinished.discard(job.key)
+        self.arriving.pop(job.key, None)
 
 
 @dataclass
@@ -204,7 +222,8 @@ class Crew:
     def assign(self, queue: Queue) -> Iterator[tuple[WorkerProcess, list[Job]]]:
         """Pair ready jobs with idle workers, starting workers up to the allowed number and letting idle ones go.
 
-        What is asked of one model is shared out between workers that would have nothing else to do.
+        What is asked of one model is shared out between workers that would have nothing else to do. Whoever has nothing
+        to score scores what is being answered.
         """
         lots = queue.sittings()
         heavy = [lot for lot in lots if self._lane(lot) not in LIGHT]
@@ -221,6 +240,18 @@ class Crew:
                 worker = self._worker(name)
                 if worker is not None:
                     yield worker, queue.take(part)
+
+        for job in queue.following():
+            name = self._lane([job])
+            if name in FOLLOWING and (name != "judge" or self._free_to_ask()):
+                worker = self._worker(name)
+                if worker is not None:
+                    yield worker, queue.take([job])
+
+    def _free_to_ask(self) -> bool:
+        """Whether the judge may be asked before all answers are there, which alone tell what it will cost at most."""
+        judge = self.recipe.judge
+        return isinstance(judge, Judging) and judge.bounded
 
     def _lane(self, lot: Sequence[Job]) -> str:
         return lane(lot[0], self.recipe.engine.name)
@@ -275,7 +306,7 @@ class Crew:
         assert process.stdout is not None
         self._selector.register(process.stdout.fileno(), selectors.EVENT_READ, worker)
         runtime = {**self.runtime.model_dump(mode="json"), "threads": threads}
-        worker.tell(hello(self.store, self.places, runtime))
+        worker.tell({**hello(self.store, self.places, runtime), "gives_way": lane_name in LIGHT})
         return worker
 
     def _log(self, lane_name: str) -> tuple[Path, TextIO]:

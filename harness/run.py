@@ -88,15 +88,22 @@ def execute(plan: Plan, store: Store, places: Places, reporter: Reporter, *, log
                 if event["event"] == "failed":
                     raise failure(event)
                 job = worker.jobs[event["key"]]
-                if event["event"] == "progress":
-                    said = {name: value for name, value in event.items() if name not in {"event", "key"}}
-                    reporter.progressed(job, Progress(**said))
-                elif event["event"] == "notice":
-                    reporter.noticed(job, event["text"])
-                else:
+                if event["event"] == "arriving":
+                    queue.arriving[job.key] = event["items"]
+                elif event["event"] == "done":
                     del worker.jobs[job.key]
                     queue.finish(job)
                     reporter.finished(job, event["seconds"])
+                else:
+                    _tell(reporter, job, event)
+
+
+def _tell(reporter: Reporter, job: Job, event: Mapping[str, Any]) -> None:
+    if event["event"] == "notice":
+        reporter.noticed(job, event["text"])
+    else:
+        said = {name: value for name, value in event.items() if name not in {"event", "key"}}
+        reporter.progressed(job, Progress(**said))
 
 
 def check_engines(todo: Mapping[str, Job], recipe: Recipe) -> None:

@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 
 _PROGRESS_INTERVAL = 0.2
 
+_GIVES_WAY = 10
+"""How much nicer a process is that scores beside an engine: the engine's threads wait for each other at every step."""
+
 
 @dataclass(frozen=True)
 class _Task:
@@ -112,6 +115,10 @@ class Worker:
             self._last_progress[job.key] = now
             self.say(event="progress", key=job.key, **asdict(progress))
 
+    def _arriving(self, job: Job, items: int) -> None:
+        """Say that so many answers can be read as they come."""
+        self.say(event="arriving", key=job.key, items=items)
+
     def _waits(self, job: Job) -> None:
         """Say why nothing moves."""
         note = "waits for another run that works on it"
@@ -124,7 +131,12 @@ class Worker:
         asked = [(task, task.scene.bound.evaluators()[task.job.payload["benchmark"]][0]) for task in tasks]
         asked.sort(key=lambda pair: not pair[1].needs("judge"))  # a judge has its own time to take
         assignments = [
-            Assignment(Respond.model_validate(task.job.declared), evaluator.task, task.context)
+            Assignment(
+                Respond.model_validate(task.job.declared),
+                evaluator.task,
+                task.context,
+                partial(self._arriving, task.job),
+            )
             for task, evaluator in asked
         ]
         by_folder = {task.context.folder: task for task in tasks}
@@ -216,6 +228,8 @@ def main() -> None:
     git_state()
     out = _own_stdout()
     hello = json.loads(sys.stdin.readline())
+    if hello.get("gives_way"):
+        os.nice(_GIVES_WAY)
     places = Places(*(Path(p) if p else None for p in (hello["data_root"], hello["cache"])))
     worker = Worker(Store(Path(hello["store"])), places, hello["runtime"], out)
     for line in sys.stdin:

@@ -18,8 +18,17 @@ def near_copies(texts: Sequence[str]) -> list[bool]:
     """
     words = [frozenset(text.lower().split()) for text in texts]
     counts = Counter(words)
-    copies = ([other for other in counts if _near(one, other)] for one in counts)
-    largest = frozenset(max(copies, key=lambda group: sum(counts[one] for one in group), default=()))
+    by_size = sorted(counts, key=len)
+    groups = {one: [one] for one in counts}
+    for n, one in enumerate(by_size):
+        for other in by_size[n + 1 :]:
+            if LIKENESS * len(other) > len(one):
+                break
+            shared = len(one & other)
+            if shared >= LIKENESS * (len(one) + len(other) - shared):
+                groups[one].append(other)
+                groups[other].append(one)
+    largest = frozenset(max(groups.values(), key=lambda group: sum(counts[one] for one in group), default=()))
     return [one in largest for one in words]
 
 
@@ -28,11 +37,3 @@ def share_alike(texts: Sequence[str]) -> float:
     if not texts:
         raise ValueError("no texts to compare")
     return sum(near_copies(texts)) / len(texts)
-
-
-def _near(words: frozenset[str], other: frozenset[str]) -> bool:
-    smaller, larger = sorted((len(words), len(other)))
-    if smaller < LIKENESS * larger:
-        return False
-    shared = len(words & other)
-    return shared >= LIKENESS * (smaller + larger - shared)

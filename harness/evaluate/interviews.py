@@ -6,7 +6,7 @@ from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from harness.api import Ask, Item, Questions, Read, Reply
+from harness.api import Ask, Item, Questions, Reply
 from harness.canonical import Json, digest
 from harness.engines.protocol import (
     Answer,
@@ -62,13 +62,15 @@ class Subject:
 class Interview:
     """All items of a benchmark, asked of one model."""
 
-    def __init__(self, subjects: Iterable[Subject], prompts: Prompts) -> None:
+    def __init__(self, subjects: Iterable[Subject], prompts: Prompts, items: int | None = None) -> None:
         self._subjects = subjects
         self.prompts = prompts
+        self.items = items
+        """How many there are; None where that shows only as they are asked."""
         self._of: dict[str, Subject] = {}
         self._asked: list[Subject] = []
         self.records: dict[str, Json] = {}
-        """Of the items whose last answer has come, by id."""
+        """Of the items whose last answer has come, by id, in the order in which they were answered."""
         self.prompt_tokens = 0
         self.bos_count_max = 0
         self.answered = 0
@@ -147,11 +149,9 @@ def of_task(benchmark: TaskBenchmark, prompts: Prompts, seed: int) -> Iterator[S
             yield Subject(str(question.id), plain(question.doc), rounds(asked))
 
 
-def of_questions(
-    questions: Questions, read: Read, prompts: Prompts, *, limit: int | None, seed: int
-) -> Iterator[Subject]:
+def of_questions(questions: Questions, items: Sequence[Item], prompts: Prompts, seed: int) -> Iterator[Subject]:
     """The subjects of a plug-in's questions."""
-    for item in checked(questions.items(read))[:limit]:
+    for item in items:
         yield Subject(item.id, plain(item.content), _rounds(questions, item, prompts, seed))
 
 

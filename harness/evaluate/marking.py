@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -11,10 +11,11 @@ from queue import SimpleQueue
 from typing import Any, Protocol
 
 from harness.aggregates import means
-from harness.api import Benchmark, Execute, JudgePrompt, LmEvalTask, Questions, Read, Response, Scores, Scoring
+from harness.api import Benchmark, Execute, Item, JudgePrompt, LmEvalTask, Questions, Read, Response, Scores, Scoring
 from harness.canonical import Json, digest
 from harness.engines.protocol import Answer, Generation, Loglikelihood
 from harness.errors import Failure, HarnessError, UserError
+from harness.evaluate.arrivals import Answers
 from harness.evaluate.controls import told_alike
 from harness.evaluate.hubrows import reader
 from harness.evaluate.interviews import checked, reply
@@ -30,7 +31,7 @@ class Calls(Protocol):
     """Whoever judges prompts and runs programs."""
 
     def expect(self, calls: Sequence[Call]) -> None:
-        """What all items want first; said before anything of it is done."""
+        """What a lot of items wants first; said before anything of it is done."""
         ...
 
     def submit(self, call: Call) -> Future[Any]:
@@ -98,21 +99,23 @@ class Answered:
 
 
 def answered(
-    questions: Questions,
-    asked: Respond,
-    records: Sequence[Record],
-    opponent: Sequence[Record] | None,
-    data_root: Path | None,
-) -> list[Answered]:
-    """Stored answers, `opponent`'s too, in the order of the items. Raises Failure where they answer other items."""
+    questions: Questions, answers: Answers, opponent: Sequence[Record] | None, data_root: Path | None
+) -> Iterator[list[Answered]]:
+    """Stored answers, `opponent`'s too, lot by lot as they come. Raises Failure where they answer other items."""
+    asked = answers.declared
     items = checked(questions.items(reader(questions.data, asked.data, data_root)))[: asked.limit]
-    contents = [(item.id, item.content) for item in items]
-    mine = matched(records, contents)
-    theirs = [None] * len(items) if opponent is None else matched(opponent, contents)
-    return [
-        Answered(one, Response(item, _rounds(one)), None if other is None else Response(item, _rounds(other)))
-        for item, one, other in zip(items, mine, theirs, strict=True)
-    ]
+    contents = {item.id: item.content for item in items}
+    theirs = dict(zip(contents, matched(opponent, [*contents.items()]), strict=True)) if opponent is not None else {}
+    by_id = {item.id: item for item in items}
+    for lot in answers.lots():
+        for record in lot:
+            _check(record["id"], contents.get(record["id"]), record)
+        yield [_together(record, by_id[record["id"]], theirs.get(record["id"])) for record in lot]
+    _check_number(answers.records, contents)
+
+
+def _together(record: Record, item: Item, other: Record | None) -> Answered:
+    return Answered(record, Response(item, _rounds(record)), None if other is None else Response(item, _rounds(other)))
 
 
 class Together:
@@ -141,15 +144,26 @@ class Together:
 class ScorerMarking(Together):
     """A plug-in's scorer: many items at a time, each going on as soon as what it wanted judged or run is there."""
 
-    def __init__(self, benchmark: Benchmark, answered: Sequence[Answered], read: Read, tools: Calls) -> None:
-        super().__init__(benchmark, [one.response for one in answered], read)
-        self._answered, self._tools = answered, tools
+    def __init__(self, benchmark: Benchmark, lots: Iterable[Sequence[Answered]], read: Read, tools: Calls) -> None:
+        super().__init__(benchmark, (), read)
+        self._lots, self._tools = lots, tools
+        self._came: _Came = SimpleQueue()
+        self._under_way = 0
 
     def samples(self) -> Iterator[Sample]:
         """As they are finished. Raises what ended the judging, if anything did."""
-        came: _Came = SimpleQueue()
+        for lot in self._lots:
+            yield from self._begin(lot)
+            while not self._came.empty():
+                yield from self._take()
+        while self._under_way:
+            yield from self._take()
+
+    def _begin(self, lot: Sequence[Answered]) -> Iterator[Sample]:
+        """Start on the items; those that want nothing are finished at once."""
         wanted: list[tuple[_Turn, Sequence[Call]]] = []
-        for one in self._answered:
+        for one in lot:
+            self._by_id[one.record["id"]] = one.response
             if "unanswered" in one.record:
                 yield unanswered(one.record)
                 continue
@@ -161,20 +175,22 @@ class ScorerMarking(Together):
                 wanted.append((turn, told))
         self._tools.expect([call for _, calls in wanted for call in calls])
         for turn, calls in wanted:
-            self._submit(turn, calls, came)
-        under_way = len(wanted)
-        while under_way:
-            turn, place, future = came.get()
-            turn.results[place] = future.result()
-            turn.open -= 1
-            if turn.open:
-                continue
-            told = self._go_on(turn)
-            if isinstance(told, Sample):
-                under_way -= 1
-                yield told
-            else:
-                self._submit(turn, told, came)
+            self._submit(turn, calls)
+        self._under_way += len(wanted)
+
+    def _take(self) -> Iterator[Sample]:
+        """Wait for the next thing that an item wanted; yields its sample if it was the last."""
+        turn, place, future = self._came.get()
+        turn.results[place] = future.result()
+        turn.open -= 1
+        if turn.open:
+            return
+        told = self._go_on(turn)
+        if isinstance(told, Sample):
+            self._under_way -= 1
+            yield told
+        else:
+            self._submit(turn, told)
 
     def _scoring(self, one: Answered) -> Scoring:
         made = self._benchmark.scorer.score(one.response, self._read, one.opponent)
@@ -196,10 +212,10 @@ class ScorerMarking(Together):
         turn.begun = True
         return calls
 
-    def _submit(self, turn: _Turn, calls: Sequence[Call], came: _Came) -> None:
+    def _submit(self, turn: _Turn, calls: Sequence[Call]) -> None:
         turn.open, turn.results = len(calls), [None] * len(calls)
         for place, call in enumerate(calls):
-            self._tools.submit(call).add_done_callback(partial(_came, came, turn, place))
+            self._tools.submit(call).add_done_callback(partial(_came, self._came, turn, place))
 
 
 @dataclass
@@ -224,11 +240,19 @@ def matched(records: Sequence[Record], contents: Sequence[tuple[str, Any]]) -> l
     """The records in the order of the items. Raises Failure where they answer other items."""
     by_id = {record["id"]: record for record in records}
     for name, content in contents:
-        if by_id.get(name, {}).get("doc_sha256") != digest(plain(content)):
-            raise Failure(f"the stored answers are not those to item {name}", "run the same command again")
-    if len(by_id) != len(contents):
-        raise Failure(f"there are answers to {len(by_id)} items of {len(contents)}", "run the same command again")
+        _check(name, content, by_id.get(name))
+    _check_number(records, contents)
     return [by_id[name] for name, _ in contents]
+
+
+def _check(name: str, content: Any, record: Record | None) -> None:
+    if record is None or record["doc_sha256"] != digest(plain(content)):
+        raise Failure(f"the stored answers are not those to item {name}", "run the same command again")
+
+
+def _check_number(records: Sequence[Record], contents: Sized) -> None:
+    if len(records) != len(contents):
+        raise Failure(f"there are answers to {len(records)} items of {len(contents)}", "run the same command again")
 
 
 def _rounds(record: Record) -> tuple[Any, ...]:

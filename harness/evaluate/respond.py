@@ -15,9 +15,10 @@ from harness.engines.pool import Engines
 from harness.engines.protocol import Engine, Tokenizer
 from harness.engines.session import Seat, converse
 from harness.engines.stored import Responses
+from harness.evaluate.arrivals import Arrivals
 from harness.evaluate.asked import write_asked
 from harness.evaluate.hubrows import reader
-from harness.evaluate.interviews import Interview, of_questions, of_task
+from harness.evaluate.interviews import Interview, checked, of_questions, of_task
 from harness.evaluate.lmeval import TaskBenchmark
 from harness.evaluate.prompts import Prompts
 from harness.evaluate.unencoded import Unencoded
@@ -31,6 +32,8 @@ class Assignment:
     declared: Respond
     task: LmEvalTask | Benchmark
     context: Context
+    arriving: Callable[[int], None] = lambda _: None
+    """Told how many items there are, once their answers can be read as they come (`harness.evaluate.arrivals`)."""
 
 
 def respond(assignments: Sequence[Assignment], engines: Engines) -> Iterator[tuple[Assignment, Json]]:
@@ -51,6 +54,9 @@ def respond(assignments: Sequence[Assignment], engines: Engines) -> Iterator[tup
             path = assignment.context.folder / "responses.jsonl"
             responses = files.enter_context(Responses(path, settings=settings, model_key=model.name))
             works.append(_Work(assignment, engine, responses))
+            files.callback(works[-1].close)
+        for work in sorted(works, key=lambda work: -(work.interview.items or 0)):
+            work.announce()
         by_seat = {id(work.seat): work for work in works}
         for seat in converse(engine, [work.seat for work in works], answered=lambda seat: by_seat[id(seat)].tell()):
             measured = {
@@ -82,9 +88,8 @@ def interview(declared: Respond, task: LmEvalTask | Benchmark, prompts: Prompts,
     if isinstance(task, LmEvalTask):
         benchmark = TaskBenchmark(task, declared.data, data_root, limit=declared.limit)
         return Interview(of_task(benchmark, prompts, declared.seed), prompts)
-    read = reader(task.questions.data, declared.data, data_root)
-    subjects = of_questions(task.questions, read, prompts, limit=declared.limit, seed=declared.seed)
-    return Interview(subjects, prompts)
+    items = checked(task.questions.items(reader(task.questions.data, declared.data, data_root)))[: declared.limit]
+    return Interview(of_questions(task.questions, items, prompts, declared.seed), prompts, len(items))
 
 
 class _Work:
@@ -95,11 +100,26 @@ class _Work:
         prompts = prompts_of(assignment.task, engine.tokenizer, engine.why_no_likelihoods)
         self.interview = interview(assignment.declared, assignment.task, prompts, assignment.context.data_root)
         self.seat = Seat(self.interview, responses)
+        self._arrivals: Arrivals | None = None
+        if self.interview.items is not None:
+            self._arrivals = Arrivals(assignment.context.folder, assignment.declared, self.interview.items)
+
+    def announce(self) -> None:
+        """Tell that answers will be coming, where they can be read as they come."""
+        if self.interview.items is not None:
+            self.assignment.arriving(self.interview.items)
 
     def tell(self) -> None:
-        """How far it is."""
+        """How far it is, and what it has."""
+        if self._arrivals is not None:
+            self._arrivals.tell(self.interview.records.values())
         total = max(self.interview.total, 1)
         self.assignment.context.progress(Progress(self.interview.answered, total, "item"))
+
+    def close(self) -> None:
+        """Give back what it holds."""
+        if self._arrivals is not None:
+            self._arrivals.close()
 
     def outcome(self, measured: dict[str, Json]) -> Json:
         """Write the answers; what the job found and took."""
@@ -108,6 +128,8 @@ class _Work:
         records = self.interview.in_order()
         path.write_text("".join(canonical(record) + "\n" for record in records), encoding="utf-8")
         write_asked(folder / ASKED, self.interview.asked())
+        if self._arrivals is not None:
+            self._arrivals.end()
         tokens, seconds = self.seat.responses.tokens_generated, measured["seconds"]
         return {
             "result": {

@@ -2,55 +2,51 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
-from pathlib import Path
-from typing import Any
 
 from harness.aggregates import total, weighted_mean
 from harness.api import Evaluator, LmEvalTask, Total
 from harness.canonical import Json, canonical, file_digest
 from harness.context import Context, Progress
 from harness.errors import Failure
+from harness.evaluate.arrivals import Answers
 from harness.evaluate.hubrows import reader
 from harness.evaluate.marking import Marking, ScorerMarking, TaskMarking, answered
-from harness.evaluate.samples import OUTCOMES, Record, Sample
+from harness.evaluate.samples import OUTCOMES, Sample
 from harness.evaluate.tools import Tools
-from harness.jobs import ANSWERS, Evaluate, Respond
+from harness.jobs import Evaluate
 from harness.judge.settings import Judging
-from harness.store import MANIFEST
 
 
 def evaluate(declared: Evaluate, evaluator: Evaluator, judging: Judging | None, context: Context) -> Json:
-    """Score the answers of the parent `answers`, with `judging` where the scorer needs a judge.
+    """Score the answers of the parent `answers`, as they come, with `judging` where the scorer needs a judge.
 
     Returns `result` and `measured`. What was bought of a judge is in the store before it is used, so a second attempt
     buys only what is missing. Raises UserError for a task and data that do not fit together, Failure where the scorer
     failed on every item.
     """
     started = time.perf_counter()
-    answers = context.parents["answers"]
-    asked = Respond.model_validate(_manifest(answers)["declared"])
-    records = _records(answers)
+    answers = Answers(context)
     with ExitStack() as stack:
-        tools = stack.enter_context(Tools(judging, context))
+        tools = stack.enter_context(Tools(judging, context, coming=not answers.finished))
         marking: Marking
         if isinstance(evaluator.task, LmEvalTask):
-            marking = TaskMarking(evaluator.task, asked, records, context.data_root)
+            lots = [record for lot in answers.lots() for record in lot]
+            marking = TaskMarking(evaluator.task, answers.declared, lots, context.data_root)
         else:
-            opponent = _records(context.parents["opponent"]) if "opponent" in context.parents else None
-            said = answered(evaluator.task.questions, asked, records, opponent, context.data_root)
+            opponent = Answers(context, "opponent").records if "opponent" in context.parents else None
+            said = answered(evaluator.task.questions, answers, opponent, context.data_root)
             read = reader(evaluator.task.scorer.data, declared.data, context.data_root)
             marking = ScorerMarking(evaluator.task, said, read, tools)
         by_id: dict[str, Sample] = {}
         for sample in marking.samples():
             by_id[sample.record["id"]] = sample
-            context.progress(Progress(len(by_id), len(records), "item"))
+            context.progress(Progress(len(by_id), answers.items, "item"))
         taken = tools.taken()
-    samples = marking.settled([by_id[record["id"]] for record in records])
+    samples = marking.settled([by_id[record["id"]] for record in answers.records])
     failed = [sample for sample in samples if sample.outcome == "scorer_error"]
     if len(failed) == len(samples):
         raise Failure(f"the scorer failed on every sample: {failed[0].error}", "mend the task")
@@ -59,7 +55,7 @@ def evaluate(declared: Evaluate, evaluator: Evaluator, judging: Judging | None, 
         context.notice(f"{share} are near copies of one: the judge's scores say little of the model")
     path = context.folder / "samples.jsonl"
     path.write_text("".join(canonical(sample.line()) + "\n" for sample in samples), encoding="utf-8")
-    inherited = _manifest(answers)["result"]
+    inherited = answers.manifest["result"]
     return {
         "result": {
             **summary(evaluator, samples, marking.metrics(samples)),
@@ -98,13 +94,3 @@ def summary(evaluator: Evaluator, samples: Sequence[Sample], metrics: Json) -> d
         "unparsed": sum(sample.scores.unparsed for sample in samples),
         "alike": sum(sample.alike for sample in samples),
     }
-
-
-def _records(job: Path) -> list[Record]:
-    with (job / ANSWERS).open(encoding="utf-8") as lines:  # str.splitlines would also end them at U+2028 and its like
-        return [json.loads(line) for line in lines]
-
-
-def _manifest(job: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((job / MANIFEST).read_text(encoding="utf-8"))
-    return found

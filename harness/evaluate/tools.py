@@ -26,21 +26,29 @@ class Tools:
     What the judge replies is in the store, below `judgments/`, before anybody sees it.
     """
 
-    def __init__(self, judging: Judging | None, context: Context) -> None:
+    def __init__(self, judging: Judging | None, context: Context, *, coming: bool = False) -> None:
         self._judging, self._context = judging, context
+        self._coming = coming
+        """Whether the model still answers."""
         self._open = ExitStack()
         self._replies: list[Judgment] = []
         self._expected: Cost | None = None
         self._programs = 0
 
     def expect(self, calls: Sequence[JudgePrompt | Execute]) -> None:
-        """Say what the first judgments of all items will cost at most, before any is bought."""
+        """Say what the first judgments of a lot of items will cost at most, before any is bought.
+
+        Of answers that are judged as they come, only the first lot is spoken of: the whole bound comes with the bill.
+        """
         prompts = [call for call in calls if isinstance(call, JudgePrompt)]
-        if prompts:
-            self._expected = self._judge.estimate(prompts)
-            if self._expected.replies:
-                words = self._expected.words()
-                self._context.notice(f"the judge {self._judge.settings.model} is asked for at most {words}")
+        if not prompts:
+            return
+        cost = self._judge.estimate(prompts)
+        if cost.replies and not (self._expected and self._expected.replies):
+            bound = f"for at most {cost.words()}"
+            how = f"as answers come, first {bound}" if self._coming else bound
+            self._context.notice(f"the judge {self._judge.settings.model} is asked {how}")
+        self._expected = cost if self._expected is None else self._expected + cost
 
     def submit(self, call: JudgePrompt | Execute) -> Future[Any]:
         """Have it judged or run: the future has a `Verdict` or an `Execution`, or what ended the judging."""

@@ -62,7 +62,7 @@ def score_file(evaluator: Evaluator, file: Path, data_root: Path | None, judge: 
         together = Together(task, [response for response, _ in given], read)
         samples = [Sample(one.record, None, scores) for one, (_, scores) in zip(answered, given, strict=True)]
     else:
-        together = marking = ScorerMarking(task, answered, read, judge)
+        together = marking = ScorerMarking(task, [answered], read, judge)
         by_id = {sample.record["id"]: sample for sample in marking.samples()}
         samples = [by_id[one.record["id"]] for one in answered]
     samples = together.settled(samples)

@@ -33,6 +33,16 @@ class Cost:
     uncounted: int = 0
     """Replies among them whose tokens the server did not tell."""
 
+    def __add__(self, other: Cost) -> Cost:
+        both = None if self.dollars is None or other.dollars is None else self.dollars + other.dollars
+        return Cost(
+            self.replies + other.replies,
+            self.prompt_tokens + other.prompt_tokens,
+            self.answer_tokens + other.answer_tokens,
+            both,
+            self.uncounted + other.uncounted,
+        )
+
     def record(self) -> Json:
         """For a job's manifest."""
         return asdict(self)

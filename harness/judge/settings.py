@@ -81,6 +81,11 @@ class JudgeAccess(Prices, ServerAccess):
     max_calls: int | None = pydantic.Field(None, ge=1)
     """Calls that may be made in all, those that brought stored replies in earlier runs included."""
 
+    @property
+    def bounded(self) -> bool:
+        """Whether it may be asked before it is known how much: it has no price, or what it may cost has a bound."""
+        return not (self.price_in or self.price_out) or self.budget is not None or self.max_calls is not None
+
     @pydantic.model_validator(mode="after")
     def _priced(self) -> JudgeAccess:
         if self.budget is not None and (self.price_in is None or self.price_out is None):

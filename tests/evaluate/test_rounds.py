@@ -122,6 +122,17 @@ def test_a_total_drops_the_lowest_group(run, dialogue):
     assert outcome["result"]["score"] == pytest.approx((sum(points) - lowest) / 10)
 
 
+@dataclass(frozen=True)
+class Stored:
+    """Answers of a finished job, in two lots."""
+
+    declared: Respond
+    records: list
+
+    def lots(self):
+        return iter([self.records[:1], self.records[1:]])
+
+
 class Calls:
     """Runs what is submitted at once, out of order where it can be."""
 
@@ -129,7 +140,7 @@ class Calls:
         self.outcome, self.expected, self.seen = outcome, [], []
 
     def expect(self, calls):
-        self.expected = list(calls)
+        self.expected += calls
 
     def submit(self, call):
         self.seen.append(call)
@@ -171,7 +182,7 @@ def marking(dialogue, calls, ids=3):
         {"id": f"q{n}", "doc_sha256": digest(row), "prompt_sha256": "", "rounds": [[reply]]}
         for n, row in enumerate(rows)
     ]
-    said = answered(task.questions, asked, records, None, None)
+    said = answered(task.questions, Stored(asked, records), None, None)
     return ScorerMarking(task, said, reader((), (), None), calls), records
 
 
@@ -200,8 +211,13 @@ def test_answers_to_other_items_are_refused(dialogue):
     task = dialogue(Runs(), rows=4).task
     data = Declarer("x 1", None, None).respond(task, EngineSettings(), limit=None, seed=0).data
     asked = Respond(plugin="x 1", questions=None, data=data, engine=EngineSettings())
+    with pytest.raises(Failure, match="there are answers to 3 items of 4"):
+        list(answered(task.questions, Stored(asked, records), None, None))
+    other = [*records, {**records[0], "id": "q3"}]
     with pytest.raises(Failure, match="the stored answers are not those to item q3"):
-        answered(task.questions, asked, records, None, None)
+        list(answered(task.questions, Stored(asked, other), None, None))
+    with pytest.raises(Failure, match="the stored answers are not those to item q3"):
+        list(answered(task.questions, Stored(asked, records), records, None))
 
 
 def test_two_items_of_one_id_are_refused(run, dialogue):
