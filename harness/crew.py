@@ -8,8 +8,9 @@ import selectors
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -31,6 +32,9 @@ from harness.store import Store
 
 LIGHT = ("score", "sandbox", "judge", "endpoint")
 """Lanes whose jobs leave models alone: each has one worker of its own beside the others, which gives way to them."""
+
+REPLIES_SECONDS = 20.0
+"""How long a run that is stopped waits for replies of the judge that are under way."""
 
 FOLLOWING = ("sandbox", "judge")
 """Lanes where answers are scored as they come: their jobs take as long as the model's answers do."""
@@ -198,6 +202,8 @@ class Crew:
     store: Store
     places: Places
     logs: Path
+    note: Callable[[str], None] = lambda _: None
+    """Tells the user something about the run as a whole."""
     workers: list[WorkerProcess] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -211,9 +217,24 @@ class Crew:
         return self
 
     def __exit__(self, *_: object) -> None:
+        judging = [worker for worker in self.workers if worker.lane == "judge" and worker.jobs]
+        for worker in judging:
+            worker.process.terminate()
         for worker in self.workers:
-            worker.end()
+            if worker not in judging:
+                worker.end()
+        if judging:
+            self._await(judging)
         self._selector.close()
+
+    def _await(self, judging: Sequence[WorkerProcess]) -> None:
+        """Give the judge's replies in flight, which are paid for, the time to be stored."""
+        self.note(f"stopping: waits up to {REPLIES_SECONDS:.0f} s for judgments that are paid for")
+        until = time.monotonic() + REPLIES_SECONDS
+        for worker in judging:
+            with suppress(subprocess.TimeoutExpired):
+                worker.process.wait(timeout=max(0.0, until - time.monotonic()))
+            worker.end()
 
     def busy(self) -> bool:
         """Whether a worker has a job."""

@@ -56,6 +56,10 @@ class Failure(HarnessError):  # noqa: N818 (what it is to the user: nothing was 
     exit_code = 1
 
 
+class Leaving(BaseException):
+    """Whoever started this process wants it to end; what is under way and paid for may still come to its end."""
+
+
 def told(error: HarnessError) -> dict[str, Any]:
     """The error as JSON, for another process; `retold` makes the error of it."""
     said: dict[str, Any] = {"problem": error.problem, "remedy": error.remedy, "exit_code": error.exit_code}

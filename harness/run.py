@@ -77,7 +77,7 @@ def execute(plan: Plan, store: Store, places: Places, reporter: Reporter, *, log
     check_engines(todo, plan.recipe)
     if any(job.kind == "train" for job in todo.values()):
         check(plan.recipe.train.execution())
-    with Crew(plan.recipe, store, places, logs) as crew:
+    with Crew(plan.recipe, store, places, logs, reporter.note) as crew:
         queue = Queue(todo)
         while queue.left or crew.busy():
             for worker, jobs in crew.assign(queue):

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import time
 import traceback
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cached_property, partial
@@ -23,7 +24,7 @@ from harness.canonical import Json, canonical, file_digest
 from harness.context import Context, Progress
 from harness.data.resolve import Places, made_sources
 from harness.endpoints.model import take_served
-from harness.errors import Failure, HarnessError, told
+from harness.errors import Failure, HarnessError, Leaving, told
 from harness.jobs import CHECKPOINTS, CORPUS, Evaluate, Generate, Job, Merge, PrepareModel, Respond, Train
 from harness.judge.settings import Judging
 from harness.launch.order import FILE as ORDER
@@ -230,8 +231,14 @@ def main() -> None:
     hello = json.loads(sys.stdin.readline())
     if hello.get("gives_way"):
         os.nice(_GIVES_WAY)
+        signal.signal(signal.SIGTERM, _leave)
     places = Places(*(Path(p) if p else None for p in (hello["data_root"], hello["cache"])))
     worker = Worker(Store(Path(hello["store"])), places, hello["runtime"], out)
+    with suppress(Leaving):
+        _serve(worker)
+
+
+def _serve(worker: Worker) -> None:
     for line in sys.stdin:
         fields = json.loads(line)
         try:
@@ -240,6 +247,11 @@ def main() -> None:
             traceback.print_exc()
             said = error if isinstance(error, HarnessError) else _unexpected(error, fields["jobs"][0]["label"])
             worker.say(event="failed", **told(said), traceback=traceback.format_exc())
+
+
+def _leave(*_: object) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise Leaving
 
 
 def _unexpected(error: Exception, label: str) -> Failure:

@@ -22,7 +22,7 @@ from harness.endpoints.availability import Pace
 from harness.endpoints.client import CHAT, Client, Request
 from harness.endpoints.faults import Rejected
 from harness.endpoints.replies import ChatReply, Usage, read_chat
-from harness.errors import Failure
+from harness.errors import Failure, Leaving
 from harness.judge.cost import Budget, Cost, counted, estimate
 from harness.judge.judgments import Judgments, Record
 from harness.judge.prompts import as_read, reply_key, request_body
@@ -132,7 +132,7 @@ class Judge:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Calls in flight are paid for: they are waited for and stored, unless the user wants to stop at once."""
-        at_once = kind is not None and not issubclass(kind, Exception)
+        at_once = kind is not None and not issubclass(kind, (Exception, Leaving))
         asyncio.run_coroutine_threadsafe(self._end(at_once=at_once), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()

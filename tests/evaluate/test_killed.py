@@ -147,6 +147,21 @@ def killed_and_compared(kills, run, scripted, tmp_path):
     assert sum(bought.values()) - len(bought) <= CONCURRENCY * killed
 
 
+@pytest.mark.timeout(300)
+def test_ctrl_c_waits_for_replies_that_are_paid_for(run, scripted, tmp_path):
+    with scripted.ScriptedJudge(delay=0.5) as judge:
+        process = run("stopped", judge.base_url)
+        while not judge.completed:
+            assert process.poll() is None, process.communicate()[1]
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 130, err
+        sold = judge.completed.total()
+    assert "stopping: waits up to 20 s for judgments that are paid for" in err
+    assert CONCURRENCY <= len(stored(tmp_path / "stopped")) == sold < 2 * ITEMS
+
+
 @pytest.mark.timeout(500)
 def test_killed_now_and_then(run, scripted, tmp_path):
     killed_and_compared(3, run, scripted, tmp_path)
