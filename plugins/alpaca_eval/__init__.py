@@ -190,13 +190,18 @@ class LengthControlled(Comparison):
         return super().score(response, read, opponent)
 
     def settle(self, scored: Sequence[tuple[Response, Scores]], read: Read) -> Sequence[Scores]:
-        """With `lc_win`. Raises UserError unless all 805 instructions are judged: of fewer it is another number."""
-        judged = {int(response.item.id): (response, scores) for response, scores in scored if scores.values}
-        if sorted(judged) != [*range(ROWS)]:
+        """With `lc_win`, where all 805 instructions are judged: of fewer it is another number, so there is none.
+
+        Raises UserError where fewer were asked.
+        """
+        if len(scored) < ROWS:
             raise UserError(
-                f"a length-controlled win rate needs all {ROWS} judgments, and {len(judged)} are there",
-                "run without a limit, and again where the judge failed; alpaca_eval_2 is the plain win rate",
+                f"a length-controlled win rate needs all {ROWS} instructions, and {len(scored)} were asked",
+                "run without a limit; alpaca_eval_2 is the plain win rate",
             )
+        judged = {int(response.item.id): (response, scores) for response, scores in scored if scores.values}
+        if len(judged) < ROWS:
+            return [scores for _, scores in scored]
         references = read(self.reference)
         wins = length_controlled(
             [1 + judged[n][1].values["win"] for n in range(ROWS)],
@@ -210,12 +215,10 @@ class LengthControlled(Comparison):
 
     def totals(self, scored: Sequence[tuple[Response, Scores]], read: Read) -> Mapping[str, float]:
         """As of the plain comparison, and alpaca_eval's figures at equal length; their error is that of a known fit."""
-        controlled = win_rate([1 + scores.values["lc_win"] for _, scores in scored])
-        return {
-            **super().totals(scored, read),
-            "length_controlled_winrate": controlled["win_rate"],
-            "lc_standard_error": controlled["standard_error"],
-        }
+        controlled = win_rate([1 + scores.values["lc_win"] for _, scores in scored if "lc_win" in scores.values])
+        names = {"win_rate": "length_controlled_winrate", "standard_error": "lc_standard_error"}
+        found = {name: controlled[of] for of, name in names.items()} if controlled else {}
+        return {**super().totals(scored, read), **found}
 
 
 def output(response: Response) -> str:

@@ -13,7 +13,7 @@ import pytest
 from harness.plugins.alpaca_eval import DAVINCI, GAMED, GPT4_TURBO, Comparison, Instructions, LengthControlled
 from harness.plugins.alpaca_eval import protocol as alpaca
 
-from harness.api import Hub, JudgeReply, Reply, Response, UserError, Verdict
+from harness.api import Hub, JudgeReply, Reply, Response, Scores, UserError, Verdict
 from harness.data.formats import rows
 from harness.testing import check_plugin
 
@@ -405,10 +405,21 @@ def test_the_length_controlled_win_rate_is_alpaca_evals(whole, monkeypatch, tmp_
 
 
 @pytest.mark.parametrize("kept", [slice(804), slice(1, None)])
-def test_below_805_judgments_there_is_no_length_controlled_number(whole, kept, refused):
+def test_of_fewer_than_805_instructions_there_is_no_length_controlled_number(whole, kept, refused):
     read, scored = whole
     line = refused(LengthControlled(V2).settle, scored[kept], read)
-    assert "needs all 805 judgments, and 804 are there" in line
+    assert "needs all 805 instructions, and 804 were asked" in line
+
+
+def test_one_missing_judgment_costs_the_length_controlled_number_and_no_other(whole):
+    read, scored = whole
+    scorer, unparsed = LengthControlled(V2), Scores({}, missing="judge_unparsed")
+    scored = [*scored[:-1], (scored[-1][0], unparsed)]
+    settled = scorer.settle(scored, read)
+    assert settled == [scores for _, scores in scored]
+    totals = scorer.totals([*zip((response for response, _ in scored[:-1]), settled[:-1], strict=True)], read)
+    assert totals["win_rate"] == pytest.approx(100 * sum(s.values["win"] for s in settled[:-1]) / 804)
+    assert "length_controlled_winrate" not in totals
 
 
 def test_without_df_gamed_nothing_is_bought(whole, refused):
