@@ -30,8 +30,12 @@ from harness.processes import end_group, how_it_ended
 from harness.recipe import Recipe
 from harness.store import Store
 
-LIGHT = ("score", "sandbox", "judge", "endpoint")
-"""Lanes whose jobs leave models alone: each has one worker of its own beside the others, which gives way to them."""
+LIGHT = {"score": 19, "sandbox": 10, "judge": 19, "endpoint": 0}
+"""Lanes whose jobs leave models alone: each has one worker of its own beside the others, so many times nicer than they.
+
+An engine's threads meet at every step, and whoever takes a core from one of them holds up all. Programs in the sandbox
+have a time limit, and must not starve.
+"""
 
 REPLIES_SECONDS = 20.0
 """How long a run that is stopped waits for replies of the judge that are under way."""
@@ -327,7 +331,7 @@ class Crew:
         assert process.stdout is not None
         self._selector.register(process.stdout.fileno(), selectors.EVENT_READ, worker)
         runtime = {**self.runtime.model_dump(mode="json"), "threads": threads}
-        worker.tell({**hello(self.store, self.places, runtime), "gives_way": lane_name in LIGHT})
+        worker.tell({**hello(self.store, self.places, runtime), "gives_way": LIGHT.get(lane_name, 0)})
         return worker
 
     def _log(self, lane_name: str) -> tuple[Path, TextIO]:

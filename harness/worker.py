@@ -39,9 +39,6 @@ if TYPE_CHECKING:
 
 _PROGRESS_INTERVAL = 0.2
 
-_GIVES_WAY = 10
-"""How much nicer a process is that scores beside an engine: the engine's threads wait for each other at every step."""
-
 
 @dataclass(frozen=True)
 class _Task:
@@ -230,7 +227,7 @@ def main() -> None:
     out = _own_stdout()
     hello = json.loads(sys.stdin.readline())
     if hello.get("gives_way"):
-        os.nice(_GIVES_WAY)
+        os.nice(hello["gives_way"])
         signal.signal(signal.SIGTERM, _leave)
     places = Places(*(Path(p) if p else None for p in (hello["data_root"], hello["cache"])))
     worker = Worker(Store(Path(hello["store"])), places, hello["runtime"], out)

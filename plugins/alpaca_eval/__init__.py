@@ -137,7 +137,7 @@ class Comparison(Scorer):
         if pair.reference == pair.answer:
             return Scores({"win": 0.5}, extracted=1.5, detail={"equal_to_reference": True})
         judge = annotator(self.annotator)
-        first = judge.puts_answer_first(pair.instruction)
+        first = judge.puts_answer_first(pair.instruction, (row["instruction"] for row in read(self.reference)))
         orders = (first, not first) if self.both_orders else (first,)
         verdicts = tuple((yield [judge.prompt(pair, answer_first=order) for order in orders]))
         for verdict in verdicts:

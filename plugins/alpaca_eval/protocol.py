@@ -8,7 +8,7 @@ import logging
 import re
 import sys
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -46,14 +46,22 @@ class SeededJudge:
         self._name = name
         self._own = pool.annotators[name]
         (self._order,) = self._own.processors
+        self._first: dict[str, bool] = {}
         self._turns = library.utils.prompt_to_chatml(self._own.prompt_template)
 
-    def puts_answer_first(self, instruction: str) -> bool:
-        """Whether the model's answer stands before the reference's: drawn by a seed made of the instruction."""
+    def puts_answer_first(self, instruction: str, others: Iterable[str] = ()) -> bool:
+        """Whether the model's answer stands before the reference's: drawn by a seed made of the instruction.
+
+        `others` will be asked for too: drawn all at once they take no time.
+        """
         import pandas as pd
 
-        row = pd.DataFrame([{"instruction": instruction, "output_1": "reference", "output_2": "answer"}])
-        return bool(self._order.preprocess(row).iloc[0]["output_1"] == "answer")
+        if instruction not in self._first:
+            texts = list(dict.fromkeys((instruction, *others)))
+            rows = pd.DataFrame({"instruction": texts, "output_1": "reference", "output_2": "answer"})
+            drawn = self._order.preprocess(rows)["output_1"] == "answer"
+            self._first |= dict(zip(texts, map(bool, drawn), strict=True))
+        return self._first[instruction]
 
     def prompt(self, pair: Pair, *, answer_first: bool) -> JudgePrompt:
         """The judgment to buy. Its value is the preference: from 1, the reference's answer, to 2, the model's."""
