@@ -3,9 +3,10 @@
     HARNESS_DATA_ROOT=... python benchmarks/evaluate.py --rounds 2
 
 For one model, and for four of one architecture, it measures in turn: `harness eval` into an empty store, with a judge
-on localhost that answers at once; and one vLLM engine that is given all the prompts of that evaluation, sampled alike,
-at once (second turns too), with the weights swapped between models. Both from the start of the process to its end.
-`--reference` adds the reference way: a command for each benchmark, one after another, each with an engine of its own.
+on localhost that answers at once; the same with `--no-judge`, which asks and scores all but the judged benchmarks; and
+one vLLM engine that is given all the prompts of that evaluation, sampled alike, at once (second turns too), with the
+weights swapped between models. All from the start of the process to its end. `--reference` adds the reference way: a
+command for each benchmark, one after another, each with an engine of its own; nothing is judged there.
 """
 
 from __future__ import annotations
@@ -80,18 +81,19 @@ def judge() -> Iterator[str]:
 # --- what is measured ----------------------------------------------------------------------------------------------
 
 
-def ours(models: Sequence[Path], suite: Path, store: Path, judge_url: str) -> float:
-    """Seconds of `harness eval` into an empty store."""
+def ours(models: Sequence[Path], suite: Path, store: Path, judge_url: str | None) -> float:
+    """Seconds of `harness eval` into an empty store, without a judge where there is none."""
     harness = str(Path(sys.executable).with_name("harness"))
     command = [harness, "eval", *map(str, models), "--suite", str(suite)]
     command += ["--store", str(store), "--out", str(store / "run")]
     command += [word for setting in settings_of(judge_url) for word in ("--set", setting)]
-    return _timed(command)
+    return _timed(command if judge_url else [*command, "--no-judge"])
 
 
-def settings_of(judge_url: str) -> list[str]:
+def settings_of(judge_url: str | None) -> list[str]:
     """What `harness eval` is told besides."""
-    return [f"judge.base_url={judge_url}", "judge.model=m", "judge.name=benchmark", "engine.name=vllm"]
+    judge = [f"judge.base_url={judge_url}", "judge.model=m", "judge.name=benchmark"] if judge_url else []
+    return [*judge, "engine.name=vllm"]
 
 
 def raw(asked: Path) -> float:
@@ -258,6 +260,7 @@ def compare(arms: int, options: argparse.Namespace, folder: Path, judge_url: str
     for turn in range(options.rounds):
         store = folder / f"store-{arms}-{turn}"
         seconds = {"harness eval": ours(models, suite, store, judge_url)}
+        seconds["harness eval --no-judge"] = ours(models, suite, folder / f"answers-{arms}-{turn}", None)
         if turn == 0:
             found = asked_of(models, suite, store, judge_url)
             asked.write_bytes(pickle.dumps(found))
@@ -267,9 +270,9 @@ def compare(arms: int, options: argparse.Namespace, folder: Path, judge_url: str
             seconds["one after another"] = reference(models, asked)
         print("  " + ", ".join(f"{name} {took:.1f} s" for name, took in seconds.items()), flush=True)
         best = {name: min(took, best.get(name, took)) for name, took in seconds.items()}
-    for name, took in best.items():
-        if name != "harness eval":
-            print(f"  harness eval takes {best['harness eval'] / took:.2f} times as long as {name}", flush=True)
+    for name in ("harness eval", "harness eval --no-judge"):
+        for other in best.keys() & {"vLLM alone", "one after another"}:
+            print(f"  {name} takes {best[name] / best[other]:.2f} times as long as {other}", flush=True)
 
 
 def main() -> None:

@@ -137,10 +137,17 @@ class VllmEngine:
     def _score(self, request: LoglikelihoodRequest) -> Callable[[Any], Loglikelihood]:
         """As `_generate`."""
         from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind
 
         pair, cut = fit_pair(request, self._max_length)
         count = len(request.continuation_ids)
-        params = SamplingParams(temperature=0.0, max_tokens=1, prompt_logprobs=1, detokenize=False)
+        params = SamplingParams(
+            temperature=0.0,
+            max_tokens=1,
+            prompt_logprobs=1,
+            detokenize=False,
+            output_kind=RequestOutputKind.FINAL_ONLY,
+        )
         self._submit(request.id, pair, params)
 
         def read(output: Any) -> Loglikelihood:
@@ -154,6 +161,7 @@ class VllmEngine:
 
     def _sampling_params(self, sampling: Sampling) -> Any:
         from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind
 
         return SamplingParams(
             max_tokens=sampling.max_new_tokens,
@@ -164,6 +172,7 @@ class VllmEngine:
             stop_token_ids=sorted({*self._codec.end_ids, *sampling.end_ids}),
             skip_special_tokens=False,  # so that a stop text may name one; the answer's text is ours
             detokenize=bool(sampling.stop),
+            output_kind=RequestOutputKind.FINAL_ONLY,  # or every token makes an output of all those before it
         )
 
 
