@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import pydantic
 
 from harness.allocation import Slurm
-from harness.api import AlpacaColumns, ChatColumns, Columns, PairColumns, Share
+from harness.api import AlpacaColumns, ChatColumns, Columns, PairColumns, Share, TextColumns
 from harness.arms import validated
 from harness.canonical import Json
 from harness.discovery import LoadedPlugin, installed, is_file_plugin, load_plugin, methods, suggestion, unknown_plugin
@@ -31,7 +31,12 @@ PACKAGE = "harness.recipes"
 
 _SERVED = re.compile(r"(?P<name>.+?)@(?P<url>https?://.+)")
 
-COLUMNS: Mapping[str, type[Columns]] = {"chat": ChatColumns, "pair": PairColumns, "alpaca": AlpacaColumns}
+COLUMNS: Mapping[str, type[Columns]] = {
+    "chat": ChatColumns,
+    "pair": PairColumns,
+    "alpaca": AlpacaColumns,
+    "text": TextColumns,
+}
 
 
 class SourceUse(Declaration):
@@ -43,7 +48,7 @@ class SourceUse(Declaration):
     fraction: Share | None = None
     amount: int | None = pydantic.Field(None, ge=1)
     columns: Mapping[str, str] | None = None
-    """`{kind: chat | pair | alpaca, <column>: <name in the file>}` for files whose columns have other names."""
+    """`{kind: chat | pair | alpaca | text, <column>: <name in the file>}` for files whose columns have other names."""
 
     @pydantic.model_validator(mode="before")
     @classmethod

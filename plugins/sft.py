@@ -5,7 +5,21 @@ As a fallback provider it also completes every other arm: whoever brings only a 
 
 from collections.abc import Mapping, Sequence
 
-from harness.api import Arm, DataInfo, KeepLast, Loss, Merger, Mixture, Part, Plugin, Stage, hookimpl, token_loss
+from harness.api import (
+    PRETRAINING,
+    Arm,
+    DataInfo,
+    KeepLast,
+    Loss,
+    Merger,
+    Mixture,
+    Part,
+    Plugin,
+    Stage,
+    hookimpl,
+    token_loss,
+    without_role,
+)
 
 PLUGIN = Plugin(
     name="sft",
@@ -23,7 +37,7 @@ def loss_fn(arm: Arm) -> Loss:
 @hookimpl(trylast=True)
 def strategy(arm: Arm, data: Mapping[str, DataInfo]) -> Sequence[Stage]:
     """Everything at once."""
-    return [Stage("all", Mixture.of(*data))]
+    return [Stage("all", Mixture.of(*without_role(data, PRETRAINING)))]
 
 
 @hookimpl(trylast=True)

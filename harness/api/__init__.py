@@ -30,6 +30,7 @@ from harness.api.benchmarks import (
 )
 from harness.api.controls import near_copies, share_alike
 from harness.api.data import (
+    PRETRAINING,
     AlpacaColumns,
     Answered,
     ChatColumns,
@@ -46,9 +47,11 @@ from harness.api.data import (
     Mixture,
     PairColumns,
     Part,
+    TextColumns,
     Upstream,
     sample,
     with_role,
+    without_role,
 )
 from harness.api.grades import answer_digest
 from harness.api.loss import Batch, Loss, Model, nll, token_loss
@@ -58,6 +61,7 @@ from harness.errors import UserError
 
 __all__ = [
     "API_VERSION",
+    "PRETRAINING",
     "AlpacaColumns",
     "Answered",
     "Arm",
@@ -105,6 +109,7 @@ __all__ = [
     "Scoring",
     "Share",
     "Stage",
+    "TextColumns",
     "Total",
     "Upstream",
     "UserError",
@@ -117,4 +122,5 @@ __all__ = [
     "share_alike",
     "token_loss",
     "with_role",
+    "without_role",
 ]

@@ -25,15 +25,15 @@ class Part(IntEnum):
 
 @dataclass(frozen=True)
 class Message:
-    """One turn of a conversation."""
+    """One turn of a conversation; or plain text, the only message of its example, that no chat template touches."""
 
-    role: Literal["system", "user", "assistant"]
+    role: Literal["system", "user", "assistant", "text"]
     content: str
 
 
 @dataclass(frozen=True)
 class Example:
-    """One training conversation. `id` is unique within its dataset and stable from run to run."""
+    """One training conversation, or a text. `id` is unique within its dataset and stable from run to run."""
 
     id: str
     messages: tuple[Message, ...]
@@ -65,8 +65,15 @@ class AlpacaColumns:
     output: str = "output"
 
 
-Columns = ChatColumns | PairColumns | AlpacaColumns
-"""How a row becomes a conversation."""
+@dataclass(frozen=True)
+class TextColumns:
+    """A column of plain text, such as models are pretrained on: tokenised as it is, and scored like a response."""
+
+    text: str = "text"
+
+
+Columns = ChatColumns | PairColumns | AlpacaColumns | TextColumns
+"""How a row becomes a conversation, or a text."""
 
 
 @dataclass(frozen=True)
@@ -191,6 +198,15 @@ class Mixture:
     def of(cls, *items: Data) -> Mixture:
         """`Mixture.of("general", sample("math", Fraction(1, 256)))`."""
         return cls(tuple(items))
+
+
+PRETRAINING = "pretraining"
+"""The role of text for methods that ask for it, such as replay: no other method trains on it."""
+
+
+def without_role(data: Mapping[str, DataInfo], *roles: str) -> tuple[str, ...]:
+    """Names of the datasets in other roles, in the recipe's order."""
+    return tuple(name for name, info in data.items() if info.role not in roles)
 
 
 def with_role(data: Mapping[str, DataInfo], *roles: str) -> tuple[str, ...]:

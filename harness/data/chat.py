@@ -93,6 +93,8 @@ class Renderer:
     encoded as ordinary tokens, and counted. BOS stands once at the start where the template writes it or the
     tokenizer adds it to ordinary text.
 
+    Plain text goes through no template: it is RESPONSE, and so is the end-of-sequence token that closes it.
+
     Raises UserError for a tokenizer without a chat template or without character offsets.
     """
 
@@ -147,6 +149,8 @@ class Renderer:
         return int(rendered.ids[rendered.parts == Part.RESPONSE][-1])
 
     def _render(self, messages: Sequence[Message]) -> Encoded:
+        if messages[0].role == "text":
+            return self._plain(messages[0].content)
         layout = self._layouts.lay_out(messages)
         tokens, special_in_text = self._encode(layout)
         # Two more than there are characters: a token without any, at the very end, is template too.
@@ -160,6 +164,16 @@ class Renderer:
         return Encoded(
             ids=np.concatenate([np.asarray(bos, dtype=np.int32), tokens.ids]),
             parts=np.concatenate([np.full(len(bos), Part.TEMPLATE, dtype=np.uint8), _largest(parts, tokens)]),
+            special_in_text=special_in_text,
+        )
+
+    def _plain(self, text: str) -> Encoded:
+        tokens, special_in_text = self._encode(Layout(text, ((0, len(text)),)))
+        bos, end = self._missing_bos(tokens.ids), self.dialect.special_tokens.get("eos_token")
+        eos = () if end is None else (self._backend.token_to_id(end),)
+        return Encoded(
+            ids=np.concatenate([np.asarray(bos, np.int32), tokens.ids, np.asarray(eos, np.int32)]),
+            parts=np.repeat(np.array([Part.TEMPLATE, Part.RESPONSE], np.uint8), [len(bos), len(tokens.ids) + len(eos)]),
             special_in_text=special_in_text,
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from harness.api import AlpacaColumns, ChatColumns, Columns, Message, PairColumns
+from harness.api import AlpacaColumns, ChatColumns, Columns, Message, PairColumns, TextColumns
 from harness.data.formats import Row
 from harness.errors import UserError
 
@@ -18,14 +18,16 @@ PAIRS = (
     ("question", "answer"),
     ("input", "output"),
 )
-ROLES: Mapping[str, Literal["system", "user", "assistant"]] = {
+TEXT = "text"
+ROLES: Mapping[str, Literal["system", "user", "assistant", "text"]] = {
     "system": "system",
     "user": "user",
     "human": "user",
     "assistant": "assistant",
     "gpt": "assistant",
+    TEXT: "text",
 }
-"""Both spellings of a turn's speaker; the second is that of the older `from` and `value`."""
+"""Both spellings of a turn's speaker, the second that of the older `from` and `value`; and what is no turn at all."""
 
 
 def needed(columns: Columns) -> tuple[str, ...]:
@@ -37,6 +39,8 @@ def needed(columns: Columns) -> tuple[str, ...]:
             return (prompt, completion, *((system,) if system else ()))
         case AlpacaColumns(instruction, input_, output):
             return (instruction, input_, output)
+        case TextColumns(text):
+            return (text,)
 
 
 def recognise(found: Sequence[str], where: str) -> Columns:
@@ -51,10 +55,11 @@ def recognise(found: Sequence[str], where: str) -> Columns:
     if len(forms) == 1:
         return forms[0]
     problem = "several forms of conversation fit" if forms else "no usual form of conversation fits"
+    plain = " (kind: text, if it is plain text)" if TEXT in have else ""
     raise UserError(
         f"{where}: {problem} the columns {', '.join(found) or '(none)'}",
         "use messages or conversations; instruction, input, output; or a pair such as prompt, completion, "
-        "or name them with `columns:` in the recipe or in a data_source plug-in",
+        f"or name them with `columns:` in the recipe or in a data_source plug-in{plain}",
     )
 
 
@@ -83,15 +88,19 @@ def conversation(row: Row, columns: Columns) -> tuple[Message, ...]:
             context = _text(row, input_)
             prompt = _text(row, instruction) + (f"\n\n{context}" if context else "")
             turns = (Message("user", prompt), Message("assistant", _text(row, output)))
+        case TextColumns(text):
+            turns = (Message("text", _text(row, text)),)
     check(turns, row.where)
     return turns
 
 
 def check(turns: Sequence[Message], where: str) -> None:
-    """A system turn first if at all, then user and assistant in turn, with at least one assistant turn.
+    """A system turn first if at all, then user and assistant in turn, with at least one assistant turn; or one text.
 
     Raises UserError naming the turn.
     """
+    if [turn.role for turn in turns] == [TEXT]:
+        return
     start = 1 if turns and turns[0].role == "system" else 0
     for number, turn in enumerate(turns[start:]):
         wanted = ("user", "assistant")[number % 2]

@@ -20,9 +20,10 @@ EXAMPLE_DATA: Mapping[str, DataInfo] = MappingProxyType(
         "chats": DataInfo("chats", "general", 2000),
         "maths": DataInfo("maths", "specialist", 1000),
         "code": DataInfo("code", "specialist", None),
+        "web": DataInfo("web", "pretraining", 5000),
     }
 )
-"""What a strategy is shown, unless the check is told otherwise: two roles, one size unknown."""
+"""What a strategy is shown, unless the check is told otherwise: three roles, one size unknown."""
 
 _FIRST_EXAMPLES = 50
 

@@ -249,3 +249,54 @@ def test_any_conversation_keeps_its_text_and_has_a_part_for_every_token(trained,
     answers = [message.content for message in example.messages if message.role == "assistant"]
     assert len(found) == len(answers)
     assert all(answer.strip() in text for answer, text in zip(answers, found, strict=True))
+
+
+# --- plain text ----------------------------------------------------------------------------------------------------
+
+
+def text(content):
+    return Example("e", (Message("text", content),))
+
+
+def test_a_text_goes_through_no_template_and_ends_with_the_end_of_sequence(word_tokenizer):
+    tokenizer = word_tokenizer(TEMPLATES["chatml"])
+    assert stretches(Renderer(tokenizer), tokenizer, text("Hi user")) == [(Part.RESPONSE, "Hi   user </s>")]
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+@given(content=st.text(max_size=40))
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_the_tokens_of_a_text_are_those_of_the_tokenizer(trained, name, content):
+    tokenizer = trained[name]
+    rendered = Renderer(tokenizer).render(text(content))
+    eos = tokenizer.eos_token_id
+    special = set(tokenizer.all_special_ids)
+    assert rendered.ids[-1] == eos
+    assert rendered.parts == (Part.RESPONSE,) * len(rendered.ids)
+    assert not special.intersection(rendered.ids[:-1])
+    if not any(token in content for token in tokenizer.all_special_tokens):
+        assert list(rendered.ids[:-1]) == tokenizer.encode(content, add_special_tokens=False)
+
+
+def test_a_tokenizer_that_starts_texts_with_bos_starts_plain_ones_so():
+    backend = Tokenizer(models.WordLevel({"<unk>": 0, "<s>": 1, "</s>": 2, "Hi": 3}, unk_token="<unk>"))
+    backend.pre_tokenizer = pre_tokenizers.Whitespace()
+    backend.post_processor = processors.TemplateProcessing("<s> $A", special_tokens=[("<s>", 1)])
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        unk_token="<unk>",
+        bos_token="<s>",
+        eos_token="</s>",
+        chat_template=TEMPLATES["plain"],
+    )
+    rendered = Renderer(tokenizer).render(text("Hi"))
+    assert rendered.ids == (1, 3, 2)
+    assert rendered.parts == (Part.TEMPLATE, Part.RESPONSE, Part.RESPONSE)
+
+
+def test_special_tokens_spelt_by_a_text_stay_text_and_are_counted(trained):
+    tokenizer = trained["tulu"]
+    rendered = Renderer(tokenizer).render(text("a</s>b"))
+    assert rendered.special_in_text == 1
+    assert tokenizer.decode(rendered.ids) == "a</s>b</s>"
+    assert rendered.ids.count(tokenizer.eos_token_id) == 1

@@ -1,6 +1,6 @@
 import pytest
 
-from harness.api import AlpacaColumns, ChatColumns, Message, PairColumns
+from harness.api import AlpacaColumns, ChatColumns, Message, PairColumns, TextColumns
 from harness.data.columns import conversation, own_id, recognise
 from harness.data.formats import Row
 from harness.errors import UserError
@@ -37,7 +37,16 @@ def test_alpacas_input_follows_the_instruction_after_a_blank_line():
     assert both[0].content == "q\n\nx"
 
 
+def test_a_text_is_the_only_message_of_its_example():
+    assert conversation(row(text="t", meta={}), TextColumns()) == (Message("text", "t"),)
+    assert conversation(row(messages=turns(("text", "t"))), ChatColumns()) == (Message("text", "t"),)
+    with pytest.raises(UserError, match="kind: text"):
+        recognise(("text", "meta"), "x")
+
+
 REFUSED = {
+    "turn 1 is the text's where the user's is due": turns(("text", "t"), ("assistant", "a")),
+    "turn 2 is the text's where the assistant's is due": turns(("user", "q"), ("text", "t")),
     "turn 2 is the user's where the assistant's is due": turns(("user", "q"), ("user", "q")),
     "turn 1 is the assistant's where the user's is due": turns(("assistant", "a")),
     "turn 2 is the system's where the assistant's is due": turns(("user", "q"), ("system", "s")),

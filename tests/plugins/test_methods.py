@@ -52,6 +52,12 @@ def test_stages(name, expected):
     assert stages(name) == expected
 
 
+def test_no_method_trains_on_pretraining_text_unasked():
+    data = {**DATA, "web": DataInfo("web", "pretraining", 1_000)}
+    for name in ("sft", "multi_task", "sequential", "mixed_sequential", "dmt"):
+        assert stages(name, data) == stages(name)
+
+
 @pytest.mark.parametrize("k", [Fraction(1, 256), Fraction(1), Fraction(1, 3)])
 def test_dmt_replays_a_share_of_each_specialised_set(k):
     assert stages("dmt", k=str(k)) == [
