@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from harness.api.data import Part
@@ -67,6 +67,13 @@ class Model(Protocol):
         """Negative log-likelihood of each token given those before it, [rows, length], float32, 0 at segment starts."""
         ...
 
+    def token_kl(self, batch: Batch, reference: Model) -> torch.Tensor:
+        """KL(self || reference) of what the two predict for each token, summed over the whole vocabulary, in nats.
+
+        [rows, length], float32, 0 at segment starts.
+        """
+        ...
+
     def logits(self, batch: Batch) -> torch.Tensor:
         """Logits that predict each token, [rows, length, vocabulary]. Costs memory; for those who need them."""
         ...
@@ -75,6 +82,10 @@ class Model(Protocol):
 def nll(model: Model, batch: Batch, references: Mapping[str, Model]) -> torch.Tensor:  # noqa: ARG001 (the shape of every token loss)
     """The plain token loss: cross-entropy."""
     return model.token_nll(batch)
+
+
+Penalty = Callable[["torch.nn.Module", "Mapping[str, torch.nn.Module]"], "torch.Tensor"]
+"""Of the network in training and the references by name: a scalar."""
 
 
 @dataclass(frozen=True)
@@ -86,12 +97,22 @@ class Loss:
 
     weights: Callable[[Batch], torch.Tensor]
     per_token: Callable[[Model, Batch, Mapping[str, Model]], torch.Tensor] = nll
-    penalty: Callable[[torch.nn.Module, Mapping[str, torch.nn.Module]], torch.Tensor] | None = None
+    penalty: Penalty | None = None
     """Counted once per optimiser step, not per token."""
     references: tuple[Literal["base"], ...] = ()
     """Frozen models the loss compares with."""
     embed: Callable[[torch.Tensor, Batch], torch.Tensor] | None = None
     """Perturbs the input embeddings [rows, length, width] in training only."""
+
+    def penalised(self, penalty: Penalty, *references: Literal["base"]) -> Loss:
+        """This loss with one more penalty, which looks at these references."""
+        inner = self.penalty
+
+        def both(network: torch.nn.Module, frozen: Mapping[str, torch.nn.Module]) -> torch.Tensor:
+            found = penalty(network, frozen)
+            return found if inner is None else inner(network, frozen) + found
+
+        return replace(self, penalty=both, references=tuple(dict.fromkeys((*self.references, *references))))
 
 
 def token_loss(weights: Callable[[Batch], torch.Tensor]) -> Loss:

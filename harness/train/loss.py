@@ -48,6 +48,11 @@ class Head:
         """Rows of the head."""
         return self.linear.out_features
 
+    @property
+    def parameters(self) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Weight and bias, to be read once: under ZeRO-3 every look at them gathers them."""
+        return self.linear.weight, self.linear.bias
+
     def logits(self, hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
         """[tokens, width] -> [tokens, vocabulary], float32."""
         logits = F.linear(hidden, weight, bias).float()
@@ -69,26 +74,57 @@ class CausalModel:
     """Whether Liger's kernel computes the losses."""
     frozen: bool = False
     _hidden: torch.Tensor | None = field(default=None, repr=False)
+    _nll: torch.Tensor | None = field(default=None, repr=False)
 
     def token_nll(self, batch: Batch) -> torch.Tensor:
         """Negative log-likelihoods, [1, tokens], float32; 0 where the loss's weight is 0, which costs nothing."""
         assert isinstance(batch, MicroBatch)
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            hidden = self._run(batch)
-            targets = batch.input_ids[0].index_select(0, batch.kept)
-            losses = self._losses(hidden.index_select(0, batch.kept - 1), targets)
-            # The sum keeps every parameter in the graph of a micro-batch that scores nothing.
-            blank = hidden.new_zeros(hidden.shape[0], dtype=torch.float32)
-            blank = blank if len(targets) else blank + 0.0 * hidden.sum()
-            return blank.index_copy(0, batch.kept, losses).unsqueeze(0)
+        if self._nll is None:
+            with self._tracked():
+                targets = batch.input_ids[0].index_select(0, batch.kept)
+                self._nll = self._spread(self._losses(self._predicting(batch), targets), batch)
+        return self._nll
+
+    def token_kl(self, batch: Batch, reference: Model) -> torch.Tensor:
+        """KL(self || reference), [1, tokens], float32; 0 where the loss's weight is 0, which costs nothing."""
+        assert isinstance(batch, MicroBatch)
+        assert isinstance(reference, CausalModel)
+        with reference._tracked():  # noqa: SLF001 -- another model of this class
+            other = reference._predicting(batch)  # noqa: SLF001
+
+        weights, others = self.head.parameters, reference.head.parameters
+
+        def divergence(hidden: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+            ours = self.head.logits(hidden, *weights).log_softmax(-1)
+            theirs = reference.head.logits(other, *others).log_softmax(-1)
+            return (ours.exp() * (ours - theirs)).sum(-1)
+
+        with self._tracked():
+            return self._spread(self._by_chunk(divergence, self._predicting(batch), other, logits=2), batch)
 
     def logits(self, batch: Batch) -> torch.Tensor:
         """Logits that predict each token, [1, tokens, vocabulary], float32; 0 for the first token of a segment."""
         assert isinstance(batch, MicroBatch)
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            logits = self.head.logits(self._run(batch), self.head.linear.weight, self.head.linear.bias)
+        with self._tracked():
+            logits = self.head.logits(self._run(batch), *self.head.parameters)
             shifted = logits.roll(1, dims=0)
             return shifted.masked_fill((batch.position_ids[0] == 0)[:, None], 0.0).unsqueeze(0)
+
+    def _tracked(self) -> torch.set_grad_enabled:
+        """Gradients, unless the model is frozen."""
+        return torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen)
+
+    def _predicting(self, batch: MicroBatch) -> torch.Tensor:
+        """Hidden states that predict the kept tokens, [kept, width]."""
+        return self._run(batch).index_select(0, batch.kept - 1)
+
+    def _spread(self, values: torch.Tensor, batch: MicroBatch) -> torch.Tensor:
+        """[kept] -> [1, tokens], 0 elsewhere."""
+        hidden = self._run(batch)
+        # The sum keeps every parameter in the graph of a micro-batch that scores nothing.
+        blank = hidden.new_zeros(hidden.shape[0], dtype=torch.float32)
+        blank = blank if len(values) else blank + 0.0 * hidden.sum()
+        return blank.index_copy(0, batch.kept, values).unsqueeze(0)
 
     def _run(self, batch: MicroBatch) -> torch.Tensor:
         """Last hidden states, [tokens, width]."""
@@ -99,25 +135,26 @@ class CausalModel:
 
     def _losses(self, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Cross-entropy of each kept position, a chunk of logits at a time."""
-        # Read once: under ZeRO-3 every look at the parameter gathers it.
-        weight, bias = self.head.linear.weight, self.head.linear.bias
+        weights = self.head.parameters
         if self.fused and len(targets):
-            return liger.token_losses(self.head, hidden, targets, weight, bias)
-        size = self.chunk or max(1, CHUNK_BYTES // (4 * self.head.vocabulary))
-        if len(targets) <= size:
-            return self._chunk(hidden, targets, weight, bias)
-        chunks = zip(torch.split(hidden, size), torch.split(targets, size), strict=True)
-        return torch.cat(
-            [
-                checkpoint(self._chunk, rows, wanted, weight, bias, use_reentrant=False, preserve_rng_state=False)
-                for rows, wanted in chunks
-            ]
-        )
+            return liger.token_losses(self.head, hidden, targets, *weights)
 
-    def _chunk(
-        self, hidden: torch.Tensor, targets: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None
+        def entropy(hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+            return F.cross_entropy(self.head.logits(hidden, *weights), targets, reduction="none")
+
+        return self._by_chunk(entropy, hidden, targets)
+
+    def _by_chunk(
+        self, compute: Callable[..., torch.Tensor], *positions: torch.Tensor, logits: int = 1
     ) -> torch.Tensor:
-        return F.cross_entropy(self.head.logits(hidden, weight, bias), targets, reduction="none")
+        """`compute` of some positions at a time, each of which takes so many rows of logits."""
+        size = self.chunk or max(1, CHUNK_BYTES // (4 * logits * self.head.vocabulary))
+        if len(positions[0]) <= size:
+            return compute(*positions)
+        chunks = zip(*(torch.split(tensor, size) for tensor in positions), strict=True)
+        return torch.cat(
+            [checkpoint(compute, *chunk, use_reentrant=False, preserve_rng_state=False) for chunk in chunks]
+        )
 
 
 @dataclass(frozen=True)
