@@ -15,7 +15,7 @@ import pluggy
 import pydantic
 
 from harness import spec
-from harness.api import Arm, DataInfo, DataSource, Evaluator, Loss, Merger, Options, Plugin, Stage
+from harness.api import Arm, DataInfo, DataSource, Evaluator, Loss, Merger, Options, Plugin, Stage, dpo
 from harness.canonical import Json
 from harness.discovery import GROUP, SINGLE, LoadedPlugin, implementation, load_plugin, suggestion
 from harness.errors import HarnessError, UserError
@@ -114,6 +114,20 @@ class BoundArm:
     def loss(self) -> Loss:
         """The arm's loss, wrappers around it."""
         loss: Loss = self._single("loss_fn", (Loss,), arm=self.arm)
+        return loss
+
+    def loss_of(self, stage: Stage) -> Loss:
+        """What a stage minimises: its own loss, the arm's, or for preference pairs `dpo()`.
+
+        Raises UserError where the loss does not go with the stage's objective.
+        """
+        paired = stage.objective == "dpo"
+        loss = stage.loss or (dpo() if paired else self.loss())
+        if paired != (loss.per_pair is not None):
+            raise UserError(
+                f"the loss of stage {stage.name!r} of {self.arm.id} is not one of the objective {stage.objective}",
+                "a loss of preference pairs has `per_pair`, such as dpo(beta), and the objective dpo; no other does",
+            )
         return loss
 
     def stages(self, data: Mapping[str, DataInfo]) -> tuple[Stage, ...]:

@@ -112,9 +112,9 @@ class JobBuilder:
     ) -> StagePlan:
         """The job of one stage."""
         items, settings = self.mixture(bound, stage, seed, models), self.settings(bound, stage)
-        loss, makers = stage.loss, [*bound.makers("strategy"), {"stage": stage.name}]
-        if loss is None:
-            loss, makers = bound.loss(), bound.makers("loss_fn")
+        loss, makers = bound.loss_of(stage), [*bound.makers("strategy"), {"stage": stage.name}]
+        if stage.loss is None and stage.objective == "sft":
+            makers = bound.makers("loss_fn")
         declared = Train(
             mixture=items,
             settings=settings,
@@ -131,7 +131,7 @@ class JobBuilder:
                 declared.model_dump(mode="json"),
                 parents={
                     "start": start,
-                    **({"base": models["base"]} if loss.references else {}),
+                    **({"base": models["base"]} if "base" in loss.references else {}),
                     **made_parents(items),
                 },
                 payload={**self.payload(bound), "stage": stage.name},
@@ -192,9 +192,10 @@ class JobBuilder:
         stages = []
         for stage in bound.stages(self.infos):
             settings = self.settings(bound, stage)
-            if any(_answerers(data) for data in stage.mixture.items):
+            if stage.objective == "dpo" or any(_answerers(data) for data in stage.mixture.items):
+                what = "generates" if stage.objective == "sft" else "compares"
                 raise UserError(
-                    f"match: {self.recipe.match} cannot count what stage {stage.name!r} of {bound.arm.id} generates",
+                    f"match: {self.recipe.match} cannot count what stage {stage.name!r} of {bound.arm.id} {what}",
                     "compare without --set match",
                 )
             stages.append(

@@ -49,7 +49,7 @@ class Scene:
         """The loss of the job's stage: its own, or the arm's."""
         infos = {name: dataset.info() for name, dataset in self.datasets.items()}
         stage = next(stage for stage in self.bound.stages(infos) if stage.name == self.job.payload["stage"])
-        return stage.loss or self.bound.loss()
+        return self.bound.loss_of(stage)
 
     def plugins(self) -> list[Json]:
         """Provenance of the plug-ins that take part in the job: those that its declaration names."""

@@ -54,7 +54,7 @@ from harness.api.data import (
     without_role,
 )
 from harness.api.grades import answer_digest
-from harness.api.loss import Batch, Loss, Model, nll, token_loss
+from harness.api.loss import Batch, Loss, Model, dpo, nll, token_loss
 from harness.api.plugin import API_VERSION, Arm, Options, Plugin, Share, hookimpl
 from harness.api.stages import Average, KeepLast, Merger, Stage
 from harness.errors import UserError
@@ -115,6 +115,7 @@ __all__ = [
     "UserError",
     "Verdict",
     "answer_digest",
+    "dpo",
     "hookimpl",
     "near_copies",
     "nll",

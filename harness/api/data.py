@@ -38,6 +38,9 @@ class Example:
     id: str
     messages: tuple[Message, ...]
     meta: Mapping[str, Any] = field(default_factory=dict)
+    rejected: str | None = None
+    """Of a preference pair: the answer to which the last turn's was preferred. Stages with the objective `dpo` learn
+    from both, others from `messages` alone."""
 
 
 @dataclass(frozen=True)

@@ -99,8 +99,11 @@ class Loss:
     per_token: Callable[[Model, Batch, Mapping[str, Model]], torch.Tensor] = nll
     penalty: Penalty | None = None
     """Counted once per optimiser step, not per token."""
-    references: tuple[Literal["base"], ...] = ()
-    """Frozen models the loss compares with."""
+    per_pair: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None
+    """Of preference pairs: the losses, [pairs], from `sum(weights * per_token)` over each chosen and each rejected
+    conversation, [pairs] both. A step minimises their mean, whatever the stage's `loss_reduction`."""
+    references: tuple[Literal["base", "start"], ...] = ()
+    """Frozen models the loss compares with: `base`, or the model that the stage starts from."""
     embed: Callable[[torch.Tensor, Batch], torch.Tensor] | None = None
     """Perturbs the input embeddings [rows, length, width] in training only."""
 
@@ -118,3 +121,26 @@ class Loss:
 def token_loss(weights: Callable[[Batch], torch.Tensor]) -> Loss:
     """Cross-entropy under token weights: all there is to SFT, instruction modelling and prompt weighting."""
     return Loss(weights=weights)
+
+
+def dpo(beta: float = 0.1) -> Loss:
+    """Direct preference optimisation (arXiv:2305.18290, equation 7) against the model that the stage starts from.
+
+    `-log sigmoid(beta * (r(chosen) - r(rejected)))`, where `r` is how much likelier an answer has become, in nats,
+    its end-of-turn token included.
+    """
+
+    def unlikelier(model: Model, batch: Batch, references: Mapping[str, Model]) -> torch.Tensor:
+        return model.token_nll(batch) - references["start"].token_nll(batch)
+
+    def per_pair(chosen: torch.Tensor, rejected: torch.Tensor) -> torch.Tensor:
+        from torch.nn.functional import logsigmoid
+
+        return -logsigmoid(beta * (rejected - chosen))
+
+    return Loss(
+        weights=lambda batch: batch.is_part(Part.RESPONSE),
+        per_token=unlikelier,
+        per_pair=per_pair,
+        references=("start",),
+    )

@@ -20,8 +20,9 @@ class Stage:
     start: str = "previous"
     """`base`, `previous` (the base for the first stage) or the name of an earlier stage."""
     objective: Literal["sft", "dpo"] = "sft"
+    """`dpo`: the mixture holds preference pairs (`Example.rejected`), and the loss compares their answers."""
     loss: Loss | None = None
-    """None: the arm's loss, which is what lets instruction modelling live inside DMT."""
+    """None: the arm's loss, which is what lets instruction modelling live inside DMT; for `dpo`, `dpo()`."""
     train: Mapping[str, Any] = field(default_factory=dict)
     keep: tuple[float, ...] = (1.0,)
     """Shares of the stage's data after which a checkpoint is kept."""

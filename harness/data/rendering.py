@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache as remembered
 from importlib.metadata import version
 from pathlib import Path
@@ -15,13 +15,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from harness.api import DataSource, Example
+from harness.api import DataSource, Example, Message
 from harness.canonical import Json, canonical, digest, file_digest
 from harness.data import chat, columns, dialect, flat, formats, ids, layout, lots
 from harness.data.dialect import Dialect
 from harness.data.ids import IdCollector, Ids
 from harness.data.mixtures import choose, count, locate
 from harness.data.sources import Dataset
+from harness.errors import UserError
 from harness.files import explained
 from harness.jobs import MixtureItem
 
@@ -86,13 +87,14 @@ class Renderings:
     waiting: Callable[[], None] = lambda: None
     """Called every few seconds while another process renders the same."""
 
-    def of(self, item: MixtureItem) -> Chosen:
+    def of(self, item: MixtureItem, *, rejected: bool = False) -> Chosen:
         """The item's conversations: part of what has been rendered already, or rendered now.
 
+        With `rejected`, those of preference pairs that end in the rejected answer.
         Raises UserError for data that cannot be had, read or rendered, Failure for a full disk.
         """
         dataset = locate(item, self.sources, data_root=self.data_root, cache=self.facts)
-        data = _identity(dataset, self.dialect)
+        data = _identity(dataset, self.dialect) | ({"answer": "rejected"} if rejected else {})
         keys = [
             digest({**data, "ops": [operation.model_dump(mode="json") for operation in item.ops[:done]]})
             for done in range(len(item.ops) + 1)
@@ -100,11 +102,11 @@ class Renderings:
         done = next((done for done, key in enumerate(keys) if flat.whole(self.folder / key)), len(item.ops))
         folder = self.folder / keys[done]
         with explained(self.folder):
-            flat.once(folder, lambda partial: self._write(partial, item, dataset), self.waiting)
+            flat.once(folder, lambda partial: self._write(partial, item, dataset, rejected=rejected), self.waiting)
         rendering = _mapped(folder)
         return Chosen(item.data.name, rendering, choose(item, rendering.names, done=done), dataset.content)
 
-    def _write(self, folder: Path, item: MixtureItem, dataset: Dataset) -> None:
+    def _write(self, folder: Path, item: MixtureItem, dataset: Dataset, *, rejected: bool) -> None:
         collector = IdCollector()
         if item.ops:
             known = dataset.ids()
@@ -112,6 +114,8 @@ class Renderings:
             examples, total = _picked(dataset, rows), len(rows)
         else:
             examples, total = _collected(dataset, collector), count(item) or dataset.n or 0
+        if rejected:
+            examples = map(with_rejected, examples)
         done = tokens = 0
         with flat.Writer(folder, _TYPES) as writer:
             writer.append(offsets=np.zeros(1, dtype=np.int64))
@@ -130,6 +134,16 @@ def _mapped(folder: Path) -> Rendering:
     arrays, _ = flat.mapped(folder)
     names = Ids(arrays["names"], arrays["name_offsets"])
     return Rendering(arrays["ids"], arrays["parts"], arrays["offsets"], arrays["special"], names, folder.name)
+
+
+def with_rejected(example: Example) -> Example:
+    """The conversation with the answer that was not preferred. Raises UserError for one that is no preference pair."""
+    if example.rejected is None or example.messages[-1].role != "assistant":
+        raise UserError(
+            f"example {example.id} is no preference pair: it has no rejected answer beside its last turn",
+            "train on it with the objective sft, or give the rows a `rejected` answer",
+        )
+    return replace(example, messages=(*example.messages[:-1], Message("assistant", example.rejected)))
 
 
 def _picked(dataset: Dataset, rows: npt.NDArray[np.int64]) -> Iterator[Example]:
@@ -168,7 +182,8 @@ def _fingerprint(dataset: Dataset) -> str:
     found = hashlib.sha256()
     for _, example in dataset.conversations():
         turns = [[message.role, message.content] for message in example.messages]
-        found.update(canonical([example.id, turns]).encode())
+        pair = [] if example.rejected is None else [example.rejected]
+        found.update(canonical([example.id, turns, *pair]).encode())
     return found.hexdigest()
 
 

@@ -10,7 +10,7 @@ from harness.estimate.memory import Memory, Setup, memory
 from harness.estimate.shape import Shape
 from harness.execution import Execution
 from harness.inventory import Gpu, gpus, memory_bytes
-from harness.jobs import LoraSettings, TrainSettings
+from harness.jobs import Job, LoraSettings, TrainSettings
 from harness.sharding import Sharding, read_sharding
 
 FEWEST_TOKENS = 256
@@ -31,6 +31,11 @@ class Room:
     def name(self) -> str:
         """What the room is on."""
         return self.gpu.name if self.gpu else "CPU"
+
+
+def references_of(job: Job) -> int:
+    """Frozen models that a training job compares with: the base, and where it learns from pairs, its own start."""
+    return int("base" in job.parents) + int(job.declared["objective"] == "dpo")
 
 
 def room(execution: Execution, workers: int) -> Room:

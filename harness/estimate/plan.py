@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from harness.data.resolve import Places
 from harness.estimate.figures import ArmEstimate, Estimate, EvaluationEstimate, StageEstimate, Trouble
-from harness.estimate.fit import Case, Room, fits, remedies, room
+from harness.estimate.fit import Case, Room, fits, references_of, remedies, room
 from harness.estimate.history import History
 from harness.estimate.memory import Memory
 from harness.estimate.model import Model, known, planned
@@ -74,7 +74,7 @@ class _Reckoner:
         declared = Train.model_validate(job.declared)
         execution, cached = self.plan.recipe.train.execution(), self.store.has(job.key)
         tokens = self.tokeniser.stage(job.key, declared, self.history.model(job.key))
-        case = self._case(declared, tokens, references=int("base" in job.parents))
+        case = self._case(declared, tokens, references=references_of(job))
         pace = None
         if self.model is not None and not cached:
             length = tokens.mean if tokens else declared.settings.max_length / 2

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from harness.estimate.fit import Case, fits, remedies, room
+from harness.estimate.fit import Case, fits, references_of, remedies, room
 from harness.estimate.model import known
 from harness.execution import Execution
 from harness.jobs import Job, Train
@@ -25,7 +25,7 @@ def relief_of(job: Job, parents: Mapping[str, Path]) -> Relief | None:
     if job.kind != "train":
         return None
     recipe, declared = Recipe.model_validate(job.payload["recipe"]), Train.model_validate(job.declared)
-    runtime, references = recipe.runtime.model_dump(mode="json"), int("base" in job.parents)
+    runtime, references = recipe.runtime.model_dump(mode="json"), references_of(job)
     return relief(declared, parents["start"] / "model", recipe.train.execution(), runtime, references)
 
 

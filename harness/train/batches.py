@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 
 from harness.execution import Layout
-from harness.train.corpus import Corpus
+from harness.train.corpus import Corpus, Reduction
 from harness.train.divide import Groups, divide
 from harness.train.microbatch import Draws, MicroBatch
 
@@ -111,9 +111,9 @@ def _dealt(groups: Groups, ranks: int) -> Groups:
     return [group for i, dealt in enumerate(rounds) for group in (reversed(dealt) if i % 2 else dealt)]
 
 
-def denominators(corpus: Corpus, steps: Steps, reduction: str) -> npt.NDArray[np.float64]:
+def denominators(corpus: Corpus, steps: Steps, reduction: Reduction) -> npt.NDArray[np.float64]:
     """What each whole step's weighted sum is divided by, over all its micro-batches and ranks; [steps]."""
-    if reduction == "example":
+    if reduction != "token":
         return np.array([len(steps.examples(step)) for step in range(len(steps))], dtype=np.float64)
     masses = _masses(corpus)
     return np.array([math.fsum(masses[steps.examples(step)]) for step in range(len(steps))])
@@ -132,11 +132,11 @@ def _masses(corpus: Corpus) -> npt.NDArray[np.float64]:
 class MicroBatches(torch.utils.data.Dataset[MicroBatch]):
     """Every micro-batch of one rank of a stage, in the order in which training takes them."""
 
-    def __init__(self, corpus: Corpus, steps: Steps, reduction: str, rank: int = 0, seed: int = 0) -> None:
+    def __init__(self, corpus: Corpus, steps: Steps, reduction: Reduction, rank: int = 0, seed: int = 0) -> None:
         """`seed` is the stage's, for the random numbers of its examples."""
         self.corpus, self.steps, self._rank, self._seed = corpus, steps, rank, seed
         self._denominators = denominators(corpus, steps, reduction)
-        self._lengths = corpus.lengths
+        self._lengths, self._longest = corpus.lengths, corpus.longest
 
     def __len__(self) -> int:
         return len(self.steps) * self.steps.accumulation
@@ -150,7 +150,9 @@ class MicroBatches(torch.utils.data.Dataset[MicroBatch]):
         step, part = divmod(index, self.steps.accumulation)
         corpus, steps = self.corpus, self.steps
         places = steps.places(step, part, self._rank)
-        spans = [slice(corpus.offsets[i], corpus.offsets[i + 1]) for i in steps.order[places]]
+        conversations = [corpus.conversations(example) for example in steps.order[places]]
+        spans = [span for of_example in conversations for span in of_example]
+        drawn = [place for place, own in zip(places.tolist(), conversations, strict=True) for _ in own]
         return MicroBatch.of(
             [corpus.ids[span] for span in spans],
             [corpus.parts[span] for span in spans],
@@ -158,6 +160,6 @@ class MicroBatches(torch.utils.data.Dataset[MicroBatch]):
             padded=steps.layout != "packed",
             denominator=float(self._denominators[step]),
             first=part == 0,
-            longest=int(self._lengths[steps.examples(step)].max()),
-            draws=Draws(self._seed, tuple(places.tolist())),
+            longest=int(self._longest[steps.examples(step)].max()),
+            draws=Draws(self._seed, tuple(drawn)),
         )

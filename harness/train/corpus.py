@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -15,12 +16,11 @@ from harness.api import Loss
 from harness.canonical import Json
 from harness.data import flat
 from harness.data.ids import Ids
-from harness.data.rendering import Chosen
 from harness.errors import UserError
+from harness.execution import Layout
 from harness.train.microbatch import MicroBatch
+from harness.train.selection import Kept, Selection
 
-_TOGETHER = 65_536
-"""Tokens handed to `Loss.weights` at a time."""
 _COUNTED_TOGETHER = 8192
 _TYPES = {
     "ids": np.int32,
@@ -28,16 +28,21 @@ _TYPES = {
     "weights": np.float32,
     "offsets": np.int64,
     "dataset": np.int32,
+    "chosen": np.int64,
     "id_text": np.uint8,
     "id_offsets": np.int64,
 }
 
-Kept = npt.NDArray[np.bool_]
+Reduction = Literal["token", "example", "pair"]
+"""What a step's loss is the mean of."""
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """Examples in a row: example i holds the tokens `offsets[i]:offsets[i + 1]` of the flat arrays."""
+    """Examples in a row: example i holds the tokens `offsets[i]:offsets[i + 1]` of the flat arrays.
+
+    A preference pair is one example: the conversation with the chosen answer, then the one with the rejected answer.
+    """
 
     ids: npt.NDArray[np.int32]
     parts: npt.NDArray[np.uint8]
@@ -48,6 +53,8 @@ class Corpus:
     names: tuple[str, ...]
     example_ids: Sequence[str] | Ids = ()
     """What each example is called in its dataset."""
+    chosen: npt.NDArray[np.int64] | None = None
+    """Of preference pairs: tokens of each chosen conversation, after which the rejected one follows."""
     truncated: int = 0
     dropped: int = 0
     special_in_text: int = 0
@@ -63,6 +70,23 @@ class Corpus:
     def lengths(self) -> npt.NDArray[np.int64]:
         """Tokens of each example."""
         return np.diff(self.offsets)
+
+    @property
+    def longest(self) -> npt.NDArray[np.int64]:
+        """Tokens of each example's longest conversation; a pair has two."""
+        return self.lengths if self.chosen is None else np.maximum(self.chosen, self.lengths - self.chosen)
+
+    def room(self, layout: Layout) -> npt.NDArray[np.int64]:
+        """Tokens that each example takes in a micro-batch, with the padding between the two of a pair."""
+        return self.lengths if layout == "packed" or self.chosen is None else 2 * self.longest
+
+    def conversations(self, example: int) -> list[slice]:
+        """Where in the flat arrays its conversations stand: one, or of a pair the chosen and the rejected."""
+        start, end = int(self.offsets[example]), int(self.offsets[example + 1])
+        if self.chosen is None:
+            return [slice(start, end)]
+        cut = start + int(self.chosen[example])
+        return [slice(start, cut), slice(cut, end)]
 
     @cached_property
     def scored(self) -> npt.NDArray[np.int64]:
@@ -89,88 +113,12 @@ class Corpus:
         }
 
 
-@dataclass(frozen=True, eq=False)
-class Selection:
-    """The examples of a mixture as stretches of what has been rendered: cut on the right at `max_length` tokens."""
-
-    mixture: tuple[Chosen, ...]
-    item: npt.NDArray[np.int32]
-    """Which of the mixture's items each example comes from."""
-    rows: npt.NDArray[np.int64]
-    """Which of its item's rendered conversations each example is."""
-    starts: npt.NDArray[np.int64]
-    lengths: npt.NDArray[np.int64]
-    truncated: int
-    special_in_text: int
-
-    @classmethod
-    def of(cls, mixture: Sequence[Chosen], max_length: int) -> Selection:
-        """Raises UserError for a mixture without examples."""
-        if not any(len(chosen.rows) for chosen in mixture):
-            raise UserError("the mixture holds no examples to train on", "check the data and its fractions")
-        starts = [chosen.rendering.offsets[chosen.rows] for chosen in mixture]
-        lengths = np.concatenate([chosen.rendering.offsets[chosen.rows + 1] for chosen in mixture])
-        lengths -= np.concatenate(starts)
-        return cls(
-            mixture=tuple(mixture),
-            item=np.repeat(np.arange(len(mixture), dtype=np.int32), [len(chosen.rows) for chosen in mixture]),
-            rows=np.concatenate([chosen.rows for chosen in mixture]),
-            starts=np.concatenate(starts),
-            lengths=np.minimum(lengths, max_length),
-            truncated=int((lengths > max_length).sum()),
-            special_in_text=sum(int(chosen.rendering.special[chosen.rows].sum()) for chosen in mixture),
-        )
-
-    def __len__(self) -> int:
-        return len(self.starts)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Of the datasets, in the order in which they first come."""
-        return tuple(dict.fromkeys(chosen.name for chosen in self.mixture if len(chosen.rows)))
-
-    @property
-    def dataset(self) -> npt.NDArray[np.int32]:
-        """Which of `names` each example comes from."""
-        names = self.names
-        of_item = [names.index(chosen.name) if len(chosen.rows) else 0 for chosen in self.mixture]
-        return np.asarray(of_item, dtype=np.int32)[self.item]
-
-    def groups(self) -> Iterator[slice]:
-        """Neighbours whose tokens are few enough to be weighed together."""
-        ends = np.cumsum(self.lengths)
-        start = 0
-        while start < len(self):
-            limit = ends[start] - self.lengths[start] + _TOGETHER
-            stop = max(start + 1, int(np.searchsorted(ends, limit, side="right")))
-            yield slice(start, stop)
-            start = stop
-
-    def batch(self, group: slice) -> MicroBatch:
-        """The group's examples one after another."""
-        ids, parts = [], []
-        columns = (self.item[group], self.starts[group], self.starts[group] + self.lengths[group])
-        for item, start, end in zip(*(column.tolist() for column in columns), strict=True):
-            rendering = self.mixture[item].rendering
-            ids.append(rendering.ids[start:end])
-            parts.append(rendering.parts[start:end])
-        return MicroBatch.of(ids, parts)
-
-    def ids(self, group: slice, keep: Kept) -> list[npt.NDArray[np.uint8]]:
-        """What the group's kept examples are called in their datasets, as UTF-8."""
-        columns = (self.item[group][keep], self.rows[group][keep])
-        return [
-            self.mixture[item].rendering.names.encoded(row)
-            for item, row in zip(*(column.tolist() for column in columns), strict=True)
-        ]
-
-
 @dataclass(frozen=True)
 class Weighing:
     """Gives examples the loss's weights; under `reduction="example"` those of each are scaled to sum to 1."""
 
     loss: Loss
-    reduction: str
+    reduction: Reduction
 
     def weights(self, batch: MicroBatch) -> npt.NDArray[np.float32]:
         """One for each token, [tokens]; 0 on the first of every example, which nothing predicts.
@@ -193,17 +141,19 @@ class Weighing:
         return found
 
     def kept(self, selection: Selection) -> Iterator[tuple[slice, MicroBatch, npt.NDArray[np.float32], Kept]]:
-        """Group by group the weights, and which examples have a token left that is scored."""
+        """Group by group the weights, and which conversations are of examples that all have a scored token left."""
         for group in selection.groups():
             batch = selection.batch(group)
             weights = self.weights(batch)
             starts = np.cumsum((0, *batch.lengths[:-1]))
-            yield group, batch, weights, np.logical_or.reduceat(weights != 0, starts)
+            scored = np.logical_or.reduceat(weights != 0, starts)
+            yield group, batch, weights, scored.reshape(-1, selection.width).all(axis=1).repeat(selection.width)
 
     def lengths(self, selection: Selection) -> npt.NDArray[np.int64]:
         """Tokens of each example that is trained on."""
         keep = [keep for _, _, _, keep in self.kept(selection)]
-        return selection.lengths[np.concatenate(keep)]
+        kept = selection.lengths[np.concatenate(keep)]
+        return np.add.reduceat(kept, np.arange(0, len(kept), selection.width))
 
 
 def write(
@@ -213,7 +163,7 @@ def write(
 
     Raises UserError when nothing is left to train on, or the loss gives weights that cannot be averaged.
     """
-    dataset, kept, tokens, characters = selection.dataset, 0, 0, 0
+    dataset, width, kept, tokens, characters = selection.dataset, selection.width, 0, 0, 0
     with flat.Writer(folder, _TYPES) as writer:
         writer.append(offsets=np.zeros(1, dtype=np.int64), id_offsets=np.zeros(1, dtype=np.int64))
         for group, batch, weights, keep in weighing.kept(selection):
@@ -224,25 +174,27 @@ def write(
                 ids=batch.input_ids[0].numpy()[mask],
                 parts=batch.parts[0].numpy()[mask],
                 weights=weights[mask],
-                offsets=tokens + np.cumsum(lengths),
-                dataset=dataset[group][keep],
+                offsets=tokens + np.cumsum(lengths)[width - 1 :: width],
+                dataset=dataset[group][keep][::width],
+                chosen=lengths[::width] if width > 1 else lengths[:0],
                 id_text=np.concatenate([*named, np.empty(0, dtype=np.uint8)]),
                 id_offsets=named_until,
             )
-            kept, tokens = kept + len(lengths), tokens + int(lengths.sum())
+            kept, tokens = kept + len(named), tokens + int(lengths.sum())
             characters = int(named_until[-1]) if named else characters
-            report(group.stop, len(selection))
+            report(group.stop // width, len(selection) // width)
         if not kept:
             datasets = ", ".join(selection.names)
             raise UserError(
-                f"none of the {len(selection)} examples of {datasets} has a token that the loss scores",
+                f"none of the {len(selection) // width} examples of {datasets} has a token that the loss scores",
                 "raise train.max_length or choose another loss",
             )
         writer.seal(
             {
                 "names": selection.names,
                 "truncated": selection.truncated,
-                "dropped": len(selection) - kept,
+                "dropped": len(selection) // width - kept,
+                "paired": width > 1,
                 "special_in_text": selection.special_in_text,
             }
         )
@@ -255,6 +207,7 @@ def read(folder: Path) -> Corpus:
         **{name: arrays[name] for name in ("ids", "parts", "weights", "offsets", "dataset")},
         example_ids=Ids(arrays["id_text"], arrays["id_offsets"]),
         names=tuple(facts["names"]),
+        chosen=arrays["chosen"] if facts["paired"] else None,
         truncated=facts["truncated"],
         dropped=facts["dropped"],
         special_in_text=facts["special_in_text"],

@@ -109,13 +109,13 @@ class _Stage:
         rows = self.data.corpus(self.declared.mixture, settings.max_length)
         steps = Steps.of(
             self.data.order(rows),
-            rows.lengths,
+            rows.room(self.execution.layout),
             settings.batch_size,
             self.micro_tokens,
             ranks=self.world.size,
             layout=self.execution.layout,
         )
-        return MicroBatches(rows, steps, settings.loss_reduction, rank=self.world.rank, seed=seed)
+        return MicroBatches(rows, steps, self.data.reduction, rank=self.world.rank, seed=seed)
 
     # --- networks and trainer -------------------------------------------------------------------------------------
 
@@ -137,7 +137,7 @@ class _Stage:
             raise UserError(
                 f"the tokenizer of {self.data.start} has more tokens than the model", "choose another model"
             )
-        longest, context = int(rows.lengths.max()), getattr(model.config, "max_position_embeddings", None)
+        longest, context = int(rows.longest.max()), getattr(model.config, "max_position_embeddings", None)
         if context is not None and longest > context:
             raise UserError(
                 f"examples of up to {longest} tokens do not fit the model's context of {context}",

@@ -174,6 +174,8 @@ class Objective:
     def __call__(self, network: Any, batch: MicroBatch, denominator: float, ranks: int = 1) -> torch.Tensor:
         """`sum(weights * per_token) / denominator`, and the penalty in a step's first micro-batch; a scalar.
 
+        Of preference pairs it is the sum over pairs of `per_pair`.
+
         Gradients are averaged over ranks, each of which sees its own part of the sum, hence the factor `ranks`.
         """
         model = CausalModel(network, self.head, self.chunk, self.fused)
@@ -185,7 +187,10 @@ class Objective:
                 "return one loss per token",
             )
         self.seen(losses.detach())
-        total = (losses * batch.weights).sum() * (ranks / denominator)
+        weighted = losses * batch.weights
+        if self.loss.per_pair is not None:
+            weighted = self.loss.per_pair(*batch.pairs(weighted))
+        total = weighted.sum() * (ranks / denominator)
         if self.loss.penalty is not None and batch.first:
             total = total + self.loss.penalty(network, self.references)
         return total

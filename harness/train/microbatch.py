@@ -144,6 +144,18 @@ class MicroBatch:
             drawn[real] = torch.from_numpy(np.concatenate(levels)).to(drawn.device).float().add(0.5).div(_LEVELS)
         return drawn.unsqueeze(0)
 
+    def pairs(self, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Sums of values, [1, tokens], over the chosen and over the rejected conversations of pairs, [pairs] each.
+
+        They stand in turn; a micro-batch that only fills a step up holds no pair.
+        """
+        if self.padded:
+            sums = values.view(len(self.lengths), -1).sum(1)
+        else:
+            sums = torch.stack([conversation.sum() for conversation in torch.split(values[0], list(self.lengths))])
+        pairs = len(self.lengths) // 2
+        return sums[0 : 2 * pairs : 2], sums[1 : 2 * pairs : 2]
+
     @property
     def tokens(self) -> int:
         """Tokens that are not padding."""

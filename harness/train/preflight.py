@@ -14,7 +14,7 @@ from harness.data.sampling import first
 from harness.errors import Refused, UserError
 from harness.estimate.model import known
 from harness.execution import Execution
-from harness.jobs import Train, TrainSettings
+from harness.jobs import TrainSettings
 from harness.train import acceleration
 from harness.train.stagedata import StageData
 from harness.train.world import World
@@ -24,7 +24,6 @@ def check(data: StageData, world: World) -> None:
     """Raise Refused with everything that stands in the way of the stage; the same on every rank."""
     settings, execution = data.declared.settings, data.context.execution
     _refuse(
-        *_objective(data.declared),
         *preflight.declared(settings, execution, penalised=data.loss.penalty is not None),
     )
     _refuse(*_devices(execution, world), *_dtype(settings), *_kernels(execution), *_conversations(data, settings))
@@ -33,11 +32,6 @@ def check(data: StageData, world: World) -> None:
 def _refuse(*found: UserError) -> None:
     if found:
         raise Refused(found)
-
-
-def _objective(declared: Train) -> Iterator[UserError]:
-    if declared.objective != "sft":
-        yield UserError(f"the objective {declared.objective!r} is not known to the training loop", "use objective sft")
 
 
 def _devices(execution: Execution, world: World) -> Iterator[UserError]:

@@ -23,8 +23,9 @@ from harness.jobs import CORPUS, Budget, MixtureItem, Train
 from harness.modelfolder import trusts_code
 from harness.train import batches, corpus
 from harness.train.batches import Order
-from harness.train.corpus import Corpus, Selection, Weighing
+from harness.train.corpus import Corpus, Reduction, Weighing
 from harness.train.report import throttled
+from harness.train.selection import Selection
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,12 @@ class StageData:
     @property
     def weighing(self) -> Weighing:
         """How the stage's loss weighs its examples."""
-        return Weighing(self.loss, self.declared.settings.loss_reduction)
+        return Weighing(self.loss, self.reduction)
+
+    @property
+    def reduction(self) -> Reduction:
+        """What a step's loss is the mean of."""
+        return self.declared.settings.loss_reduction if self.loss.per_pair is None else "pair"
 
     def corpus(self, mixture: Sequence[MixtureItem], max_length: int) -> Corpus:
         """The mixture's examples, rendered, cut at `max_length` tokens and weighted; equal on every rank of a stage."""
@@ -95,13 +101,16 @@ class StageData:
         """The mixture's examples, rendered and cut."""
         chosen = [self.renderings.of(item) for item in mixture]
         self.contents.update({one.name: one.content for one in chosen})
-        return Selection.of(chosen, max_length)
+        if self.loss.per_pair is None:
+            return Selection.of(chosen, max_length)
+        rejected = [self.renderings.of(item, rejected=True) for item in mixture]
+        return Selection.paired(chosen, rejected, max_length)
 
     def key(self, selection: Selection) -> str:
         """Of the corpus that the selection becomes in this stage."""
         rows = [(one.rendering.key, sha256(one.rows.tobytes()).hexdigest()) for one in selection.mixture]
         settings = self.declared.settings
-        return digest([rows, self.declared.loss, settings.max_length, settings.loss_reduction])
+        return digest([rows, self.declared.loss, settings.max_length, self.reduction])
 
     def waiting(self) -> None:
         """Say why nothing moves."""

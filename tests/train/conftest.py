@@ -11,7 +11,7 @@ import pytest
 import torch
 import yaml
 
-from harness.api import DataSource, Example, Generated, Message, Part, token_loss
+from harness.api import DataSource, Example, Generated, Message, Part, dpo, token_loss
 from harness.context import Context
 from harness.execution import Execution, Layout
 from harness.jobs import DataDeclaration, InitModel, MixtureItem, ModelSettings, PrepareModel, Train, TrainSettings
@@ -29,6 +29,9 @@ RESPONSE = token_loss(lambda batch: batch.is_part(Part.RESPONSE))
 NOISY = replace(RESPONSE, embed=lambda embeddings, _batch: embeddings + 0.01 * torch.randn_like(embeddings))
 """Draws random numbers at every step, so that a resumed run must restore their state."""
 LONG = {"mixture": ("first", "second"), "epochs": 6.5, "keep": (0.2, 1.0)}
+PAIRED = {"mixture": ("pairs",), "objective": "dpo", "lr": 3e-3, "epochs": 8.5, "keep": (0.2, 1.0)}
+KILLED = {"noisy": (LONG, NOISY), "pairs": (PAIRED, dpo())}
+"""Stages that are killed: what they declare, and their loss."""
 
 
 def conversations(seed: int, n: int):
@@ -44,7 +47,15 @@ def source(seed: int, n: int) -> DataSource:
     return DataSource(Generated(make=lambda: conversations(seed, n), n=n, recipe={"seed": seed, "n": n}))
 
 
-SOURCES = {"first": source(1, 40), "second": source(2, 24)}
+def preferences(seed: int, n: int):
+    """Conversations whose answer was preferred to another, mostly shorter one."""
+    for i, example in enumerate(conversations(seed, n)):
+        words = example.messages[-1].content.split()
+        yield replace(example, rejected=" ".join(words[i % 2 : 1 + i % 5]) or "none")
+
+
+PAIRS = DataSource(Generated(make=lambda: preferences(3, 40), n=40, recipe={"pairs": 40}))
+SOURCES = {"first": source(1, 40), "second": source(2, 24), "pairs": PAIRS}
 
 
 def item(name: str) -> MixtureItem:
@@ -53,11 +64,12 @@ def item(name: str) -> MixtureItem:
 
 def declare(*, mixture: tuple[str, ...] = ("first",), budget: Any = None, seed: int = 0, **settings: Any) -> Train:
     chosen = {"lr": 1e-2, "epochs": 2, "batch_size": 8, "max_length": 64, **settings}
-    keep = chosen.pop("keep", (1.0,))
+    keep, objective = chosen.pop("keep", (1.0,)), chosen.pop("objective", "sft")
     return Train(
         mixture=tuple(item(name) for name in mixture),
         settings=TrainSettings(**chosen),
         loss={},
+        objective=objective,
         seed=seed,
         keep=keep,
         budget=budget,
@@ -147,6 +159,7 @@ def make() -> SimpleNamespace:
         conftest=__file__,
         context=context,
         declare=declare,
+        killed=KILLED,
         item=item,
         long=LONG,
         launched=LaunchedStage,
@@ -193,12 +206,13 @@ def stage(base: Path, tmp_path: Path) -> Callable[..., tuple[dict[str, Any], Pat
         execution: Any = None,
         progress: Any = None,
         layout: Layout = "packed",
+        sources: Any = SOURCES,
         **declared: Any,
     ):
         folder, parents = tmp_path / name, {"start": start, "base": base}
         how = {"layout": layout, **(execution or {})}
         given = context(folder, parents=parents, progress=progress, execution=how, **(runtime or {}))
-        return train(declare(**declared), SOURCES, loss, given), folder
+        return train(declare(**declared), sources, loss, given), folder
 
     return run
 

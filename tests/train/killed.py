@@ -1,4 +1,4 @@
-"""Trains a stage in a process of its own, to be killed: `killed.py CONFTEST BASE FOLDER`."""
+"""Trains a stage in a process of its own, to be killed: `killed.py CONFTEST BASE FOLDER WHICH`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ def main() -> None:
 
     base, folder = Path(sys.argv[2]), Path(sys.argv[3])
     context = conftest.context(folder, parents={"start": base}, checkpoint_steps=3, micro_tokens=64)
-    train(conftest.declare(**conftest.LONG), conftest.SOURCES, conftest.NOISY, context)
+    declared, loss = conftest.KILLED[sys.argv[4]]
+    train(conftest.declare(**declared), conftest.SOURCES, loss, context)
 
 
 if __name__ == "__main__":

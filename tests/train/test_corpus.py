@@ -14,8 +14,9 @@ from harness.data.flat import once
 from harness.data.ids import IdCollector
 from harness.data.rendering import Chosen, Rendering
 from harness.errors import UserError
-from harness.train import corpus as corpus_module
-from harness.train.corpus import Selection, Weighing, read, write
+from harness.train import selection
+from harness.train.corpus import Weighing, read, write
+from harness.train.selection import Selection
 
 RESPONSE = token_loss(lambda batch: batch.is_part(Part.RESPONSE))
 TEXTS = ("ttprr", "ttpppppprr", "trr", "tpr")
@@ -47,8 +48,8 @@ def rows(*texts, name="data"):
 @pytest.fixture
 def build(tmp_path):
     def made(*mixture, loss=RESPONSE, max_length=100, reduction="token"):
-        selection, weighing = Selection.of(mixture, max_length), Weighing(loss, reduction)
-        once(tmp_path / "corpus", lambda folder: write(selection, weighing, folder))
+        stretches, weighing = Selection.of(mixture, max_length), Weighing(loss, reduction)
+        once(tmp_path / "corpus", lambda folder: write(stretches, weighing, folder))
         return read(tmp_path / "corpus")
 
     return made
@@ -111,8 +112,8 @@ def test_an_empty_mixture_is_refused(corpus):
 
 
 def test_only_what_is_scored_counts_as_trained_on(build):
-    selection = Selection.of([rows("tp", "tprr", "tppp"), rows("tr", "trr", name="other")], 3)
-    assert Weighing(RESPONSE, "token").lengths(selection).tolist() == [3, 2, 3]
+    stretches = Selection.of([rows("tp", "tprr", "tppp"), rows("tr", "trr", name="other")], 3)
+    assert Weighing(RESPONSE, "token").lengths(stretches).tolist() == [3, 2, 3]
     found = build(rows("tp", "tprr", "tppp"), rows("tr", "trr", name="other"), max_length=3)
     assert found.lengths.tolist() == [3, 2, 3]
     assert found.dataset.tolist() == [0, 1, 1]
@@ -145,7 +146,7 @@ def test_a_corpus_is_what_weighing_each_example_alone_gives(tmp_path_factory, it
     folder = tmp_path_factory.mktemp("corpus")
 
     def made():
-        with patch.object(corpus_module, "_TOGETHER", together):
+        with patch.object(selection, "TOGETHER", together):
             write(Selection.of(mixture, max_length), Weighing(loss, reduction), folder)
         return read(folder)
 
@@ -162,3 +163,36 @@ def test_a_corpus_is_what_weighing_each_example_alone_gives(tmp_path_factory, it
     assert found.scored.tolist() == [sum(weight > 0 for weight in row) for _, _, row in alone]
     assert found.truncated == sum(len(text) > max_length for _, text in wanted)
     assert (found.dropped, found.special_in_text) == (len(wanted) - len(alone), len(wanted))
+
+
+@given(
+    pairs=st.lists(st.tuples(*[st.text("tpr", min_size=1, max_size=9)] * 2), min_size=1, max_size=8),
+    max_length=st.integers(1, 10),
+    together=st.integers(1, 20),
+)
+def test_a_pair_is_one_example_and_goes_or_stays_whole(tmp_path_factory, pairs, max_length, together):
+    cut = [(one[:max_length], other[:max_length]) for one, other in pairs]
+    kept = [pair for pair in cut if all("r" in conversation[1:] for conversation in pair)]
+    chosen, rejected = ([rows(*side)] for side in zip(*pairs, strict=True))
+    folder = tmp_path_factory.mktemp("corpus")
+
+    def made():
+        with patch.object(selection, "TOGETHER", together):
+            write(Selection.paired(chosen, rejected, max_length), Weighing(RESPONSE, "pair"), folder)
+        return read(folder)
+
+    if not kept:
+        with pytest.raises(UserError, match="has a token that the loss scores"):
+            made()
+        return
+    found = made()
+    assert len(found) == len(kept)
+    assert found.lengths.tolist() == [len(one) + len(other) for one, other in kept]
+    assert found.longest.tolist() == [max(map(len, pair)) for pair in kept]
+    assert found.room("padded").tolist() == [2 * max(map(len, pair)) for pair in kept]
+    for i, pair in enumerate(kept):
+        spans = found.conversations(i)
+        assert [found.parts[span].tolist() for span in spans] == [[LETTERS[c] for c in text] for text in pair]
+        assert [found.ids[span].tolist() for span in spans] == [list(range(len(text))) for text in pair]
+    assert [found.origin(i)[1] for i in range(len(found))] == [str(i) for i, pair in enumerate(cut) if pair in kept]
+    assert found.dropped == len(pairs) - len(kept)

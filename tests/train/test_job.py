@@ -253,14 +253,6 @@ def test_settings_of_generation_travel_even_where_transformers_would_not_save_th
     assert (folder / "model" / settings.name).read_text() == settings.read_text()
 
 
-def test_another_objective_is_refused(make, base, tmp_path):
-    from harness.train.job import train
-
-    declared = make.declare().model_copy(update={"objective": "dpo"})
-    with pytest.raises(UserError, match="dpo"):
-        train(declared, make.sources, make.loss, make.context(tmp_path / "stage", parents={"start": base}))
-
-
 @pytest.mark.parametrize(
     ("name", "value"), [("ACCELERATE_MIXED_PRECISION", "bf16"), ("ACCELERATE_DYNAMO_BACKEND", "X")]
 )

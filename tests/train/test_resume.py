@@ -15,10 +15,10 @@ from harness.train.watch import Watch, Watcher
 from harness.train.world import World
 
 
-def start(make, base, folder):
+def start(make, base, folder, which):
     folder.mkdir(exist_ok=True)
     script = Path(__file__).with_name("killed.py")
-    return subprocess.Popen([sys.executable, script, make.conftest, base, folder])
+    return subprocess.Popen([sys.executable, script, make.conftest, base, folder, which])
 
 
 def steps_done(folder):
@@ -37,16 +37,18 @@ def kill_after(process, folder, steps):
     process.wait()
 
 
-def test_a_run_killed_twice_equals_an_uninterrupted_one(make, base, stage, tmp_path):
-    outcome, whole = stage("whole", loss=make.noisy, runtime={"micro_tokens": 64}, **make.long)
+@pytest.mark.parametrize("which", ["noisy", "pairs"])
+def test_a_run_killed_twice_equals_an_uninterrupted_one(make, base, stage, tmp_path, which):
+    declared, loss = make.killed[which]
+    outcome, whole = stage("whole", loss=loss, runtime={"micro_tokens": 64}, **declared)
     total = outcome["result"]["steps"]
     folder = tmp_path / "killed"
     first = random.randrange(5, total // 2)
-    kill_after(start(make, base, folder), folder, first)
+    kill_after(start(make, base, folder, which), folder, first)
     assert list((folder / "checkpoints").glob("step-*"))
-    kill_after(start(make, base, folder), folder, first + random.randrange(4, total // 3))
+    kill_after(start(make, base, folder, which), folder, first + random.randrange(4, total // 3))
     assert not (folder / "model").exists()
-    resumed, _ = stage("killed", loss=make.noisy, runtime={"micro_tokens": 64}, **make.long)
+    resumed, _ = stage("killed", loss=loss, runtime={"micro_tokens": 64}, **declared)
     assert resumed["result"] == outcome["result"]
     assert (folder / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
     for part in ("model", "kept/0.2/model"):
