@@ -16,57 +16,11 @@ import pydantic
 
 from harness import spec
 from harness.api import Arm, DataInfo, DataSource, Evaluator, Loss, Merger, Options, Plugin, Stage, dpo
+from harness.armspec import FALLBACK, ArmSpec
 from harness.canonical import Json
 from harness.discovery import GROUP, SINGLE, LoadedPlugin, implementation, load_plugin, suggestion
 from harness.errors import HarnessError, UserError
 from harness.settings import option_error
-
-FALLBACK = "sft"
-"""Completes every arm with the default loss, strategy and merger."""
-
-
-@dataclass(frozen=True)
-class ArmSpec:
-    """What the user asked for: method plug-ins, and what is set for this arm alone. JSON-able: workers get it too."""
-
-    methods: tuple[str, ...]
-    options: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
-    """Plug-in name to options, the recipe's and the arm's own together."""
-    train: Mapping[str, Json] = field(default_factory=dict)
-    suffix: str = ""
-    """What distinguishes the arm from its names alone, `dmt.k=1/4`."""
-    matched: str = ""
-    """For a baseline with another arm's budget: that arm's id."""
-    model: str = ""
-    """The arm's own starting model, `ORG/NAME@REVISION` or a folder; empty: the recipe's."""
-    name: str = ""
-    """What the arm is called where it is no composition of methods: its model's name."""
-
-    @property
-    def id(self) -> str:
-        """Sorted names joined by `+`, then the options that are this arm's own; or its own name."""
-        if self.name:
-            return self.name
-        names = "+".join(sorted(load_plugin(name).plugin.name for name in self.methods if name != FALLBACK)) or FALLBACK
-        own = f"{names}@{self.suffix}" if self.suffix else names
-        return f"{own}~{self.matched}" if self.matched else own
-
-    def to_json(self) -> dict[str, Json]:
-        """The inverse of `from_json`."""
-        return {
-            "methods": list(self.methods),
-            "options": {name: dict(values) for name, values in self.options.items()},
-            "train": dict(self.train),
-            "suffix": self.suffix,
-            "matched": self.matched,
-            "model": self.model,
-            "name": self.name,
-        }
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Json]) -> ArmSpec:
-        """The arm a worker is told to work for."""
-        return cls(**{**value, "methods": tuple(value["methods"])})
 
 
 @dataclass(frozen=True)

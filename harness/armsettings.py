@@ -9,51 +9,100 @@ from typing import Any
 
 import pydantic
 
-from harness.arms import ArmSpec, validated
-from harness.canonical import Json, canonical
-from harness.discovery import methods, written_parts
+from harness.api import Plugin
+from harness.arms import validated
+from harness.armspec import ArmSpec
+from harness.canonical import Json
+from harness.discovery import methods, suggestion, written_parts
 from harness.errors import UserError
 from harness.execution import Execution
 from harness.jobs import TrainSettings
-from harness.recipe import Recipe, named_model
-from harness.settings import Setting, option_error
+from harness.recipe import Recipe, named_model, recipe_of
+from harness.settings import Setting, option_error, put
+
+COMMON = ("train", "data")
+"""What an arm can have of its own beside the options of its plug-ins."""
 
 
-def arm_spec(text: str, recipe: Recipe, settings: Sequence[Setting] = ()) -> ArmSpec:
+def arm_spec(text: str, recipe: Recipe, settings: Sequence[Setting] = (), swept: Sequence[Setting] = ()) -> ArmSpec:
     """The arm of one `--plugins`: names joined by commas, each with options of its own if wished (`im,dmt:k=1/4`).
 
-    `--set ARM:key=value` reaches the arm of that id; `train.x` and the options of its plug-ins may be set so.
+    `--set ARM:key=value` reaches the arm of that id; `train.x`, `data.ROLE.x` and options of its plug-ins can be
+    set so. What a sweep gave stands in the arm's id, also where it is what the recipe says for all.
     """
-    plugins = {p.plugin.name: p for p in methods(text)}
+    plugins = {p.plugin.name: p.plugin for p in methods(text)}
     if not plugins:
         raise UserError("--plugins names no plug-in", "write --plugins im,dmt")
-    plain = ArmSpec(tuple(sorted({p.path or p.plugin.name for p in plugins.values()})))
-    own = [
+    plain = ArmSpec(tuple(sorted({p.path or p.plugin.name for p in methods(text)})))
+    written = [
         Setting.parse(f"{plugin.plugin.name}.{assignment}")
         for part, plugin in zip(written_parts(text), methods(text), strict=True)
         for assignment in part.split(":")[1:]
     ]
-    own += [setting for setting in settings if setting.arm is not None and _same_arm(setting.arm, plain.id)]
-    changes: dict[str, dict[str, Any]] = {}
-    for setting in own:
-        head, *rest = setting.path
-        if (head != "train" and head not in plugins) or len(rest) != 1:
-            raise UserError(
-                f"{'.'.join(setting.path)!r} cannot be set for {plain.id} alone",
-                f"what can: train.<setting>, and options of {', '.join(plugins)}",
-            )
-        changes.setdefault(head, {})[rest[0]] = setting.value
+    named = [setting for setting in settings if setting.arm is not None and same_arm(setting.arm, plain.id)]
+    given = [*written, *named, *swept]
+    for setting in given:
+        _check_place(setting, plain.id, plugins, recipe)
+    usual, mine = _settings(recipe, plugins, plain.id), _settings(recipe, plugins, plain.id, given)
+    shared = {name: dict(values) for name, values in recipe.options.items()}
+    options = {name: {**shared.get(name, {}), **own} for name in plugins if (own := _changed(usual[name], mine[name]))}
+    paths = {setting.name: setting.path for setting in given}
+    names = tuple(dict.fromkeys(setting.name for setting in swept))
+    values = {name: (_at(usual, path), _at(mine, path)) for name, path in paths.items()}
+    return replace(
+        plain,
+        options={**shared, **options},
+        train=_changed(usual["train"], mine["train"]),
+        data=mine["data"] if mine["data"] != usual["data"] else {},
+        own={name: value for name, (before, value) in values.items() if name in names or value != before},
+        swept=names,
+    )
+
+
+def _check_place(setting: Setting, arm: str, plugins: Mapping[str, Plugin], recipe: Recipe) -> None:
+    """Raises UserError for what is the same for all arms, and for a role without data."""
+    head, *rest = setting.path
+    if head not in (*COMMON, *plugins) or not rest:
+        raise UserError(
+            f"{setting.name!r} cannot be set for {arm} alone",
+            f"what can: train.<setting>, data.<role>, and options of {', '.join(plugins)}",
+        )
+    if head == "data" and rest[0] not in recipe.data:
+        raise UserError(f"{setting.name}: the recipe has no data in that role", suggestion(rest[0], tuple(recipe.data)))
+
+
+def _settings(
+    recipe: Recipe, plugins: Mapping[str, Plugin], arm: str, given: Sequence[Setting] = ()
+) -> dict[str, dict[str, Json]]:
+    """An arm's `train`, `data` and options by plug-in as JSON, defaults included, with the `given` in their places.
+
+    Raises UserError for a value that will not do.
+    """
     usual = recipe.train.settings()
-    train = _changed(usual, overridden(usual, changes.pop("train", {}), plain.id))
-    options = {name: dict(values) for name, values in recipe.options.items()}
-    suffix = {f"train.{name}": value for name, value in train.items()}
-    for name, values in changes.items():
-        plugin, shared = plugins[name].plugin, recipe.options.get(name, {})
-        mine = _changed(validated(plugin, shared), validated(plugin, {**shared, **values}))
-        options[name] = {**shared, **mine}
-        suffix |= {f"{name}.{option}": value for option, value in mine.items()}
-    words = (f"{name}={value if isinstance(value, str) else canonical(value)}" for name, value in suffix.items())
-    return replace(plain, options=options, train=train, suffix=",".join(sorted(words)))
+    tree: dict[str, Any] = {
+        "train": usual.model_dump(mode="json"),
+        "data": recipe.model_dump(mode="json")["data"],
+        **{name: dict(recipe.options.get(name, {})) for name in plugins},
+    }
+    for setting in given:
+        put(tree, setting.path, setting.value)
+    trained = {setting.path[1]: tree["train"][setting.path[1]] for setting in given if setting.path[0] == "train"}
+    own_data = any(setting.path[0] == "data" for setting in given)
+    return {
+        "train": overridden(usual, trained, arm).model_dump(mode="json"),
+        "data": recipe_of(recipe, tree["data"]).model_dump(mode="json")["data"] if own_data else tree["data"],
+        **{name: validated(plugin, tree[name]).model_dump(mode="json") for name, plugin in plugins.items()},
+    }
+
+
+def _at(tree: Json, path: Sequence[str]) -> Json:
+    """The value of a setting; of a role's datasets that of each, or the one that all have."""
+    for n, part in enumerate(path):
+        if isinstance(tree, list):
+            values = [_at(item, path[n:]) for item in tree]
+            return values[0] if all(value == values[0] for value in values) else values
+        tree = None if tree is None else tree.get(part)
+    return "+".join(use["source"] for use in tree) if path[0] == "data" and isinstance(tree, list) else tree
 
 
 def model_arms(models: Sequence[str], recipe: Recipe) -> tuple[ArmSpec, ...]:
@@ -75,13 +124,13 @@ def model_arms(models: Sequence[str], recipe: Recipe) -> tuple[ArmSpec, ...]:
     return tuple(arms.values())
 
 
-def _changed(before: pydantic.BaseModel, after: pydantic.BaseModel) -> dict[str, Json]:
-    """The values that differ, as JSON."""
-    old, new = before.model_dump(mode="json"), after.model_dump(mode="json")
-    return {name: value for name, value in new.items() if value != old[name]}
+def _changed(before: Mapping[str, Json], after: Mapping[str, Json]) -> dict[str, Json]:
+    """The values that differ."""
+    return {name: value for name, value in after.items() if value != before[name]}
 
 
-def _same_arm(written: str, arm: str) -> bool:
+def same_arm(written: str, arm: str) -> bool:
+    """Whether a text that a person wrote, `im,dmt`, names the arm `dmt+im`."""
     return sorted(written.replace(",", "+").split("+")) == sorted(arm.split("+"))
 
 

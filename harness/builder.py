@@ -11,7 +11,7 @@ from harness.arms import BoundArm
 from harness.armsettings import overridden
 from harness.canonical import Json, share
 from harness.data.mixtures import count
-from harness.data.resolve import Dataset, Places, derived_item, made_parents
+from harness.data.resolve import ArmDatasets, Places, derived_item, made_parents
 from harness.discovery import suggestion
 from harness.errors import UserError
 from harness.evaluate.declare import Declarer
@@ -29,7 +29,7 @@ from harness.jobs import (
 )
 from harness.judge.settings import Judging
 from harness.plan import ArmPlan, Evaluation, SeedPlan, StagePlan
-from harness.recipe import Recipe, model_of
+from harness.recipe import Recipe, model_of, recipe_of
 from harness.startmodel import start_model
 from harness.suite import check_groups, chosen
 
@@ -40,11 +40,8 @@ class JobBuilder:
 
     recipe: Recipe
     places: Places
-    data: Mapping[str, Dataset]
+    data: ArmDatasets
     jobs: dict[str, Job] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.infos = {name: dataset.info() for name, dataset in self.data.items()}
 
     def add(self, job: Job) -> str:
         """Plan a job, unless it is planned already; returns its key."""
@@ -53,7 +50,7 @@ class JobBuilder:
 
     def payload(self, bound: BoundArm) -> dict[str, Json]:
         """How a worker finds the code again: the recipe and the arm. Not part of any key."""
-        return {"recipe": self.recipe.model_dump(mode="json"), "arm": bound.spec.to_json()}
+        return {"recipe": recipe_of(self.recipe, bound.spec.data).model_dump(mode="json"), "arm": bound.spec.to_json()}
 
     # --- one arm ---------------------------------------------------------------------------------------------------
 
@@ -70,7 +67,8 @@ class JobBuilder:
             opponent = None if baseline is None else self.model(baseline, seed, budget_of)[2]
             evaluations = self.evaluations(bound, model, seed, opponent)
             seeds.append(SeedPlan(seed, stages, merge, model, evaluations))
-        return ArmPlan(bound.arm.id, bound.spec, bound, None if baseline is None else baseline.arm.id, tuple(seeds), {})
+        against, data = None if baseline is None else baseline.arm.id, self.data.of(bound)
+        return ArmPlan(bound.arm.id, bound.spec, bound, against, tuple(seeds), {}, data)
 
     def model(
         self, bound: BoundArm, seed: int, matched: BoundArm | None
@@ -79,7 +77,7 @@ class JobBuilder:
         budget = None if matched is None else self.budget(matched, seed)
         previous = base = self.prepare(bound, seed)
         models, plans = {"base": base}, []
-        stages = bound.stages(self.infos)
+        stages = bound.stages(self.data.infos(bound))
         if stages and self.recipe.engine.name == "endpoint":
             raise UserError(
                 f"{bound.arm.id} trains a model, and those behind a server stay as they are",
@@ -101,8 +99,8 @@ class JobBuilder:
                 f"the engine {self.recipe.engine.name} cannot ask {model.id}",
                 "models behind a server, NAME@http://HOST/v1, are asked by engine.name=endpoint, and no others",
             )
-        start = start_model(model, self.data.values(), seed, self.places.cache)
-        payload = self.payload(bound)
+        start = start_model(model, self.data.shared.values(), seed, self.places.cache)
+        payload = {**self.payload(bound), "recipe": self.recipe.model_dump(mode="json")}
         if start.path is not None:
             payload["model_path"] = str(start.path)
         return self.add(Job("prepare", start.label, start.declared.model_dump(mode="json"), payload=payload))
@@ -142,9 +140,9 @@ class JobBuilder:
 
     def mixture(self, bound: BoundArm, stage: Stage, seed: int, models: Mapping[str, str]) -> tuple[MixtureItem, ...]:
         """A stage's data as its job declares it; `models` are the keys of `base` and the stages before."""
-        who = f"stage {stage.name!r} of {bound.arm.id}"
+        who, held = f"stage {stage.name!r} of {bound.arm.id}", self.data.of(bound)
         if not stage.mixture.items:
-            what = "its mixture must name a dataset" if self.data else "name some: --set data.general=SOURCE"
+            what = "its mixture must name a dataset" if held else "name some: --set data.general=SOURCE"
             raise UserError(f"{who} trains on no data", what)
         seed = seed if stage.seed is None else stage.seed
 
@@ -155,9 +153,9 @@ class JobBuilder:
                 if data.model not in models:
                     raise UserError(f"{who} wants answers of {data.model!r}", suggestion(data.model, tuple(models)))
                 return self.generate(bound, item(data.parent), data, seed, models[data.model])
-            if data not in self.data:
-                raise UserError(f"{who} asks for the dataset {data!r}", suggestion(data, tuple(self.data)))
-            return self.data[data].item
+            if data not in held:
+                raise UserError(f"{who} asks for the dataset {data!r}", suggestion(data, tuple(held)))
+            return held[data].item
 
         return tuple(item(data) for data in stage.mixture.items)
 
@@ -190,7 +188,7 @@ class JobBuilder:
     def budget(self, bound: BoundArm, seed: int) -> Budget:
         """What an arm's stages train on in all."""
         stages = []
-        for stage in bound.stages(self.infos):
+        for stage in bound.stages(self.data.infos(bound)):
             settings = self.settings(bound, stage)
             if stage.objective == "dpo" or any(_answerers(data) for data in stage.mixture.items):
                 what = "generates" if stage.objective == "sft" else "compares"

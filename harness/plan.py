@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
 from harness.api import Evaluator
-from harness.arms import ArmSpec, BoundArm
+from harness.arms import BoundArm
+from harness.armspec import ArmSpec
 from harness.canonical import Json, digest
 from harness.data.resolve import Dataset
 from harness.jobs import Job
@@ -62,6 +63,8 @@ class ArmPlan:
     seeds: tuple[SeedPlan, ...]
     differs: Mapping[str, Json]
     """Every setting in which the arm differs from the baseline."""
+    data: Mapping[str, Dataset] = field(repr=False)
+    """What it trains on, by name."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ class Plan:
 
     recipe: Recipe
     data: Mapping[str, Dataset]
-    """The recipe's datasets by name."""
+    """The recipe's datasets by name; an arm may have others."""
     arms: tuple[ArmPlan, ...]
     jobs: Mapping[str, Job]
     """Key to job, parents before children."""
@@ -125,6 +128,18 @@ class Plan:
             }
             for name in planned
         }
+
+
+def arm_jobs(plan: Plan, arm: ArmPlan) -> set[str]:
+    """Keys of all the jobs that the arm needs, whoever else needs them too."""
+    todo = [key for seed in arm.seeds for key in (seed.model, *evaluation_keys(seed))]
+    found: set[str] = set()
+    while todo:
+        key = todo.pop()
+        if key not in found:
+            found.add(key)
+            todo += plan.jobs[key].parents.values()
+    return found
 
 
 def evaluation_keys(seed: SeedPlan) -> list[str]:

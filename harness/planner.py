@@ -6,18 +6,19 @@ import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from harness.arms import FALLBACK, ArmSpec, BoundArm, bind
-from harness.armsettings import arm_spec
+from harness.arms import BoundArm
+from harness.armspec import FALLBACK, ArmSpec
 from harness.builder import JobBuilder, total
 from harness.canonical import Json
 from harness.data.mixtures import examples_in
-from harness.data.resolve import Places, datasets
+from harness.data.resolve import ArmDatasets, Places
 from harness.discovery import SINGLE, load_plugin, suggestion
 from harness.errors import UserError
 from harness.jobs import Budget, StageBudget
 from harness.plan import ArmPlan, Plan
 from harness.recipe import Recipe
 from harness.settings import Setting
+from harness.sweeps import arms_of, check_sweeps, sweeps_of
 
 OFFERS: Mapping[str, tuple[str, str]] = {
     "data_source": ("data", "--set data.ROLE={}"),
@@ -41,14 +42,25 @@ def _refuse_idle(spec: ArmSpec) -> None:
 
 
 def choose_arms(
-    recipe: Recipe, texts: Sequence[str], settings: Sequence[Setting], *, baseline: bool, factorial: bool
+    recipe: Recipe,
+    texts: Sequence[str],
+    settings: Sequence[Setting],
+    sweeps: Sequence[str] = (),
+    *,
+    baseline: bool,
+    factorial: bool,
 ) -> tuple[ArmSpec, ...]:
-    """The arms of a run: the baseline first, then each `--plugins`, with `--factorial` after all its parts."""
+    """The arms of a run: the baseline first, then each `--plugins`, with `--factorial` after all its parts.
+
+    Without `texts`, the recipe's own arms. Each arm stands for as many as `sweeps` have values for it.
+    """
     wanted = [*([FALLBACK] if baseline else [])]
-    for text in texts:
+    for text in texts or recipe.arms:
         wanted += _parts(text) if factorial else [text]
+    swept = sweeps_of(recipe, sweeps)
+    check_sweeps(swept, wanted, waiting=recipe.sweep if texts else {})
     specs: dict[str, ArmSpec] = {}
-    for spec in (arm_spec(text, recipe, settings) for text in wanted):
+    for spec in (spec for text in wanted for spec in arms_of(text, recipe, settings, swept)):
         if specs.setdefault(spec.id, spec) != spec:
             raise UserError(f"two different arms are called {spec.id!r}", "give the plug-in file another PLUGIN.name")
     for spec in specs.values():
@@ -89,9 +101,8 @@ def _parts(text: str) -> list[str]:
 
 def build(recipe: Recipe, arms: Sequence[ArmSpec], places: Places) -> Plan:
     """Lay out every arm's jobs; the arms stay in their order, added baselines come last."""
-    first = bind(arms[0], recipe.plugin_names())
-    builder = JobBuilder(recipe, places, datasets(recipe, first, places))
-    bounds = {spec.id: bind(spec, recipe.plugin_names()) for spec in arms}
+    builder = JobBuilder(recipe, places, ArmDatasets.resolved(recipe, arms[0], places))
+    bounds = {bound.arm.id: bound for bound in (_bound(spec, builder) for spec in arms)}
     baselines = _choose_baselines(builder, bounds)
     planned = []
     for name, bound in bounds.items():
@@ -101,9 +112,17 @@ def build(recipe: Recipe, arms: Sequence[ArmSpec], places: Places) -> Plan:
     by_id = {arm.id: arm for arm in planned}
     return Plan(
         recipe,
-        builder.data,
+        builder.data.shared,
         tuple(replace(arm, differs=_differences(arm, by_id.get(arm.baseline or ""))) for arm in planned),
         builder.jobs,
+    )
+
+
+def _bound(spec: ArmSpec, builder: JobBuilder) -> BoundArm:
+    """The arm with its plug-ins; one that trains nothing is the same whatever is swept of training and data."""
+    bound = builder.data.bind(spec)
+    return (
+        builder.data.bind(spec.untrained()) if spec.training and not bound.stages(builder.data.infos(bound)) else bound
     )
 
 
@@ -112,11 +131,13 @@ def _choose_baselines(builder: JobBuilder, bounds: dict[str, BoundArm]) -> dict[
     first, *others = bounds.values()
     if first.spec.model:  # models as they are: the first is what the others are compared with
         return {other.arm.id: first.arm.id for other in others}
-    plain = next((bound for bound in bounds.values() if bound.spec.methods == (FALLBACK,)), None)
-    if plain is None:
+    plains = [bound for bound in bounds.values() if bound.spec.methods == (FALLBACK,)]
+    if not plains:
         return {}
     recipe, chosen = builder.recipe, dict[str, str]()
-    for name, bound in [(name, bound) for name, bound in bounds.items() if bound is not plain]:
+    for name, bound in [(name, bound) for name, bound in bounds.items() if bound not in plains]:
+        alike = (plain for plain in plains if plain.spec.training == bound.spec.training)
+        plain = next(alike, plains[0])
         if recipe.match == "none":
             chosen[name] = plain.arm.id
             continue
@@ -133,7 +154,7 @@ def _choose_baselines(builder: JobBuilder, bounds: dict[str, BoundArm]) -> dict[
             None,
         )
         if twin is None:
-            twin = bind(replace(plain.spec, matched=name), recipe.plugin_names())
+            twin = builder.data.bind(replace(plain.spec, matched=name))
             bounds[twin.arm.id] = twin
         chosen[name] = twin.arm.id
     return chosen
@@ -173,5 +194,6 @@ def _settings(arm: ArmPlan) -> dict[str, Json]:
         "examples seen": None if None in sizes else sum(size for size in sizes if size is not None),
         **options,
         **{f"train.{name}": value for name, value in arm.spec.train.items()},
+        **{name: value for name, value in arm.spec.own.items() if name.startswith("data.")},
         **{f"{stage.name}.{name}": value for stage in stages for name, value in stage.train.items()},
     }

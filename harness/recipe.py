@@ -15,12 +15,12 @@ from harness.api import AlpacaColumns, ChatColumns, Columns, PairColumns, Share,
 from harness.arms import validated
 from harness.canonical import Json
 from harness.discovery import LoadedPlugin, installed, is_file_plugin, load_plugin, methods, suggestion, unknown_plugin
-from harness.endpoints.model import EndpointManner
 from harness.errors import UserError
 from harness.execution import Execution
 from harness.jobs import Declaration, EngineSettings, ModelSettings, TrainSettings
 from harness.judge.settings import Judging
-from harness.settings import Setting, option_error, read_yaml, unknown_setting
+from harness.runtime import Runtime
+from harness.settings import Setting, option_error, put, read_extended, unknown_setting
 from harness.suite import Suite, read_suite
 
 DEFAULT = "playground"
@@ -30,6 +30,9 @@ PACKAGE = "harness.recipes"
 """Where the embedded ones lie."""
 
 _SERVED = re.compile(r"(?P<name>.+?)@(?P<url>https?://.+)")
+
+COMPARED = ("arms", "sweep")
+"""Keys that say what is compared, and nothing of how: the plan's arms tell what came of them."""
 
 COLUMNS: Mapping[str, type[Columns]] = {
     "chat": ChatColumns,
@@ -86,40 +89,8 @@ Seed = Annotated[int, pydantic.Field(ge=0, lt=2**32)]
 
 SourceUses = Annotated[tuple[SourceUse, ...], pydantic.BeforeValidator(_to_list), pydantic.Field(min_length=1)]
 
-
-class Runtime(Declaration):
-    """How the work is done on this machine; nothing here enters a key."""
-
-    workers: int = pydantic.Field(1, ge=1)
-    """Jobs that run side by side; on a machine with GPUs `gpus_per_job` may say more."""
-    gpus_per_job: int | None = pydantic.Field(None, ge=1)
-    """GPUs of each job; so many jobs run side by side as the machine has GPUs for. None: all GPUs for stages that are
-    launched, else one."""
-    threads: int | None = pydantic.Field(None, ge=1)
-    """CPU threads of each worker; None shares the cores out."""
-    micro_tokens: int = pydantic.Field(8192, ge=8)
-    """Tokens packed into one forward pass."""
-    checkpoint_seconds: float = pydantic.Field(60.0, ge=0)
-    """Time between two training checkpoints: what a crash can cost."""
-    start_timeout: float = pydantic.Field(300.0, gt=0)
-    """Seconds that the ranks of a launched stage have to start."""
-    collective_timeout: float = pydantic.Field(7200.0, gt=0)
-    """Seconds that a rank waits for the others: one of them may be reading data or sealing a large checkpoint."""
-    stop_on_divergence: bool = True
-    """Stop a stage whose loss diverges; one that is not finite always stops it."""
-    restart_stage: bool = False
-    """Begin interrupted stages anew instead of going on from their checkpoints; their rows say so."""
-    gpu_memory_utilization: float = pydantic.Field(0.9, gt=0, le=1)
-    unsafe_code: bool = False
-    """Run generated programs with this user's rights where nothing on the machine shuts them in; rows say so."""
-    tensor_parallel: int = pydantic.Field(1, ge=1)
-    """GPUs that each vLLM engine is spread over; more than one allows no swapping of weights."""
-    cpu_cache_gib: float = pydantic.Field(1.0, gt=0)
-    """vLLM's key-value cache on CPU."""
-    batch_size: int = pydantic.Field(64, ge=1)
-    """Requests that the hf engine answers at once."""
-    endpoint: EndpointManner = EndpointManner()
-    """How the endpoint engine asks a server."""
+Written = Annotated[tuple[str, ...], pydantic.BeforeValidator(_to_list), pydantic.Field(exclude_if=operator.not_)]
+"""One text or several; an empty one is left out of what is recorded."""
 
 
 class Training(Execution, TrainSettings):
@@ -142,9 +113,7 @@ class Recipe(Declaration):
     data: Mapping[str, SourceUses] = pydantic.Field(default_factory=dict)
     """Role (`general`, `specialist` or a name of the user's) to datasets; strategies speak of roles."""
     train: Training = Training()
-    benchmarks: Annotated[
-        tuple[str, ...], pydantic.BeforeValidator(_to_list), pydantic.Field(exclude_if=operator.not_)
-    ] = ()
+    benchmarks: Written = ()
     """Plug-ins, each for all that it offers but what is optional; or `plugin:benchmark`."""
     suite: Suite | None = pydantic.Field(None, exclude_if=operator.not_)
     """Benchmarks that were declared elsewhere, instead."""
@@ -156,6 +125,10 @@ class Recipe(Declaration):
     seeds: tuple[Seed, ...] = pydantic.Field((0,), min_length=1)
     options: Mapping[str, Mapping[str, Any]] = pydantic.Field(default_factory=dict)
     """Plug-in name to options."""
+    arms: Written = ()
+    """What is compared where no `--plugins` says so, each as one would write it there."""
+    sweep: Mapping[str, Any] = pydantic.Field(default_factory=dict, exclude_if=operator.not_)
+    """Setting to a list of values, as `--sweep` has it."""
     limit: int | None = pydantic.Field(None, ge=1)
     """Only the first so many items of each benchmark; such rows are not publishable."""
     runtime: Runtime = Runtime()
@@ -190,7 +163,7 @@ class Recipe(Declaration):
 
     def result_settings(self) -> dict[str, Json]:
         """The recipe without its runtime and execution: what results depend on."""
-        apart = dict.fromkeys(("runtime", "slurm", "judge"), True)
+        apart = dict.fromkeys(("runtime", "slurm", "judge", *COMPARED), True)
         chosen: dict[str, Any] = {**apart, "train": set(Execution.model_fields), "suite": {"summary"}}
         return {**self.model_dump(mode="json", exclude=chosen), **self.judged_by()}
 
@@ -214,6 +187,14 @@ def model_of(recipe: Recipe, own: str) -> ModelSettings:
     return recipe.model.model_copy(update={**named_model(own), "init": None}) if own else recipe.model
 
 
+def recipe_of(recipe: Recipe, data: Mapping[str, Json]) -> Recipe:
+    """The recipe as an arm trains by it: with its own `data`, if it has any, in place of the recipe's.
+
+    Raises UserError for datasets that cannot be described so.
+    """
+    return _validated({**recipe.model_dump(mode="json"), "data": data}) if data else recipe
+
+
 def is_plugin(source: str) -> bool:
     """Whether a source text names a plug-in (`gsm8k`, `./own.py:riddles`) rather than a data file or a hub id."""
     return plugin_of(source).endswith(".py") or ("/" not in source and not Path(source).suffix)
@@ -233,7 +214,7 @@ def load(recipe: str | None, settings: Sequence[Setting] = (), arms: Sequence[st
     `arms` are the run's `--plugins`: files among them, and among the recipe's data and benchmarks, can be given options
     like installed plug-ins. Settings of plug-ins hold over the recipe's `options`.
     """
-    return resolved(read_yaml(recipe or DEFAULT, PACKAGE, "recipe"), settings, arms)
+    return resolved(read_extended(recipe or DEFAULT, PACKAGE, "recipe"), settings, arms)
 
 
 def resolved(raw: dict[str, Any], settings: Sequence[Setting] = (), arms: Sequence[str] = ()) -> Recipe:
@@ -243,7 +224,8 @@ def resolved(raw: dict[str, Any], settings: Sequence[Setting] = (), arms: Sequen
         if setting.path[0] in Recipe.model_fields:
             _apply(raw, setting, ())
     _choose_declaration(raw, {setting.path[0] for setting in shared})
-    loaded = [p for text in arms for p in methods(text)] + _named(_validated({**raw, "options": {}}))
+    whole = _validated({**raw, "options": {}})
+    loaded = [p for text in arms or whole.arms for p in methods(text)] + _named(whole)
     from_files = {p.plugin.name: p for p in loaded if p.path is not None}
     for setting in shared:
         if setting.path[0] not in Recipe.model_fields:
@@ -290,9 +272,12 @@ def _apply(raw: dict[str, Any], setting: Setting, plugins: Sequence[str]) -> Non
         path = ("options", *setting.path)
     else:
         raise unknown_setting(setting.path, Recipe, plugins)
-    place = raw
-    for part in path[:-1]:
-        inner = place.get(part)
-        place[part] = dict(inner) if isinstance(inner, Mapping) else {}
-        place = place[part]
-    place[path[-1]] = setting.value
+    if head == "data" and len(path) > len(("data", "ROLE")):
+        raw["data"] = {role: _uses(value) for role, value in (raw.get("data") or {}).items()}
+    put(raw, path, setting.value)
+
+
+def _uses(value: Any) -> Any:
+    """A role's datasets, each with keys of its own, however they are written."""
+    listed = _to_list(value)
+    return [{"source": use} if isinstance(use, str) else use for use in listed] if isinstance(listed, list) else listed

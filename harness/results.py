@@ -58,7 +58,7 @@ def _plugin(loaded: LoadedPlugin, arm: ArmPlan) -> PluginRecord:
 
 def _data(arm: ArmPlan, plan: Plan) -> tuple[DataRecord, ...]:
     """The datasets that the arm's stages read, each once."""
-    roles = {name: dataset.role for name, dataset in plan.data.items()}
+    roles = {name: dataset.role for name, dataset in arm.data.items()}
     records = {}
     for stage in arm.seeds[0].stages:
         for item in plan.jobs[stage.key].declared["mixture"]:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from harness.api import DataSource, Loss
-from harness.arms import ArmSpec, BoundArm, bind
+from harness.arms import BoundArm, bind
+from harness.armspec import ArmSpec
 from harness.canonical import Json, canonical
 from harness.data.resolve import Dataset, Places, datasets
 from harness.jobs import Job

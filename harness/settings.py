@@ -76,6 +76,30 @@ def read_yaml(name: str, package: str, what: str) -> dict[str, Any]:
     return raw
 
 
+EXTENDS = "extends"
+"""Names the file that another is written on top of."""
+
+
+def read_extended(name: str, package: str, what: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
+    """As `read_yaml`, over the file that this one `extends`, if it names one: mappings are joined key by key."""
+    raw = read_yaml(name, package, what)
+    under = raw.pop(EXTENDS, None)
+    if under is None:
+        return raw
+    if not isinstance(under, str) or under in (*above, name):
+        raise UserError(f"{name} cannot extend {under}", f"name one other {what}: a file, or one that ships")
+    return _joined(read_extended(under, package, what, (*above, name)), raw)
+
+
+def _joined(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    both = {
+        name: _joined(under[name], value)
+        for name, value in over.items()
+        if isinstance(value, Mapping) and isinstance(under.get(name), Mapping)
+    }
+    return {**under, **over, **both}
+
+
 @dataclass(frozen=True)
 class Setting:
     """One `--set`: an arm where it is for that arm alone, a dotted key, a YAML value."""
@@ -84,20 +108,23 @@ class Setting:
     path: tuple[str, ...]
     value: Any
 
+    @property
+    def name(self) -> str:
+        """The setting as it is written, `dmt.k`."""
+        return ".".join(self.path)
+
     @classmethod
     def parse(cls, text: str) -> Setting:
         """`train.lr=1e-4`, `dmt.k=1/256` or `dmt+im:train.lr=1e-4`."""
         key, equals, value = text.partition("=")
         if not equals or not key.strip():
             raise UserError(f"--set {text}: a key and a value are wanted", "write --set train.lr=1e-4")
-        arm, colon, path = key.strip().rpartition(":")
-        if not path or (colon and not arm):
-            raise UserError(f"--set {text}: a key and a value are wanted", "write --set ARM:train.lr=1e-4")
+        arm, path = _target(key, f"--set {text}", "write --set ARM:train.lr=1e-4")
         try:
             parsed = yaml.load(value, Yaml) if value.strip() else ""  # noqa: S506 (a safe loader)
         except yaml.YAMLError:
             raise UserError(f"--set {text}: the value is no YAML", "quote it") from None
-        return cls(arm if colon else None, tuple(path.split(".")), parsed)
+        return cls(arm, path, parsed)
 
     @classmethod
     def seeds(cls, text: str) -> Setting:
@@ -115,6 +142,70 @@ class Setting:
                 f"--seeds {text}: a run has at least one seed", "write --seeds 1; --seeds 0, is the seed 0 alone"
             )
         return cls(None, ("seeds",), list(range(numbers[0])))
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """One `--sweep`, or one line of a recipe's `sweep`: a setting, and the values of which each makes an arm."""
+
+    arm: str | None
+    """None: of every arm that has the setting."""
+    path: tuple[str, ...]
+    values: tuple[Any, ...]
+
+    @property
+    def name(self) -> str:
+        """The setting as it is written, `dmt.k`."""
+        return ".".join(self.path)
+
+    @property
+    def key(self) -> str:
+        """The setting with the arm it is for, `dmt+im:dmt.k`."""
+        return self.name if self.arm is None else f"{self.arm}:{self.name}"
+
+    @classmethod
+    def parse(cls, text: str) -> Sweep:
+        """`dmt.k=0,1/256,1/16`, or `dmt+im:train.lr=1e-4,1e-3`; a value that is a list stands in brackets."""
+        key, equals, written = text.partition("=")
+        if not equals or not key.strip() or not written.strip():
+            raise UserError(f"--sweep {text}: a setting and its values are wanted", "write --sweep dmt.k=0,1/256,1/16")
+        try:
+            values = yaml.load(f"[{written}]", Yaml)  # noqa: S506 (a safe loader)
+        except yaml.YAMLError:
+            raise UserError(f"--sweep {text}: the values are no YAML", "quote those with commas or brackets") from None
+        return cls.of(key, values, f"--sweep {text}")
+
+    @classmethod
+    def of(cls, key: str, values: Any, where: str = "sweep") -> Sweep:
+        """Of a key `dmt.k`, or `dmt+im:train.lr` for that arm alone; one value stands for a list of it.
+
+        `where` is what an error calls it.
+        """
+        arm, path = _target(key, where, "write --sweep ARM:train.lr=1e-4,1e-3")
+        return cls(arm, path, tuple(values) if isinstance(values, list | tuple) else (values,))
+
+
+def _target(key: str, where: str, remedy: str) -> tuple[str | None, tuple[str, ...]]:
+    """The arm of `ARM:dotted.key`, None without one, and the parts of the key."""
+    arm, colon, path = key.strip().rpartition(":")
+    if not path or (colon and not arm):
+        raise UserError(f"{where}: a key and a value are wanted", remedy)
+    return arm if colon else None, tuple(path.split("."))
+
+
+def put(tree: dict[str, Any], path: Sequence[str], value: Any) -> None:
+    """Set the value at a path; in a list of mappings, of each. What lies on the way is copied, or made."""
+    head, *rest = path
+    inner = tree.get(head)
+    if not rest:
+        tree[head] = value
+    elif isinstance(inner, list | tuple) and inner and all(isinstance(item, Mapping) for item in inner):
+        tree[head] = [dict(item) for item in inner]
+        for item in tree[head]:
+            put(item, rest, value)
+    else:
+        tree[head] = dict(inner) if isinstance(inner, Mapping) else {}
+        put(tree[head], rest, value)
 
 
 # --- what to say of a wrong one --------------------------------------------------------------------------------------

@@ -9,7 +9,8 @@ from typing import Any
 import pydantic
 
 from harness.api import Benchmark, Evaluator, Files, Hub
-from harness.arms import ArmSpec, bind
+from harness.arms import bind
+from harness.armspec import ArmSpec
 from harness.discovery import LoadedPlugin, load_plugin, suggestion
 from harness.errors import UserError
 from harness.jobs import Declaration

@@ -5,8 +5,9 @@ from fractions import Fraction
 import pytest
 
 from harness.api import Arm, DataInfo, Options, Stage
-from harness.arms import ArmSpec, bind, validated
+from harness.arms import bind, validated
 from harness.armsettings import arm_spec
+from harness.armspec import ArmSpec
 from harness.discovery import load_plugin
 from harness.planner import choose_arms
 from harness.recipe import load
@@ -67,7 +68,7 @@ def test_an_arm_is_called_by_its_sorted_names(recipe, text):
         ("base", [], "base"),
         ("im,dmt:k=1/4", [], "dmt+im@dmt.k=1/4"),
         ("im,dmt:k=0.25", [], "dmt+im@dmt.k=1/4"),
-        ("im:variant=released,dmt:k=0", [], "dmt+im@dmt.k=0/1,im.variant=released"),
+        ("im:variant=released,dmt:k=0", [], "dmt+im@dmt.k=0,im.variant=released"),
         ("dmt:k=1/256", [], "dmt"),
         ("im,dmt", ["dmt+im:train.lr=1e-4"], "dmt+im@train.lr=0.0001"),
         ("im,dmt", ["im,dmt:train.lr=1e-4"], "dmt+im@train.lr=0.0001"),
@@ -134,18 +135,21 @@ def test_settings_of_an_arm_that_is_not_there(recipe, refused):
     )
 
 
+CAN = "(what can: train.<setting>, data.<role>, and options of im)"
+
+
 @pytest.mark.parametrize(
     ("setting", "expected"),
     [
-        ("im:dmt.k=1/4", "'dmt.k' cannot be set for im alone (what can: train.<setting>, and options of im)"),
-        ("im:limit=3", "'limit' cannot be set for im alone (what can: train.<setting>, and options of im)"),
-        ("im:playground.code=3", ("'playground.code' cannot be set for im alone "
-         "(what can: train.<setting>, and options of im)")),
+        *(
+            (f"im:{name}={value}", f"'{name}' cannot be set for im alone {CAN}")
+            for name, value in (("dmt.k", "1/4"), ("limit", "3"), ("playground.code", "3"))
+        ),
         ("im:train.lrr=1", "im: there is no setting 'train.lrr' (did you mean 'lr'?)"),
         ("im:train.lr=-1", "im: train.lr = -1 will not do: Input should be greater than 0 (see docs/recipes.md)"),
         ("im:im.weight=1", "there is no setting 'im.weight' (did you mean 'prompt_weight'?)"),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_set_for_one_arm(recipe, refused, setting, expected):
     assert refused(ids, recipe, "im", settings=[setting]) == expected
 

@@ -149,7 +149,8 @@ def fields():
     from harness.execution import Execution
     from harness.jobs import Declaration, EngineSettings, InitModel, LoraSettings, ModelSettings, TrainSettings
     from harness.judge.settings import Judging
-    from harness.recipe import Recipe, Runtime, SourceUse
+    from harness.recipe import Recipe, SourceUse
+    from harness.runtime import Runtime
     from harness.suite import CompositeRule, Suite
 
     prefixes = {

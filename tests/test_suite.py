@@ -97,7 +97,8 @@ def test_groups_hold_every_benchmark_once(written, refused, groups, expected):
 
 
 def test_a_plugin_by_its_name_leaves_out_what_is_optional(distribution):
-    from harness.arms import ArmSpec, bind
+    from harness.arms import bind
+    from harness.armspec import ArmSpec
 
     distribution("extras", {"extras": OFFERS})
     offered = bind(ArmSpec(("base",)), ["extras"]).evaluators()
@@ -106,7 +107,8 @@ def test_a_plugin_by_its_name_leaves_out_what_is_optional(distribution):
 
 
 def test_a_plugin_of_optional_benchmarks_wants_one_named(distribution, refused):
-    from harness.arms import ArmSpec, bind
+    from harness.arms import bind
+    from harness.armspec import ArmSpec
 
     distribution("extras", {"extras": OFFERS.replace('"usual", False', '"usual", True')})
     offered = bind(ArmSpec(("base",)), ["extras"]).evaluators()

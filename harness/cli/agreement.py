@@ -12,7 +12,8 @@ from rich.text import Text
 
 from harness.aggregates import total
 from harness.api import Total
-from harness.arms import FALLBACK, ArmSpec, bind
+from harness.arms import bind
+from harness.armspec import FALLBACK, ArmSpec
 from harness.cli.console import console
 from harness.errors import UserError
 from harness.judge.agreement import LEVEL, RESAMPLES, Estimate, Rule, points_agreement, votes_agreement

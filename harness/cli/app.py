@@ -32,6 +32,7 @@ from harness.cli.options import (
     SetOption,
     StoreOption,
     SuiteOption,
+    SweepOption,
     UnsafeCodeOption,
 )
 
@@ -50,6 +51,7 @@ def run(
     recipe: RecipeArgument = None,
     plugins: PluginsOption = None,
     settings: SetOption = None,
+    sweeps: SweepOption = None,
     *,
     factorial: FactorialOption = False,
     baseline: BaselineOption = True,
@@ -66,7 +68,7 @@ def run(
     detach: DetachOption = False,
 ) -> None:
     """Train, evaluate and compare; run it again to go on, or to see the result again."""
-    from harness.cli.running import Way, carry_out, places_of, plan_of
+    from harness.cli.running import Comparison, Way, carry_out, places_of, plan_of
 
     shorthands = {
         f"runtime.gpus_per_job={gpus_per_job}": gpus_per_job is not None,
@@ -76,7 +78,8 @@ def run(
     }
     settings = [*(settings or []), *(setting for setting, wanted in shorthands.items() if wanted)]
     where = places_of(store, data_root)
-    planned = plan_of(recipe, plugins, settings, factorial=factorial, baseline=baseline, seeds=seeds, places=where)
+    asked = Comparison(recipe, plugins or [], settings, sweeps or [], factorial, baseline, seeds)
+    planned = plan_of(asked, where)
     carry_out(planned, Way(store, where, out, executor, detach=detach, accept_source=accept_source))
 
 
@@ -138,6 +141,7 @@ def plan(
     recipe: RecipeArgument = None,
     plugins: PluginsOption = None,
     settings: SetOption = None,
+    sweeps: SweepOption = None,
     *,
     factorial: FactorialOption = False,
     baseline: BaselineOption = True,
@@ -147,21 +151,14 @@ def plan(
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole plan as JSON.")] = False,
 ) -> None:
     """Show what a run would do and need: stages, keys, what is cached, tokens, memory, time, how the arms differ."""
-    from harness.cli.running import places_of, plan_of
+    from harness.cli.running import Comparison, places_of, plan_of
     from harness.cli.show import show_plan
     from harness.estimate.plan import estimate
     from harness.store import Store
 
     where, kept = places_of(store, data_root), Store(store)
-    planned = plan_of(
-        recipe,
-        plugins,
-        settings,
-        factorial=factorial,
-        baseline=baseline,
-        seeds=seeds,
-        places=where,
-    )
+    asked = Comparison(recipe, plugins or [], settings or [], sweeps or [], factorial, baseline, seeds)
+    planned = plan_of(asked, where)
     needs = estimate(planned, kept, where)
     if as_json:
         import json

@@ -47,6 +47,12 @@ ScoringSetOption = Annotated[
         "--set", "-s", metavar="KEY=VALUE", help="judge.model=NAME, judge.base_url=URL, or the plug-in's options."
     ),
 ]
+SweepOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--sweep", metavar="KEY=A,B,...", help="One arm for each value: dmt.k=0,1/256,1/16. Repeat to multiply."
+    ),
+]
 FactorialOption = Annotated[bool, typer.Option("--factorial", help="Add every part of each combination as an arm.")]
 BaselineOption = Annotated[bool, typer.Option("--baseline/--no-baseline", help="Add the plain sft arm.")]
 SeedsOption = Annotated[

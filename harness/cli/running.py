@@ -28,6 +28,7 @@ from harness.runfolder import LEADERBOARD, Linked, open_run_folder, write_result
 from harness.settings import Setting
 from harness.store import Store
 from harness.suite import read_suite, shipped_suites
+from harness.sweeps import swept_seeds
 
 MODEL_IDS = {("model",), *(("model", part) for part in ("id", "revision", "init", "base_url"))}
 """Settings in whose place `eval` takes arguments."""
@@ -38,20 +39,24 @@ def places_of(store: Path, data_root: Path | None) -> Places:
     return Places(data_root, store / "cache")
 
 
-def plan_of(
-    recipe: str | None,
-    plugins: Sequence[str] | None,
-    settings: Sequence[str] | None,
-    *,
-    factorial: bool,
-    baseline: bool,
-    seeds: str | None,
-    places: Places,
-) -> Plan:
+@dataclass(frozen=True)
+class Comparison:
+    """What `run` and `plan` are asked to compare, as it was typed."""
+
+    recipe: str | None = None
+    plugins: Sequence[str] = ()
+    settings: Sequence[str] = ()
+    sweeps: Sequence[str] = ()
+    factorial: bool = False
+    baseline: bool = True
+    seeds: str | None = None
+
+
+def plan_of(asked: Comparison, places: Places) -> Plan:
     """The plan of a recipe and its arms."""
-    parsed, plugins = _parsed(settings, seeds), plugins or []
-    whole = load(recipe, parsed, plugins)
-    arms = choose_arms(whole, plugins, parsed, baseline=baseline, factorial=factorial)
+    parsed = [*swept_seeds(asked.sweeps), *_parsed(asked.settings, asked.seeds)]
+    whole = load(asked.recipe, parsed, asked.plugins)
+    arms = choose_arms(whole, asked.plugins, parsed, asked.sweeps, baseline=asked.baseline, factorial=asked.factorial)
     return build(whole, arms, places)
 
 
@@ -133,7 +138,7 @@ def carry_out(plan: Plan, way: Way) -> None:
         command = shlex.join(["harness", *sys.argv[1:]])
         write_result(plan, kept, folder, command=command, accepted_source=way.accept_source)
     if not plan.unscored:
-        show_result(folder)
+        show_result(folder, plan)
     if plan.waiting:
         names = ", ".join(plan.waiting)
         typer.echo(f"{names}: answered, not judged yet: give the same command with a judge in place of --no-judge")

@@ -14,7 +14,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from harness.arms import FALLBACK, ArmSpec, bind
+from harness.arms import bind
+from harness.armspec import FALLBACK, ArmSpec
 from harness.canonical import Json
 from harness.cli import estimates
 from harness.cli.console import console
@@ -23,7 +24,7 @@ from harness.discovery import LoadedPlugin, installed, load_plugin
 from harness.errors import UserError
 from harness.estimate.figures import Estimate
 from harness.jobs import MADE, MixtureItem
-from harness.plan import ArmPlan, Plan
+from harness.plan import ArmPlan, Plan, arm_jobs
 from harness.preflight import chosen
 from harness.runfolder import CURVES, PLAN_FILE
 from harness.slurm.queue import cluster_states
@@ -42,6 +43,8 @@ def show_plan(plan: Plan, store: Store, estimate: Estimate, *, brief: bool) -> N
         Text(f"recipe: {plan.recipe.name}, {_seeds_word(plan)} {seeds}, {len(plan.jobs)} jobs, {finished} in the store")
     )
     console.print(Text(f"answers: {_answers_words(plan)}"))
+    if len(plan.arms) > 1:
+        console.print(Text(f"sharing: {_sharing(plan)}"))
     if any(job.kind == "train" and not store.has(key) for key, job in plan.jobs.items()):
         console.print(Text(chosen(plan)))
     estimates.show_sum(console, estimate)
@@ -59,6 +62,14 @@ def _compared(plan: Plan) -> str:
         return f"models: {', '.join(arm.id for arm in plan.arms)}"
     methods = {p.plugin.name: p for arm in plan.arms for p in arm.bound.methods()}
     return f"methods: {', '.join(f'{name} {p.plugin.version}' for name, p in sorted(methods.items()))}"
+
+
+def _sharing(plan: Plan) -> str:
+    """`7 arms, 44 jobs; 12 are shared, and each arm for itself would take 89`."""
+    uses = Counter(key for arm in plan.arms for key in arm_jobs(plan, arm))
+    shared = sum(n > 1 for n in uses.values())
+    alone = f"; {shared} are shared, and each arm for itself would take {uses.total()}" if shared else ""
+    return f"{len(plan.arms)} arms, {len(plan.jobs)} jobs{alone}"
 
 
 def _seeds_word(plan: Plan) -> str:
@@ -152,15 +163,18 @@ def _words(value: Json) -> str:
 # --- results -------------------------------------------------------------------------------------------------------
 
 
-def show_result(folder: Path) -> None:
-    """Print the run folder's leaderboard."""
+def show_result(folder: Path, plan: Plan) -> None:
+    """Print the run folder's leaderboard, which differences are real, and the curves of what was swept."""
     from harness.board.publish import read_board
     from harness.board.table import print_board
+    from harness.cli.summary import print_curves, print_verdicts
 
     console = Console()
     console.print()
     board = read_board(folder)
     print_board(board, console)
+    print_verdicts(board, console)
+    print_curves(board, [arm.spec for arm in plan.arms], console)
     curves = ", curves" if any((folder / CURVES).glob("*/*/*/*")) else ""
     console.print(Text(f"\n{folder}: leaderboard.json, index.html, rows, samples{curves}"))
     for name in board.benchmarks:

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from harness.api import Files, Generated, Hub
-from harness.arms import FALLBACK, ArmSpec, bind
+from harness.arms import bind
+from harness.armspec import FALLBACK, ArmSpec
 from harness.data.resolve import resolve_use
 from harness.data.sources import from_text
 from harness.discovery import installed, is_file_plugin, load_plugin, suggestion

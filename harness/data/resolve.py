@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from pathlib import Path
 
 from harness.api import ChatColumns, DataInfo, DataSource, Derived, Files, Generated, Hub
-from harness.arms import BoundArm
+from harness.arms import BoundArm, bind
+from harness.armspec import ArmSpec
 from harness.canonical import share
 from harness.data.mixtures import count
 from harness.data.sources import declare, from_text
 from harness.discovery import LoadedPlugin, load_plugin
 from harness.errors import UserError
 from harness.jobs import EXAMPLES, MADE, MixtureItem, Operation
-from harness.recipe import Recipe, SourceUse, is_plugin, plugin_of
+from harness.recipe import Recipe, SourceUse, is_plugin, plugin_of, recipe_of
 
 
 @dataclass(frozen=True)
@@ -52,10 +54,41 @@ def datasets(recipe: Recipe, bound: BoundArm, places: Places) -> dict[str, Datas
                 raise UserError(f"two datasets of the recipe are called {name!r}", "give one of them a `name`")
             declared = declare(name, source, plugin, data_root=places.data_root, cache=places.cache)
             fraction = None if use.fraction is None else share(use.fraction)
-            sized = fraction is not None or use.amount is not None
+            sized = fraction not in {None, share(Fraction(1))} or use.amount is not None
             ops = (Operation(op="sample", amount=use.amount, fraction=fraction),) if sized else ()
             found[name] = Dataset(role, source, MixtureItem(data=declared, ops=ops))
     return found
+
+
+@dataclass
+class ArmDatasets:
+    """The datasets of each arm of a run: those that all share, or an arm's own."""
+
+    recipe: Recipe
+    shared: Mapping[str, Dataset]
+    places: Places
+    _own: dict[str, Mapping[str, Dataset]] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def resolved(cls, recipe: Recipe, spec: ArmSpec, places: Places) -> ArmDatasets:
+        """Of a recipe; any arm of the run will do."""
+        return cls(recipe, datasets(recipe, bind(spec, recipe.plugin_names()), places), places)
+
+    def bind(self, spec: ArmSpec) -> BoundArm:
+        """The arm with its plug-ins, and those of its data and benchmarks."""
+        return bind(spec, recipe_of(self.recipe, spec.data).plugin_names())
+
+    def of(self, bound: BoundArm) -> Mapping[str, Dataset]:
+        """What the arm trains on, by name."""
+        if not bound.spec.data:
+            return self.shared
+        if bound.arm.id not in self._own:
+            self._own[bound.arm.id] = datasets(recipe_of(self.recipe, bound.spec.data), bound, self.places)
+        return self._own[bound.arm.id]
+
+    def infos(self, bound: BoundArm) -> dict[str, DataInfo]:
+        """What the arm's strategy may know of it."""
+        return {name: dataset.info() for name, dataset in self.of(bound).items()}
 
 
 def resolve_use(

@@ -35,7 +35,7 @@ class _Reckoner:
         self.place = room(plan.recipe.train.execution(), plan.recipe.runtime.workers)
         vocabulary = self.model.vocabulary if self.model else None
         self.characters = characters_per_token(vocabulary)
-        sources = {name: dataset.source for name, dataset in plan.data.items()}
+        sources = {name: dataset.source for arm in plan.arms for name, dataset in arm.data.items()}
         self.tokeniser = Tokeniser(self.history, sources, vocabulary, places.data_root, places.cache)
 
     def run(self) -> Estimate:

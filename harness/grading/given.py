@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.api import Benchmark, Evaluator, Response
-from harness.arms import FALLBACK, ArmSpec, bind
+from harness.arms import bind
+from harness.armspec import FALLBACK, ArmSpec
 from harness.canonical import Json, digest
 from harness.data.formats import rows
 from harness.errors import UserError

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.api import Benchmark, Evaluator, answer_digest
-from harness.arms import FALLBACK, ArmSpec, bind
+from harness.arms import bind
+from harness.armspec import FALLBACK, ArmSpec
 from harness.board.publish import read_board, read_row, run_samples
 from harness.board.rows import Row
 from harness.canonical import digest

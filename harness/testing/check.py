@@ -10,7 +10,8 @@ from types import MappingProxyType
 from typing import Any
 
 from harness.api import Batch, DataInfo, DataSource, Files, Generated, Loss, Part
-from harness.arms import ArmSpec, BoundArm, bind
+from harness.arms import BoundArm, bind
+from harness.armspec import ArmSpec
 from harness.canonical import canonical
 from harness.discovery import HOOKS, LoadedPlugin, load_plugin
 from harness.errors import UserError

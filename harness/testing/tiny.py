@@ -74,7 +74,12 @@ def tiny_recipe(folder: Path) -> Path:
 
 
 def run_tiny(
-    plugins: Sequence[str], folder: Path, *, settings: Sequence[str] = (), factorial: bool = False
+    plugins: Sequence[str],
+    folder: Path,
+    *,
+    settings: Sequence[str] = (),
+    sweeps: Sequence[str] = (),
+    factorial: bool = False,
 ) -> dict[str, Any]:
     """Compare arms, each as after `--plugins`, with the baseline, as `harness run` does; returns leaderboard.json.
 
@@ -83,7 +88,8 @@ def run_tiny(
     parsed = [Setting.parse(text) for text in settings]
     recipe = load(str(tiny_recipe(folder)), parsed, plugins)
     places, store, run = Places(None, folder / "store" / "cache"), Store(folder / "store"), folder / "run"
-    plan = build(recipe, choose_arms(recipe, plugins, parsed, baseline=True, factorial=factorial), places)
+    arms = choose_arms(recipe, plugins, parsed, sweeps, baseline=True, factorial=factorial)
+    plan = build(recipe, arms, places)
     open_run_folder(plan, store, run)
     execute(plan, store, places, Linked(_Quiet(), plan, store, run), logs=run / "logs")
     write_result(plan, store, run, command="run_tiny", accepted_source=False)
@@ -96,7 +102,8 @@ def tiny_model(folder: str | Path) -> Path:
 
     The tokenizer is trained on the playground's examples; the weights are random, and the same each time.
     """
-    from harness.arms import ArmSpec, bind
+    from harness.arms import bind
+    from harness.armspec import ArmSpec
     from harness.data.sources import declare
     from harness.train.init import prepare_model
 

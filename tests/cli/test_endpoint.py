@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from harness.cli.running import evaluation_of, plan_of
+from harness.cli.running import Comparison, evaluation_of, plan_of
 from harness.data.resolve import Places
 from harness.jobs import EngineSettings
 from harness.recipe import named_model
@@ -205,11 +205,9 @@ def test_what_cannot_be_is_refused(refused, models, settings, expected):
 
 def test_a_model_behind_a_server_is_not_trained(refused):
     settings = [f"model=a@{URL}", "engine={name: endpoint}"]
-    arguments = {"factorial": False, "baseline": True, "seeds": "1", "places": PLACES}
-    assert "sft trains a model, and those behind a server stay as they are" in refused(
-        plan_of, None, [], settings, **arguments
-    )
-    plan = plan_of(None, ["base"], settings, **{**arguments, "baseline": False})
+    trained = Comparison(settings=settings, seeds="1")
+    assert "sft trains a model, and those behind a server stay as they are" in refused(plan_of, trained, PLACES)
+    plan = plan_of(Comparison(None, ["base"], settings, baseline=False, seeds="1"), PLACES)
     assert {job.kind for job in plan.jobs.values()} == {"prepare", "respond", "evaluate"}
 
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from harness.cli.running import evaluation_of, plan_of
+from harness.cli.running import Comparison, evaluation_of, plan_of
 from harness.data.resolve import Places
 from harness.testing import tiny_model
 
@@ -47,7 +47,7 @@ def test_every_model_is_an_arm_and_the_first_is_what_they_are_compared_with(mode
 def test_what_a_run_has_asked_is_not_asked_again(models):
     """Evaluating a model finds the jobs of a run's arm `base` done, and the other way round."""
     settings = [f"model={models[0]}", "suite=playground"]
-    run = plan_of(None, ["base"], settings, factorial=False, baseline=False, seeds="1", places=PLACES)
+    run = plan_of(Comparison(None, ["base"], settings, baseline=False, seeds="1"), PLACES)
     assert evaluation(models[:1]).jobs.keys() == run.jobs.keys()
 
 
@@ -93,7 +93,7 @@ def test_what_cannot_be_is_refused(refused, named, suite, settings, expected):
 def test_training_wants_data(refused):
     raw = ["data={}"]
     assert (
-        refused(plan_of, None, [], raw, factorial=False, baseline=True, seeds=None, places=PLACES)
+        refused(plan_of, Comparison(settings=raw), PLACES)
         == "stage 'all' of sft trains on no data (name some: --set data.general=SOURCE)"
     )
 

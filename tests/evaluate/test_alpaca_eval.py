@@ -8,7 +8,8 @@ import pytest
 
 pytest.importorskip("alpaca_eval")
 
-from harness.arms import ArmSpec, bind
+from harness.arms import bind
+from harness.armspec import ArmSpec
 from harness.errors import UserError
 from harness.judge.settings import Judging
 

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from harness.arms import ArmSpec, bind
+from harness.arms import bind
+from harness.armspec import ArmSpec
 from harness.sandbox import sandbox
 
 NAMES = ("double", "triple", "negate")

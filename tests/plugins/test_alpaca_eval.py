@@ -517,7 +517,8 @@ def test_the_plugin_holds_what_the_kit_asks():
 
 
 def test_all_three_ask_the_same_questions_and_say_how_they_are_judged():
-    from harness.arms import ArmSpec, bind
+    from harness.arms import bind
+    from harness.armspec import ArmSpec
 
     def offers(**options):
         bound = bind(ArmSpec(("alpaca_eval",), {"alpaca_eval": options}))

@@ -12,7 +12,8 @@ import pytest
 from harness.plugins.humaneval import PROBLEMS, STOP, FunctionalCorrectness, Problems, code_in, pass_at_k
 
 from harness.api import Execution, Item, Message, Reply, Response
-from harness.arms import ArmSpec, bind
+from harness.arms import bind
+from harness.armspec import ArmSpec
 from harness.sandbox.sandbox import open_sandbox
 from harness.testing import check_plugin
 

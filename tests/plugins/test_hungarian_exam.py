@@ -7,7 +7,8 @@ from harness.plugins.hungarian_exam.exam import BEST_TWO_OF_THREE, EXAM, ExamQue
 from harness.plugins.hungarian_exam.grading import HandGraded, JudgeGraded
 
 from harness.api import Files, JudgeReply, Reply, Response, Verdict, answer_digest
-from harness.arms import ArmSpec, bind
+from harness.arms import bind
+from harness.armspec import ArmSpec
 from harness.data.formats import rows
 from harness.testing import check_plugin
 

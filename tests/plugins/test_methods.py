@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from harness.api import DataInfo, Derived, Mixture, Part, Stage
-from harness.arms import ArmSpec, bind
+from harness.arms import bind
+from harness.armspec import ArmSpec
 from harness.discovery import installed
 from harness.testing import check_plugin
 

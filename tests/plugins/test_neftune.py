@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from harness.api import Part
-from harness.arms import ArmSpec, bind
+from harness.arms import bind
+from harness.armspec import ArmSpec
 from harness.errors import UserError
 from harness.train.batches import MicroBatches, Steps, by_examples
 from harness.train.corpus import Corpus

@@ -9,7 +9,8 @@ from torch.nn import functional as F  # noqa: N812
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from harness.api import Part
-from harness.arms import ArmSpec, bind
+from harness.arms import bind
+from harness.armspec import ArmSpec
 from harness.errors import UserError
 from harness.train.attention import ATTENTION
 from harness.train.batches import MicroBatches, Steps

@@ -7,7 +7,8 @@ import json
 import pytest
 import torch
 
-from harness.arms import ArmSpec, bind
+from harness.arms import bind
+from harness.armspec import ArmSpec
 
 TWENTY_STEPS = {"mixture": ("first", "second"), "epochs": 2.5, "lr": 3e-3}
 

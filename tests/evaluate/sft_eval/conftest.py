@@ -202,7 +202,8 @@ def write_file(path, content):
 @pytest.fixture(scope="session")
 def evaluators():
     """The benchmarks of `sft_eval` by name, under its defaults or options."""
-    from harness.arms import ArmSpec, bind
+    from harness.arms import bind
+    from harness.armspec import ArmSpec
 
     def offered(**options):
         bound = bind(ArmSpec(("sft",), {"sft_eval": options}), ["sft_eval"])
