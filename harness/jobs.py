@@ -110,6 +110,8 @@ class DataDeclaration(Declaration):
     content: str | None = None
     """SHA-256 over the rows' files, where they can be read at plan time."""
     columns: Json = None
+    rows: Json = pydantic.Field(None, exclude_if=lambda rows: rows is None)
+    """Which rows take part, where some do not."""
     n: int | None = None
     """Examples, where known."""
 

@@ -2,6 +2,8 @@
 
 import importlib
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -13,26 +15,8 @@ HEAD = """
     PLUGIN = Plugin(name="mine", version="1.0")
 """
 
-BUILT_IN = (
-    "alpaca_eval",
-    "base",
-    "code_alpaca",
-    "dmt",
-    "dolly_3k",
-    "gsm8k",
-    "humaneval",
-    "hungarian_exam",
-    "im",
-    "mixed_sequential",
-    "mt_bench",
-    "muinstruct",
-    "multi_task",
-    "neftune",
-    "playground",
-    "sequential",
-    "sft",
-    "sft_eval",
-)
+PROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+BUILT_IN = tuple(sorted(PROJECT["entry-points"]["harness"]))
 
 
 def test_the_hooks_are_five_and_three_of_them_take_one_provider():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -9,6 +10,8 @@ from fractions import Fraction
 from typing import Any, Literal
 
 from harness.errors import UserError
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 class Part(IntEnum):
@@ -45,7 +48,10 @@ class Example:
 
 @dataclass(frozen=True)
 class ChatColumns:
-    """A column that holds a list of turns, `{"role", "content"}` or the older `{"from", "value"}`."""
+    """A column that holds a list of turns, `{"role", "content"}` or the older `{"from", "value"}`.
+
+    Turns that are plain texts are the user's and the assistant's, one after the other.
+    """
 
     messages: str = "messages"
 
@@ -90,6 +96,9 @@ class Hub:
     revision: str = "main"
     mirror: tuple[str, ...] = ()
     """What the mirror calls the same rows, where that differs from `files`."""
+    members: tuple[str, ...] = ()
+    """Where the file is a zip archive, the files in it that are meant, `*` standing for anything; none means all that
+    can be read."""
 
 
 @dataclass(frozen=True)
@@ -102,8 +111,15 @@ class Upstream(Hub):
     url: str = ""
     """The address before the files' names; `{revision}` in it stands for the revision."""
     sha256: tuple[str, ...] = ()
-    """Of each file, in their order: nothing else vouches for them."""
+    """Of each file, in their order; none where `revision` is a commit, which fixes them."""
     licence: str = ""
+
+    def __post_init__(self) -> None:
+        if len(self.sha256) != len(self.files) and (self.sha256 or not _COMMIT.fullmatch(self.revision)):
+            raise UserError(
+                f"nothing vouches for the files of {self.id} at {self.revision}",
+                "name a commit, or the SHA-256 of each file",
+            )
 
 
 @dataclass(frozen=True)
@@ -129,6 +145,10 @@ class DataSource:
     location: Hub | Files | Generated
     columns: Columns | None = None
     """None where the location yields examples already (`Generated`), or to recognise the usual columns."""
+    only: Mapping[str, str] = field(default_factory=dict)
+    """Which rows take part: column to what it must read, `*` standing for anything; all where it is empty."""
+    unfit: Literal["refuse", "drop"] = "refuse"
+    """What becomes of rows that are no conversation, such as one without an answer: an error, or they are left out."""
     licence: str = ""
     summary: str = ""
 

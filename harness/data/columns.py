@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
+from itertools import cycle
 from typing import Any, Literal
 
-from harness.api import AlpacaColumns, ChatColumns, Columns, Message, PairColumns, TextColumns
+from harness.api import AlpacaColumns, ChatColumns, Columns, DataSource, Hub, Message, PairColumns, TextColumns
+from harness.canonical import Json
 from harness.data.formats import Row
 from harness.errors import UserError
 
@@ -28,6 +31,13 @@ ROLES: Mapping[str, Literal["system", "user", "assistant", "text"]] = {
     TEXT: "text",
 }
 """Both spellings of a turn's speaker, the second that of the older `from` and `value`; and what is no turn at all."""
+
+
+_BY_TURNS: tuple[Literal["user", "assistant"], ...] = ("user", "assistant")
+
+
+class UnfitRowError(UserError):
+    """A row whose cells are no conversation; a column that is not there is another matter."""
 
 
 def needed(columns: Columns) -> tuple[str, ...]:
@@ -70,7 +80,7 @@ def own_id(row: Row) -> str | None:
 
 
 def conversation(row: Row, columns: Columns) -> tuple[Message, ...]:
-    """One row's turns. Raises UserError naming the row."""
+    """One row's turns. Raises UserError naming the row, UnfitRowError where its cells are no conversation."""
     missing = [name for name in needed(columns) if name not in row.values]
     if missing:
         raise UserError(
@@ -94,50 +104,73 @@ def conversation(row: Row, columns: Columns) -> tuple[Message, ...]:
     return turns
 
 
+def conversations(
+    rows: Iterable[Row], source: DataSource, columns: Columns
+) -> Iterator[tuple[Row, tuple[Message, ...]]]:
+    """The rows that the source means, each with its conversation. Raises UserError as `conversation` does."""
+    for row in rows:
+        if all(fnmatchcase(str(row.values.get(column)), wanted) for column, wanted in source.only.items()):
+            try:
+                yield row, conversation(row, columns)
+            except UnfitRowError:
+                if source.unfit == "refuse":
+                    raise
+
+
+def taking_part(source: DataSource) -> Json:
+    """Which rows of its files the source means, as JSON; None where all of them."""
+    members = source.location.members if isinstance(source.location, Hub) else ()
+    if not source.only and not members and source.unfit == "refuse":
+        return None
+    return {"only": dict(source.only), "unfit": source.unfit, "members": list(members)}
+
+
 def check(turns: Sequence[Message], where: str) -> None:
     """A system turn first if at all, then user and assistant in turn, with at least one assistant turn; or one text.
 
-    Raises UserError naming the turn.
+    Raises UnfitRowError naming the turn.
     """
     if [turn.role for turn in turns] == [TEXT]:
         return
     start = 1 if turns and turns[0].role == "system" else 0
     for number, turn in enumerate(turns[start:]):
-        wanted = ("user", "assistant")[number % 2]
+        wanted = _BY_TURNS[number % 2]
         if turn.role != wanted:
-            raise UserError(
+            raise UnfitRowError(
                 f"{where}: turn {start + number + 1} is the {turn.role}'s where the {wanted}'s is due",
                 "a conversation is an optional system turn, then user and assistant in turn",
             )
     if not any(turn.role == "assistant" for turn in turns):
-        raise UserError(f"{where}: no assistant turn to learn from", "leave such rows out")
+        raise UnfitRowError(f"{where}: no assistant turn to learn from", "leave such rows out")
 
 
 def _turns(row: Row, column: str) -> tuple[Message, ...]:
     cell = row.values[column]
     if not isinstance(cell, list):
-        raise UserError(f"{row.where}: the column {column} holds {_kind(cell)}, not a list of turns", _TURN)
+        raise UnfitRowError(f"{row.where}: the column {column} holds {_kind(cell)}, not a list of turns", _TURN)
+    if cell and all(isinstance(turn, str) for turn in cell):
+        return tuple(Message(role, text) for role, text in zip(cycle(_BY_TURNS), cell, strict=False))
     return tuple(_turn(turn, f"{row.where}, turn {number}") for number, turn in enumerate(cell, 1))
 
 
-_TURN = 'a turn is {"role": ..., "content": ...} or {"from": ..., "value": ...}'
+_TURN = 'a turn is {"role": ..., "content": ...} or {"from": ..., "value": ...}, or all of them are texts'
 
 
 def _turn(turn: Any, where: str) -> Message:
     if not isinstance(turn, Mapping):
-        raise UserError(f"{where}: {_kind(turn)} is not a turn", _TURN)
+        raise UnfitRowError(f"{where}: {_kind(turn)} is not a turn", _TURN)
     role, content = (turn.get("role"), turn.get("content")) if "role" in turn else (turn.get("from"), turn.get("value"))
     if not isinstance(role, str) or role not in ROLES:
-        raise UserError(f"{where}: unknown role {role!r}", f"the roles are {', '.join(ROLES)}")
+        raise UnfitRowError(f"{where}: unknown role {role!r}", f"the roles are {', '.join(ROLES)}")
     if not isinstance(content, str):
-        raise UserError(f"{where}: the content is {_kind(content)}, not text", _TURN)
+        raise UnfitRowError(f"{where}: the content is {_kind(content)}, not text", _TURN)
     return Message(ROLES[role], content)
 
 
 def _text(row: Row, column: str) -> str:
     cell = row.values[column]
     if not isinstance(cell, str):
-        raise UserError(f"{row.where}: the column {column} holds {_kind(cell)}, not text", "make it text")
+        raise UnfitRowError(f"{row.where}: the column {column} holds {_kind(cell)}, not text", "make it text")
     return cell
 
 

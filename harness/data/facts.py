@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,19 +24,19 @@ class Facts:
     """Those of the first row."""
 
 
-def inspect(path: Path, label: str, cache: Path | None) -> Facts:
+def inspect(path: Path, label: str, cache: Path | None, members: Sequence[str] = ()) -> Facts:
     """A data file's facts, from the folder `cache` where path, size and time of change are those seen before.
 
-    Raises UserError for a file that cannot be read or parsed, naming the line.
+    Of an archive those of `members`. Raises UserError for a file that cannot be read or parsed, naming the line.
     """
 
     def look() -> Mapping[str, Any]:
-        found = rows(label, path)
+        found = rows(label, path, members)
         first = next(found, None)
         count = 0 if first is None else 1 + sum(1 for _ in found)
         return asdict(Facts(file_digest(path), count, tuple(first.values) if first else ()))
 
-    value = remembered("rows", path, cache, look)
+    value = remembered(" ".join(["rows", *members]), path, cache, look)
     return Facts(value["sha256"], value["rows"], tuple(value["columns"]))
 
 

@@ -1,6 +1,7 @@
-"""Rows of a data file, one after another: JSON, JSONL, Parquet and CSV, each row with where it stands.
+"""Rows of a data file, one after another, each with where it stands: JSON, JSONL, Parquet, CSV, and zip archives.
 
-No file is held whole: what is in memory at a time is a row, or what the format stores together (a Parquet row group).
+No file is held whole: what is in memory at a time is a row, or what the format stores together: a Parquet row group, a
+file of an archive.
 """
 
 from __future__ import annotations
@@ -8,10 +9,12 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePath
-from typing import Any, BinaryIO, TextIO
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePath, PurePosixPath
+from typing import IO, Any, BinaryIO, TextIO
 
 from harness.errors import UserError
 
@@ -48,11 +51,14 @@ def opened(path: Path, label: str) -> BinaryIO:
         raise UserError(f"cannot read {label}: {error.strerror}", "check that it is a file you may read") from None
 
 
-def rows(label: str, path: Path) -> Iterator[Row]:
-    """The rows of the file, which errors call `label`. Raises UserError naming the line that is broken."""
+def rows(label: str, path: Path, members: Sequence[str] = ()) -> Iterator[Row]:
+    """The rows of the file, which errors call `label`; of an archive, those of `members` (patterns) or of all it holds.
+
+    Raises UserError naming the line that is broken.
+    """
     with opened(path, label) as file:
         try:
-            yield from READERS[suffix(label)](label, file)
+            yield from _zip(label, file, members) if members else READERS[suffix(label)](label, file)
         except UnicodeDecodeError:
             raise UserError(f"{label}, line {_undecodable(path)}: not UTF-8", "save the file as UTF-8") from None
 
@@ -213,9 +219,45 @@ def _parquet(label: str, file: BinaryIO) -> Iterator[Row]:
         ) from None
 
 
+def _zip(label: str, file: BinaryIO, patterns: Sequence[str] = ()) -> Iterator[Row]:
+    """The rows of the archive's files in the order of their names; a JSON file may also be one row."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            held = [name for name in sorted(archive.namelist()) if _is_data(PurePosixPath(name))]
+            names = [name for name in held if not patterns or any(fnmatchcase(name, wanted) for wanted in patterns)]
+            if not names:
+                wanted = " or ".join(patterns) or "data file"
+                raise UserError(f"{label} holds no {wanted}", f"it holds {', '.join(held[:8]) or 'no data files'}")
+            for name in names:
+                with archive.open(name) as member:
+                    yield from _member(f"{label}/{name}", member)
+    except (zipfile.BadZipFile, NotImplementedError) as error:
+        raise UserError(f"{label}: not a zip archive ({error})", "fetch the file again") from None
+
+
+def _is_data(name: PurePosixPath) -> bool:
+    """Whether an archive's file can be read, and is none of those that a Mac adds."""
+    hidden = any(part.startswith((".", "__MACOSX")) for part in name.parts)
+    return not hidden and name.suffix.lower() in {*READERS} - {ARCHIVE}
+
+
+def _member(label: str, member: IO[bytes]) -> Iterator[Row]:
+    file = io.BytesIO(member.read())  # Parquet is read from its end, and JSON begins with what it is
+    try:
+        if suffix(label) == ".json" and file.getvalue().lstrip()[:1] == b"{":
+            yield from json_lines(label, [file.getvalue()])
+        else:
+            yield from READERS[suffix(label)](label, file)
+    except UnicodeDecodeError:
+        raise UserError(f"{label}: not UTF-8", "save the file as UTF-8") from None
+
+
+ARCHIVE = ".zip"
+
 READERS: Mapping[str, Callable[[str, BinaryIO], Iterator[Row]]] = {
     ".jsonl": _jsonl,
     ".json": _json,
     ".parquet": _parquet,
     ".csv": _csv,
+    ARCHIVE: _zip,
 }

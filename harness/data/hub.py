@@ -82,8 +82,8 @@ def snapshot(hub: Hub, revision: str) -> Snapshot:
     from huggingface_hub import HfApi, errors
 
     if isinstance(hub, Upstream):
-        told = zip(hub.files, hub.sha256, strict=True)
-        return Snapshot(revision, hub.licence, {name: RemoteFile(None, sha256) for name, sha256 in told})
+        told = dict(zip(hub.files, hub.sha256, strict=False))
+        return Snapshot(revision, hub.licence, {name: RemoteFile(None, told.get(name)) for name in hub.files})
     with _explained(hub, revision):
         try:
             info = HfApi().dataset_info(hub.id, revision=revision, files_metadata=True)

@@ -172,6 +172,7 @@ def _identity(dataset: Dataset, dialect: Dialect) -> dict[str, Json]:
         "content": dataset.content or _fingerprint(dataset),
         "formats": list(dataset.formats),
         "columns": None if named is None else {type(named).__name__: asdict(named)},
+        "rows": columns.taking_part(dataset.source),
         "dialect": dialect.digest,
         "code": _code(),
     }

@@ -107,7 +107,7 @@ def resolve_use(
             f"the recipe gives columns for {use.source}, whose plug-in names its own", "leave `columns` away"
         )
     mine = {name: source for name, (source, owner) in offered.items() if owner is plugin}
-    wanted = use.source.partition(":")[2] or (next(iter(mine)) if len(mine) == 1 else "")
+    wanted = use.source.partition(":")[2] or meant_alone(plugin, mine)
     if wanted not in mine:
         problem = (
             f"the plug-in {plugin.plugin.name!r} offers no dataset {wanted!r}"
@@ -117,6 +117,12 @@ def resolve_use(
         choices = ", ".join(f"{plugin_of(use.source)}:{name}" for name in sorted(mine)) or "none"
         raise UserError(problem, f"there are: {choices}")
     return use.name or wanted, mine[wanted], plugin.stamp()
+
+
+def meant_alone(plugin: LoadedPlugin, offered: Iterable[str]) -> str:
+    """Which of its datasets a plug-in's name alone stands for: the only one, or that of the same name; else empty."""
+    names = tuple(offered)
+    return names[0] if len(names) == 1 else plugin.plugin.name if plugin.plugin.name in names else ""
 
 
 def _own_name(location: Hub | Files | Generated, text: str) -> str:

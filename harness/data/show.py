@@ -17,6 +17,7 @@ from harness.api import Arm, DataSource, Example, Files, Generated, Hub, Part, P
 from harness.data import templates
 from harness.data.ids import IdCollector
 from harness.data.mirror import mirrored
+from harness.data.resolve import meant_alone
 from harness.data.sources import declare, from_text, open_dataset
 from harness.data.tokenizer import train_tokenizer
 from harness.discovery import LoadedPlugin, installed, load_plugin, suggestion
@@ -64,7 +65,7 @@ def find(text: str) -> Offered:
     choices = {dataset.name: dataset for dataset in _of_plugin(plugin)}
     if not choices:
         raise UserError(f"the plug-in {plugin.plugin.name!r} offers no data", "`harness data list` shows those that do")
-    wanted = text.partition(":")[2] or (next(iter(choices)) if len(choices) == 1 else "")
+    wanted = text.partition(":")[2] or meant_alone(plugin, choices)
     if wanted not in choices:
         raise UserError(f"{text!r} does not say which dataset is meant", suggestion(wanted, tuple(choices)))
     return choices[wanted]
@@ -109,7 +110,7 @@ def facts(dataset: Offered, declared: DataDeclaration, read: int, data_root: Pat
     for label, value in {
         "source": dataset.spelling,
         "offered by": f"{dataset.plugin.name} {dataset.plugin.version}" if dataset.plugin else "-",
-        "rows": f"{read:,}",
+        "rows": f"{read:,}{_taking_part(dataset.source)}",
         "columns": "; ".join(columns) or "-",
         "licence": dataset.source.licence or "-",
         "SHA-256": declared.content or "-",
@@ -117,6 +118,13 @@ def facts(dataset: Offered, declared: DataDeclaration, read: int, data_root: Pat
     }.items():
         table.add_row(Text(label, style="bold"), Text(value))
     return table
+
+
+def _taking_part(source: DataSource) -> str:
+    """Which rows of its files those are, in words."""
+    only = [f"whose {column} is {wanted}" for column, wanted in source.only.items()]
+    fit = ["that are conversations"] if source.unfit == "drop" else []
+    return f": those {' and '.join(only + fit)}" if only or fit else ""
 
 
 def declared(dataset: Offered, data_root: Path | None) -> DataDeclaration:

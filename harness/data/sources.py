@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import chain
 from pathlib import Path, PurePath
 
 from harness.api import Columns, DataSource, Example, Files, Generated, Hub
-from harness.canonical import Json, digest
+from harness.canonical import Json, canonical, digest
 from harness.data import columns as forms
-from harness.data.facts import Facts, content_digest, inspect
-from harness.data.formats import READERS, rows, suffix
+from harness.data.facts import Facts, content_digest, inspect, remembered
+from harness.data.formats import READERS, Row, rows, suffix
 from harness.data.hub import download
 from harness.data.ids import IdCollector, Ids
 from harness.data.mirror import mirrored, read_lock
@@ -30,6 +30,12 @@ class Located:
     label: str
     pinned: str | None = None
     """SHA-256 that it must have, by the mirror's lock."""
+    members: tuple[str, ...] = ()
+    """Of an archive, the files in it that are meant."""
+
+    def rows(self) -> Iterator[Row]:
+        """Its rows. Raises UserError naming the line that is broken."""
+        return rows(self.label, self.path, self.members)
 
     def verify(self, sha256: str) -> None:
         """Raises UserError for a file of the mirror that is not what was pulled."""
@@ -69,10 +75,14 @@ def locate(location: Hub | Files, data_root: Path | None) -> tuple[Located, ...]
         if paths is None or data_root is None:
             return None
         pins = {data_root / pin.path: pin.sha256 for pin in read_lock(data_root).of(location.id)}
-        return tuple(Located(path, f"{location.id}/{path.name}", pins.get(path)) for path in paths)
+        return tuple(_of_hub(location, path, pins.get(path)) for path in paths)
     for path in location.paths:
         suffix(path)
     return tuple(Located(Path(path).expanduser(), path) for path in location.paths)
+
+
+def _of_hub(hub: Hub, path: Path, pinned: str | None = None) -> Located:
+    return Located(path, f"{hub.id}/{path.name}", pinned, hub.members)
 
 
 def declare(
@@ -87,6 +97,7 @@ def declare(
         made = source.location
         return DataDeclaration(name=name, plugin=plugin, source={"generated": dict(made.recipe)}, n=made.n)
     declared, facts = _declare(name, source.location, plugin, data_root, cache)
+    declared = declared.model_copy(update={"rows": forms.taking_part(source)})
     if not facts:
         return declared.model_copy(update={"columns": _columns_json(source.columns)})
     columns = source.columns or forms.recognise(facts[0].columns, name)
@@ -96,7 +107,9 @@ def declare(
             f"the dataset {name} has no column {', '.join(missing)}; there are {', '.join(facts[0].columns)}",
             f"the rows need {', '.join(forms.needed(columns))}",
         )
-    return declared.model_copy(update={"columns": _columns_json(columns)})
+    all_ = not source.only and source.unfit == "refuse"
+    n = declared.n if all_ else _count(name, source, columns, data_root, cache)
+    return declared.model_copy(update={"columns": _columns_json(columns), "n": n})
 
 
 def declare_files(
@@ -136,14 +149,14 @@ class Dataset:
             yield from _generated(self.name, self.source.location)
             return
         before = [_stamp(file.path) for file in self.files]
-        found = (row for file in self.files for row in rows(file.label, file.path))
+        found = (row for file in self.files for row in file.rows())
         first = next(found, None)
         if first is None:
             raise _empty(self.name, self.files)
         columns = self.source.columns or forms.recognise(tuple(first.values), self.name)
-        for index, row in enumerate(chain([first], found)):
+        for index, (row, turns) in enumerate(forms.conversations(chain([first], found), self.source, columns)):
             own = forms.own_id(row)
-            yield own, Example(str(index) if own is None else own, forms.conversation(row, columns))
+            yield own, Example(str(index) if own is None else own, turns)
         if [_stamp(file.path) for file in self.files] != before:
             raise UserError(f"the files of the dataset {self.name} changed while they were read", "try again")
 
@@ -174,7 +187,7 @@ def open_dataset(name: str, source: DataSource, *, data_root: Path | None, cache
     files = locate(source.location, data_root)
     if files is None:
         assert isinstance(source.location, Hub)
-        files = tuple(Located(path, f"{source.location.id}/{path.name}") for path in download(source.location))
+        files = tuple(_of_hub(source.location, path) for path in download(source.location))
     digests = [content_digest(file.path, file.label, cache) for file in files]
     for file, sha256 in zip(files, digests, strict=True):
         file.verify(sha256)
@@ -198,7 +211,7 @@ def _declare(
     files = locate(location, data_root)
     if files is None:
         return DataDeclaration(name=name, plugin=plugin, source=origin), []
-    facts = [inspect(file.path, file.label, cache) for file in files]
+    facts = [inspect(file.path, file.label, cache, file.members) for file in files]
     for file, fact in zip(files, facts, strict=True):
         file.verify(fact.sha256)
     n = sum(fact.rows for fact in facts)
@@ -206,6 +219,21 @@ def _declare(
         raise _empty(name, files)
     content = digest([fact.sha256 for fact in facts])
     return DataDeclaration(name=name, plugin=plugin, source=origin, content=content, n=n), facts
+
+
+def _count(name: str, source: DataSource, columns: Columns, data_root: Path | None, cache: Path | None) -> int:
+    """How many rows of files on this machine take part. Raises UserError where none does."""
+    assert not isinstance(source.location, Generated)
+    files, n = locate(source.location, data_root) or (), 0
+    for file in files:
+
+        def look(file: Located = file) -> Mapping[str, int]:
+            return {"n": sum(1 for _ in forms.conversations(file.rows(), source, columns))}
+
+        n += remembered(canonical([forms.taking_part(source), _columns_json(columns)]), file.path, cache, look)["n"]
+    if n == 0:
+        raise UserError(f"no row of the dataset {name} takes part", f"its source takes {canonical(source.only)}")
+    return n
 
 
 def _generated(name: str, location: Generated) -> Iterator[tuple[str, Example]]:

@@ -25,6 +25,11 @@ def test_both_spellings_of_a_turn_are_read():
     assert conversation(row(messages=system), ChatColumns()) == (Message("system", "s"), *QA)
 
 
+def test_turns_that_are_texts_are_the_users_and_the_assistants_by_turns():
+    assert conversation(row(data=["q", "a"]), ChatColumns("data")) == QA
+    assert conversation(row(data=["q", "a", "q", "a"]), ChatColumns("data")) == QA + QA
+
+
 def test_a_pair_takes_a_system_prompt_where_the_row_has_one():
     columns = PairColumns("prompt", "completion", "system")
     assert conversation(row(prompt="q", completion="a", system=""), columns) == QA
@@ -54,7 +59,7 @@ REFUSED = {
     "turn 2: unknown role 'tool'": turns(("user", "q"), ("tool", "a")),
     "turn 1: unknown role None": [{"content": "q"}],
     "turn 2: the content is nothing, not text": turns(("user", "q"), ("assistant", None)),
-    "turn 1: a str is not a turn": ["q"],
+    "turn 2: a str is not a turn": [{"role": "user", "content": "q"}, "a"],
     "the column messages holds a str, not a list": "q",
 }
 

@@ -1,5 +1,6 @@
 import json
 import tracemalloc
+import zipfile
 from unittest.mock import patch
 
 import pytest
@@ -87,3 +88,60 @@ def test_no_file_is_held_whole(write, name):
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < n * len(text) / 4
+
+
+# --- archives ------------------------------------------------------------------------------------------------------
+
+
+def archive(folder, **members):
+    path = folder / "x.zip"
+    with zipfile.ZipFile(path, "w") as made:
+        for name, content in members.items():
+            made.writestr(name, content)
+    return path
+
+
+MEMBERS = {
+    "data/b.jsonl": '{"a": 1}\n{"a": 2}\n',
+    "data/a.json": '{\n  "a": 0\n}',
+    "c.csv": "a\n3\n",
+    "notes.txt": "nothing",
+    "__MACOSX/data/._a.json": "\0",
+    "data/.hidden.json": "\0",
+}
+
+
+def test_an_archives_rows_come_in_the_order_of_its_names(tmp_path):
+    found = list(rows("x.zip", archive(tmp_path, **MEMBERS)))
+    assert [row.values["a"] for row in found] == ["3", 0, 1, 2]
+    assert [row.where for row in found] == [
+        "x.zip/c.csv, line 2",
+        "x.zip/data/a.json, line 1",
+        "x.zip/data/b.jsonl, line 1",
+        "x.zip/data/b.jsonl, line 2",
+    ]
+
+
+def test_of_an_archive_the_members_that_are_meant(tmp_path):
+    path = archive(tmp_path, **MEMBERS)
+    assert [row.values["a"] for row in rows("x.zip", path, ["data/*"])] == [0, 1, 2]
+    assert [row.values["a"] for row in rows("x.zip", path, ["a.json", "*/a.json"])] == [0]
+
+
+@pytest.mark.parametrize(
+    ("members", "wanted", "problem"),
+    [
+        ({"a.txt": "x"}, (), "x.zip holds no data file (it holds no data files)"),
+        ({"a.jsonl": "{}"}, ("b*",), "x.zip holds no b* (it holds a.jsonl)"),
+        ({"a.jsonl": "{"}, (), "x.zip/a.jsonl, line 1: not JSON"),
+        ({"a.json": "3"}, (), "x.zip/a.json: the JSON is not an array of rows"),
+        ({"a.csv": b"a\n\xff\n"}, (), "x.zip/a.csv: not UTF-8 (save the file as UTF-8)"),
+        (None, (), "x.zip: not a zip archive"),
+    ],
+)
+def test_what_is_wrong_with_an_archive(tmp_path, refused, members, wanted, problem):
+    if members is None:
+        (tmp_path / "x.zip").write_bytes(b"PK nothing of the kind")
+    else:
+        archive(tmp_path, **members)
+    assert refused(lambda: list(rows("x.zip", tmp_path / "x.zip", wanted))).startswith(problem)

@@ -169,3 +169,11 @@ def test_files_that_are_no_longer_those_planned_are_refused(dialect, tmp_path):
     pairs(tmp_path / "a.jsonl", 6)
     with pytest.raises(UserError, match="the files of the dataset mine have changed since the run was planned"):
         Renderings({"mine": source}, dialect, tmp_path / "tokens").of(planned)
+
+
+def test_other_rows_of_the_same_file_are_another_rendering(tmp_path, dialect):
+    source = pairs(tmp_path / "x.jsonl", 7)
+    some = replace(source, only={"completion": "yes *"})
+    renderings = Renderings({"all": source, "some": some}, dialect, tmp_path / "tokens")
+    sizes = [len(renderings.of(item(of, name=name)).rows) for name, of in renderings.sources.items()]
+    assert sizes == [7, 5]

@@ -1,5 +1,6 @@
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -265,3 +266,49 @@ def test_shipped_datasets_read_from_the_mirror(mirror, name):
     assert isinstance(source.columns, kind)
     assert source.licence
     assert all(example.messages[-1].role == "assistant" for example in examples)
+
+
+# --- rows that take no part ----------------------------------------------------------------------------------------
+
+
+MIXED = [
+    {"kind": "sum.small", "prompt": "1+1?", "completion": "2"},
+    {"kind": "sum.large", "prompt": "90+90?", "completion": "180"},
+    {"kind": "sum.odd", "prompt": "?", "completion": None},
+    {"kind": "riddle", "prompt": "what?", "completion": "that"},
+]
+
+
+@pytest.mark.parametrize(
+    ("taken", "answers"),
+    [
+        ({"only": {"kind": "riddle"}}, ["that"]),
+        ({"only": {"kind": "sum.*"}, "unfit": "drop"}, ["2", "180"]),
+        ({"unfit": "drop"}, ["2", "180", "that"]),
+        ({"only": {"kind": "sum.*", "prompt": "90*"}}, ["180"]),
+    ],
+)
+def test_the_rows_that_a_source_means_are_read_and_counted(tmp_path, taken, answers):
+    source = DataSource(Files((write(tmp_path, "x.jsonl", MIXED),)), PairColumns(), **taken)
+    examples = read("mine", source, data_root=None)
+    assert [example.messages[-1].content for example in examples] == answers
+    assert [example.id for example in examples] == [str(index) for index in range(len(answers))]
+    for _ in range(2):  # counted, then remembered
+        assert plan(source, cache=tmp_path / "cache").n == len(answers)
+
+
+def test_which_rows_take_part_is_declared_and_nothing_where_all_do(tmp_path):
+    everything = DataSource(Files((write(tmp_path, "x.jsonl", PAIRS),)), PairColumns())
+    some = replace(everything, only={"prompt": "2*"})
+    assert "rows" not in plan(everything).model_dump(mode="json")
+    assert plan(some).model_dump(mode="json")["rows"] == {"only": {"prompt": "2*"}, "unfit": "refuse", "members": []}
+
+
+def test_a_source_that_means_no_row_is_refused(tmp_path, refused):
+    source = DataSource(Files((write(tmp_path, "x.jsonl", MIXED),)), PairColumns(), only={"kind": "poem"})
+    assert refused(plan, source).startswith("no row of the dataset mine takes part")
+
+
+def test_a_row_without_the_column_is_no_unfit_row(tmp_path, refused):
+    source = DataSource(Files((write(tmp_path, "x.jsonl", PAIRS),)), PairColumns("question"), unfit="drop")
+    assert "no column question" in refused(read, "mine", source, data_root=None)

@@ -68,3 +68,17 @@ def test_what_cannot_be_fetched_is_one_line_with_a_remedy(hub, place, monkeypatc
             download(place)
         assert "HARNESS_DATA_ROOT/authors/set/" in caught.value.remedy
         assert "\n" not in str(caught.value)
+
+
+def test_a_commit_vouches_for_its_files_and_a_tag_does_not(hub, monkeypatch, tmp_path, refused):
+    monkeypatch.setattr("huggingface_hub.utils._cache_assets.HF_ASSETS_CACHE", str(tmp_path / "assets"))
+    commit = "0123456789" * 4
+    hub.elsewhere[f"/{commit}/x.jsonl"] = ROWS
+    place = Upstream("authors/set", files=("x.jsonl",), revision=commit, url=hub.url + "/{revision}/")
+    for _ in range(2):
+        assert len(read("set", DataSource(place), data_root=None)) == 1
+    assert hub.asked == [f"/{commit}/x.jsonl"]
+    (done,) = pull([place], tmp_path / "mirror")
+    assert [pin.sha256 for pin in done.pins] == [hashlib.sha256(ROWS).hexdigest()]
+    said = refused(lambda: Upstream("authors/set", files=("x.jsonl",), revision="v1", url=place.url))
+    assert said.startswith("nothing vouches for the files of authors/set at v1")

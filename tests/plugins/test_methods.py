@@ -17,6 +17,13 @@ DATA = {
     "maths": DataInfo("maths", "specialist", 110_142),
     "notes": DataInfo("notes", "background", 10),
 }
+ASKED = {
+    **DATA,
+    "lessons": DataInfo("lessons", "curated", 1_600),
+    "sums": DataInfo("sums", "narrow", 50_000),
+    "web": DataInfo("web", "broad", None),
+}
+"""Data in every role that a shipped method asks for."""
 
 
 def stages(name, data=DATA, **options):
@@ -25,7 +32,7 @@ def stages(name, data=DATA, **options):
 
 @pytest.mark.parametrize("name", installed())
 def test_shipped_plugins_pass_the_kits_check(name):
-    check_plugin(name)
+    check_plugin(name, ASKED)
 
 
 @pytest.mark.parametrize(
@@ -73,6 +80,27 @@ def test_dmt_without_k_takes_the_papers_smallest():
 
 def test_dmt_without_replay():
     assert stages("dmt", k=0) == stages("mixed_sequential")
+
+
+@pytest.mark.parametrize(
+    ("options", "mixture"),
+    [
+        ({"quantity": 0}, ["lessons"]),
+        ({"quantity": 50_000}, ["lessons", Derived("sums", amount=50_000)]),
+        ({"quantity": 50_000, "diversity": 1}, ["lessons", Derived("web", amount=50_000)]),
+        ({"quantity": 1_000_000, "diversity": 1}, ["lessons", Derived("web", amount=1_000_000)]),
+        ({"quantity": 10, "diversity": "1/3"}, ["lessons", Derived("sums", amount=7), Derived("web", amount=3)]),
+        ({"quantity": 1, "quality": "1/2"}, [Derived("lessons", fraction=Fraction(1, 2)), Derived("sums", amount=1)]),
+        ({"quantity": 1, "quality": 0}, [Derived("sums", amount=1)]),
+    ],
+)
+def test_muinstructs_mixes_and_each_dimension_by_itself(options, mixture):
+    assert stages("muinstruct", ASKED, **options) == [Stage("mix", Mixture.of(*mixture))]
+
+
+def test_muinstruct_takes_one_dataset_of_a_kind(refused):
+    two = {**ASKED, "more": DataInfo("more", "narrow", 3)}
+    assert refused(stages, "muinstruct", two, quantity=3).startswith("the role 'narrow' has 2 datasets")
 
 
 @pytest.mark.parametrize("name", ["dmt", "multi_task", "mixed_sequential", "sequential"])
