@@ -46,11 +46,14 @@ class Slurm(Allocation):
     respond: Allocation = Allocation()
     evaluate: Allocation = Allocation()
 
-    def of(self, kind: Kind) -> Allocation:
-        """What a job of this kind asks for. Those that compute nothing on a GPU get none unless told so themselves."""
+    def of(self, kind: Kind, *, computes: bool = False) -> Allocation:
+        """What a job of this kind asks for. Those that compute nothing on a GPU get none unless told so themselves.
+
+        `computes`: the job does, whatever its kind.
+        """
         own: Allocation = getattr(self, kind)
         shared = {name: getattr(self, name) for name in Allocation.model_fields}
-        if kind in _WITHOUT_GPU:
+        if kind in _WITHOUT_GPU and not computes:
             shared["gpus"] = None
         chosen = {**shared, **own.model_dump(exclude_defaults=True)}
         return Allocation.model_validate({**chosen, "extra": {**self.extra, **own.extra}})

@@ -108,6 +108,17 @@ class BoundArm:
         """Who makes a single hook's value: the provider and its wrappers, with versions and options. Enters keys."""
         return [{"plugin": loaded.stamp(), "options": self.options_of(loaded)} for loaded in self._makers(hook)]
 
+    def owner(self, kind: type[object]) -> LoadedPlugin:
+        """The plug-in whose code a class is. Raises UserError for a class of nobody's."""
+        for loaded in self.plugins:
+            name = loaded.module.__name__
+            if kind.__module__ == name or kind.__module__.startswith(f"{name}."):
+                return loaded
+        raise UserError(
+            f"{kind.__name__} of {kind.__module__} belongs to no plug-in of {self.arm.id}",
+            "define it in the plug-in that uses it",
+        )
+
     def options_of(self, loaded: LoadedPlugin) -> dict[str, Json]:
         """A plug-in's options as JSON, defaults included."""
         kind = loaded.plugin.options

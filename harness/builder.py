@@ -6,19 +6,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from harness.api import Answered, Average, Data, Derived, Evaluator, KeepLast, Stage
+from harness.api import Average, Evaluator, KeepLast, Stage
 from harness.arms import BoundArm
 from harness.armsettings import overridden
 from harness.canonical import Json, share
 from harness.data.mixtures import count
-from harness.data.resolve import ArmDatasets, Places, derived_item, made_parents
+from harness.data.nodes import models_behind
+from harness.data.resolve import ArmDatasets, Places, made_parents
 from harness.discovery import suggestion
 from harness.errors import UserError
 from harness.evaluate.declare import Declarer
 from harness.jobs import (
     Budget,
-    DataDeclaration,
-    Generate,
     Job,
     Merge,
     MixtureItem,
@@ -28,6 +27,7 @@ from harness.jobs import (
     TrainSettings,
 )
 from harness.judge.settings import Judging
+from harness.mixing import Mixer
 from harness.plan import ArmPlan, Evaluation, SeedPlan, StagePlan
 from harness.recipe import Recipe, model_of, recipe_of
 from harness.startmodel import start_model
@@ -109,17 +109,17 @@ class JobBuilder:
         self, bound: BoundArm, stage: Stage, seed: int, *, start: str, models: Mapping[str, str], budget: Budget | None
     ) -> StagePlan:
         """The job of one stage."""
-        items, settings = self.mixture(bound, stage, seed, models), self.settings(bound, stage)
+        mixer, settings = Mixer(self, bound, stage, seed, models), self.settings(bound, stage)
         loss, makers = bound.loss_of(stage), [*bound.makers("strategy"), {"stage": stage.name}]
         if stage.loss is None and stage.objective == "sft":
             makers = bound.makers("loss_fn")
         declared = Train(
-            mixture=items,
+            mixture=mixer.items(),
             settings=settings,
             loss=makers,
             objective=stage.objective,
             keep=stage.keep,
-            seed=seed if stage.seed is None else stage.seed,
+            seed=mixer.seed,
             budget=budget,
         )
         key = self.add(
@@ -130,55 +130,13 @@ class JobBuilder:
                 parents={
                     "start": start,
                     **({"base": models["base"]} if "base" in loss.references else {}),
-                    **made_parents(items),
+                    **made_parents(declared.items()),
                 },
                 payload={**self.payload(bound), "stage": stage.name},
             )
         )
         defined = {name: value for name, value in stage.train.items() if name not in bound.spec.train}
-        return StagePlan(stage.name, key, total(items), settings.epochs, defined)
-
-    def mixture(self, bound: BoundArm, stage: Stage, seed: int, models: Mapping[str, str]) -> tuple[MixtureItem, ...]:
-        """A stage's data as its job declares it; `models` are the keys of `base` and the stages before."""
-        who, held = f"stage {stage.name!r} of {bound.arm.id}", self.data.of(bound)
-        if not stage.mixture.items:
-            what = "its mixture must name a dataset" if held else "name some: --set data.general=SOURCE"
-            raise UserError(f"{who} trains on no data", what)
-        seed = seed if stage.seed is None else stage.seed
-
-        def item(data: Data) -> MixtureItem:
-            if isinstance(data, Derived):
-                return derived_item(item(data.parent), data, seed)
-            if isinstance(data, Answered):
-                if data.model not in models:
-                    raise UserError(f"{who} wants answers of {data.model!r}", suggestion(data.model, tuple(models)))
-                return self.generate(bound, item(data.parent), data, seed, models[data.model])
-            if data not in held:
-                raise UserError(f"{who} asks for the dataset {data!r}", suggestion(data, tuple(held)))
-            return held[data].item
-
-        return tuple(item(data) for data in stage.mixture.items)
-
-    def generate(self, bound: BoundArm, item: MixtureItem, data: Answered, seed: int, model: str) -> MixtureItem:
-        """The job that answers an item's prompts, and the dataset that comes of it."""
-        declared = Generate(
-            item=item,
-            engine=self.recipe.engine,
-            samples=data.samples,
-            temperature=data.temperature,
-            top_p=data.top_p,
-            max_new_tokens=data.max_new_tokens,
-            seed=seed,
-        )
-        job = Job(
-            "generate",
-            f"{bound.arm.id}: {data.model} answers {item.data.name} (seed {seed})",
-            declared.model_dump(mode="json"),
-            parents={"model": model, **made_parents([item])},
-            payload=self.payload(bound),
-        )
-        name = f"{item.data.name} answered by {data.model}"
-        return MixtureItem(data=DataDeclaration(name=name, source={"generate": self.add(job)}))
+        return StagePlan(stage.name, key, total(declared.mixture), settings.epochs, defined)
 
     def settings(self, bound: BoundArm, stage: Stage) -> TrainSettings:
         """The recipe's settings, with what the method defines and what was set for this arm alone."""
@@ -190,7 +148,7 @@ class JobBuilder:
         stages = []
         for stage in bound.stages(self.data.infos(bound)):
             settings = self.settings(bound, stage)
-            if stage.objective == "dpo" or any(_answerers(data) for data in stage.mixture.items):
+            if stage.objective == "dpo" or any(models_behind(data) for data in stage.mixture.items):
                 what = "generates" if stage.objective == "sft" else "compares"
                 raise UserError(
                     f"match: {self.recipe.match} cannot count what stage {stage.name!r} of {bound.arm.id} {what}",
@@ -198,7 +156,7 @@ class JobBuilder:
                 )
             stages.append(
                 StageBudget(
-                    mixture=self.mixture(bound, stage, seed, {}),
+                    mixture=Mixer(self, bound, stage, seed, {}).items(),
                     epochs=settings.epochs,
                     batch_size=settings.batch_size,
                     max_length=settings.max_length,
@@ -272,18 +230,11 @@ class JobBuilder:
         return self.recipe.judged_by()["judge"]
 
 
-def _answerers(data: Data) -> list[str]:
-    """The models whose answers the data is made of."""
-    if isinstance(data, Answered):
-        return [data.model, *_answerers(data.parent)]
-    return _answerers(data.parent) if isinstance(data, Derived) else []
-
-
 def _refuse_loose_experts(bound: BoundArm, stages: Sequence[Stage]) -> None:
     starts, previous = set(), "base"
     for stage in stages:
         starts.add(previous if stage.start == "previous" else stage.start)
-        starts.update(name for data in stage.mixture.items for name in _answerers(data))
+        starts.update(name for data in stage.mixture.items for name in models_behind(data))
         previous = stage.name
     loose = [stage.name for stage in stages if stage.name not in starts]
     if len(loose) > 1:

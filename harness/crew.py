@@ -25,17 +25,11 @@ from harness.estimate.relief import relief_of
 from harness.files import explained
 from harness.jobs import Job
 from harness.judge.settings import Judging
+from harness.lanes import FOLLOWING, LIGHT, lane
 from harness.machine import Relief, killed_for_memory, starved
 from harness.processes import end_group, how_it_ended
 from harness.recipe import Recipe
 from harness.store import Store
-
-LIGHT = {"score": 19, "sandbox": 10, "judge": 19, "endpoint": 0}
-"""Lanes whose jobs leave models alone: each has one worker of its own beside the others, so many times nicer than they.
-
-An engine's threads meet at every step, and whoever takes a core from one of them holds up all. Programs in the sandbox
-have a time limit, and must not starve.
-"""
 
 _SPINS = "1000"
 """How often a thread looks before it sleeps for the others. Whoever looks for long, as by default, uses up the time
@@ -46,30 +40,6 @@ _WAITING = {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"}
 
 REPLIES_SECONDS = 20.0
 """How long a run that is stopped waits for replies of the judge that are under way."""
-
-FOLLOWING = ("sandbox", "judge")
-"""Lanes where answers are scored as they come: their jobs take as long as the model's answers do."""
-
-
-def lane(job: Job, engines: str) -> str:
-    """Jobs of one lane can share a process; vLLM keeps one to itself, and a judge's replies are awaited apart.
-
-    A model that is only linked is linked where it will be asked, by `engines` of this name: its worker then imports
-    what both want once.
-    """
-    if engines == "endpoint" and job.kind in {"prepare", "respond"}:
-        return "endpoint"
-    if job.kind == "prepare" and job.declared["model"]["init"] is None:
-        return "vllm" if engines == "vllm" else "torch"
-    if job.kind == "evaluate":
-        return next(iter(job.payload.get("needs", ())), "score")
-    return "vllm" if engine(job) == "vllm" else "torch"
-
-
-def engine(job: Job) -> str | None:
-    """The engine that the job asks, if any."""
-    name: str | None = job.declared.get("engine", {}).get("name")
-    return name
 
 
 @dataclass

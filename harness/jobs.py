@@ -175,6 +175,30 @@ class PrepareModel(Declaration):
     seed: int = 0
 
 
+class PrepareData(Declaration):
+    """`prepare`: examples chosen, grouped or changed by a plug-in's curation, `<job>/<portion>.jsonl` of chat rows.
+
+    Where it asks for likelihoods, the parent `model` has them, and what the engine said is in `<job>/responses.jsonl`.
+    """
+
+    items: tuple[MixtureItem, ...]
+    """What is curated; several are taken together."""
+    plugin: str
+    """`name version` of the plug-in that curates."""
+    curation: Json
+    """The plug-in's `Curation` with its fields."""
+    portions: tuple[str, ...]
+    data: tuple[DataDeclaration, ...] = ()
+    """What it reads besides."""
+    embedder: Json = None
+    """The model that embeds: its `name`, or the digest of its folder's files."""
+    engine: EngineSettings | None = None
+    """What gives likelihoods; None where none are asked for."""
+    judge: Json = None
+    """Who judges; None where nobody does."""
+    seed: int = 0
+
+
 class StageBudget(Declaration):
     """One stage of the arm whose budget is matched."""
 
@@ -205,6 +229,11 @@ class Train(Declaration):
     keep: tuple[float, ...] = (1.0,)
     seed: int = 0
     budget: Budget | None = None
+
+    def items(self) -> tuple[MixtureItem, ...]:
+        """All data that it reads: its own, and what the stages of its budget train on."""
+        followed = self.budget.stages if self.budget else ()
+        return (*self.mixture, *(item for stage in followed for item in stage.mixture))
 
 
 class Merge(Declaration):
@@ -281,6 +310,9 @@ ASKED = "asked.jsonl.gz"
 EXAMPLES = "examples.jsonl"
 """What a `generate` job leaves for training."""
 
+RESPONSES = "responses.jsonl"
+"""What an engine answered, as it came: what a second attempt goes on from."""
+
 MADE = "data:"
 """Prefix of the parent role under which a job finds a dataset that another job made."""
 
@@ -295,6 +327,11 @@ class Job:
     parents: Mapping[str, str] = field(default_factory=dict)
     """Role (`model`, `tokenizer`, a stage's name) to key; the keys enter this job's key too."""
     payload: Json = None
+
+    @property
+    def curates(self) -> bool:
+        """Whether it prepares data, not the model that an arm starts from."""
+        return self.kind == "prepare" and "curation" in self.declared
 
     @property
     def key(self) -> str:

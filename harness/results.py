@@ -110,7 +110,7 @@ def _manifest(store: Store, job: Job) -> dict[str, Any]:
 def run_info(plan: Plan, store: Store, command: str, *, accepted_source: bool) -> RunInfo:
     """What all arms share: the recipe, and what its jobs ran with and on."""
     recipe, done = plan.recipe, {key: _manifest(store, job) for key, job in plan.jobs.items()}
-    prepared = next(key for key, job in plan.jobs.items() if job.kind == "prepare")
+    prepared = next(key for key, job in plan.jobs.items() if job.kind == "prepare" and not job.curates)
     measured = [manifest["measured"] for manifest in done.values()]
     packages = _found([of["packages"] for of in measured])
     hardware = _found([of["hardware"] for of in measured])

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from harness.context import Progress
-from harness.crew import Crew, Queue, engine
+from harness.crew import Crew, Queue
+from harness.curation.declare import require_embedder
 from harness.data.resolve import Places
 from harness.discovery import load_plugin
 from harness.engines.pool import require
 from harness.errors import HarnessError, UserError, retold
 from harness.jobs import Job
+from harness.lanes import engine
 from harness.launch.launchers import check
 from harness.plan import Plan
 from harness.recipe import Recipe
@@ -107,7 +109,10 @@ def _tell(reporter: Reporter, job: Job, event: Mapping[str, Any]) -> None:
 
 
 def check_engines(todo: Mapping[str, Job], recipe: Recipe) -> None:
-    """Refuse jobs whose engine is not installed, or whose server's key is not there, before anything begins."""
+    """Refuse jobs whose engine or embedder is not installed, or whose server's key is not there, before any begins."""
+    for job in todo.values():
+        if job.curates:
+            require_embedder(job.declared["embedder"])
     names = sorted({name for job in todo.values() if (name := engine(job))})
     for name in names:
         require(name)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
-from harness.api import DataSource, Loss
+from harness.api import Curation, DataSource, Loss, Stage
 from harness.arms import BoundArm, bind
 from harness.armspec import ArmSpec
 from harness.canonical import Json, canonical
-from harness.data.resolve import Dataset, Places, datasets
-from harness.jobs import Job
+from harness.data.nodes import curated
+from harness.data.resolve import Dataset, Places, datasets, made_sources
+from harness.jobs import Job, MixtureItem
+from harness.judge.settings import Judging
 from harness.recipe import Recipe, model_of
 
 
@@ -46,11 +50,29 @@ class Scene:
         """Where their rows come from."""
         return {name: dataset.source for name, dataset in self.datasets.items()}
 
+    def sources_of(self, items: Iterable[MixtureItem], parents: Mapping[str, Path]) -> dict[str, DataSource]:
+        """Where the rows of a job's data come from; `parents` are the folders of jobs that made some of it."""
+        return {**self.sources, **made_sources(items, parents)}
+
+    @property
+    def judging(self) -> Judging | None:
+        """The recipe's judge, where somebody is named."""
+        judge = self.recipe.judge
+        return judge if isinstance(judge, Judging) else None
+
     def loss(self) -> Loss:
         """The loss of the job's stage: its own, or the arm's."""
+        return self.bound.loss_of(self.stage())
+
+    def curation(self) -> Curation:
+        """The curation that the job does."""
+        number: int = self.job.payload["curated"]
+        return curated(self.stage())[number].curation
+
+    def stage(self) -> Stage:
+        """The stage that the job is done for, or the first of them."""
         infos = {name: dataset.info() for name, dataset in self.datasets.items()}
-        stage = next(stage for stage in self.bound.stages(infos) if stage.name == self.job.payload["stage"])
-        return self.bound.loss_of(stage)
+        return next(stage for stage in self.bound.stages(infos) if stage.name == self.job.payload["stage"])
 
     def plugins(self) -> list[Json]:
         """Provenance of the plug-ins that take part in the job: those that its declaration names."""

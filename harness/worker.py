@@ -22,11 +22,10 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from harness.canonical import Json, canonical, file_digest
 from harness.context import Context, Progress
-from harness.data.resolve import Places, made_sources
+from harness.data.resolve import Places
 from harness.endpoints.model import take_served
 from harness.errors import Failure, HarnessError, Leaving, told
-from harness.jobs import CHECKPOINTS, CORPUS, Evaluate, Generate, Job, Merge, PrepareModel, Respond, Train
-from harness.judge.settings import Judging
+from harness.jobs import CHECKPOINTS, CORPUS, Evaluate, Generate, Job, Merge, PrepareData, PrepareModel, Respond, Train
 from harness.launch.order import FILE as ORDER
 from harness.machine import failures_named
 from harness.processes import die_with_parent
@@ -166,7 +165,9 @@ class Worker:
     def execute(self, job: Job, scene: Scene, context: Context) -> Mapping[str, Any]:
         """Call the code of the job's kind; returns its `result` and `measured`."""
         outcome: Mapping[str, Any]
-        if job.kind == "prepare":
+        if job.curates:
+            outcome = self.curate(job, scene, context)
+        elif job.kind == "prepare":
             from harness.train.init import prepare_model
 
             prepare = PrepareModel.model_validate(job.declared)
@@ -185,18 +186,29 @@ class Worker:
         elif job.kind == "generate":
             from harness.engines.answers import generate
 
-            sources = {**scene.sources, **made_sources(context.parents)}
+            generating = Generate.model_validate(job.declared)
+            sources = scene.sources_of([generating.item], context.parents)
             with failures_named("generating", context.folder, "runtime.batch_size"):
-                outcome = generate(Generate.model_validate(job.declared), sources, self.engines, context)
+                outcome = generate(generating, sources, self.engines, context)
         elif job.kind == "evaluate":
             from harness.evaluate.score import evaluate
 
             evaluator, _ = scene.bound.evaluators()[job.payload["benchmark"]]
-            judge = scene.recipe.judge
-            judging = judge if isinstance(judge, Judging) else None
-            outcome = evaluate(Evaluate.model_validate(job.declared), evaluator, judging, context)
+            outcome = evaluate(Evaluate.model_validate(job.declared), evaluator, scene.judging, context)
         else:
             raise Failure(f"this worker knows no job of the kind {job.kind!r}", "update the harness")
+        return outcome
+
+    def curate(self, job: Job, scene: Scene, context: Context) -> Mapping[str, Any]:
+        """Curate data, with whatever the curation asks for."""
+        from harness.curation.job import curate
+
+        declared = PrepareData.model_validate(job.declared)
+        sources = scene.sources_of(declared.items, context.parents)
+        with failures_named("curating", context.folder, "runtime.batch_size"):
+            outcome: Mapping[str, Any] = curate(
+                declared, scene.curation(), sources, context, engines=self.engines, judging=scene.judging
+            )
         return outcome
 
     def train(self, job: Job, scene: Scene, context: Context) -> Mapping[str, Any]:
@@ -208,8 +220,9 @@ class Worker:
             return launch(job, self.places, context)
         from harness.train.job import train
 
-        sources = {**scene.sources, **made_sources(context.parents)}
-        outcome: Mapping[str, Any] = train(Train.model_validate(job.declared), sources, scene.loss(), context)
+        declared = Train.model_validate(job.declared)
+        sources = scene.sources_of(declared.items(), context.parents)
+        outcome: Mapping[str, Any] = train(declared, sources, scene.loss(), context)
         return outcome
 
 

@@ -29,12 +29,14 @@ from harness.api.benchmarks import (
     Verdict,
 )
 from harness.api.controls import near_copies, share_alike
+from harness.api.curation import TFIDF, Curation, CurationTools
 from harness.api.data import (
     PRETRAINING,
     AlpacaColumns,
     Answered,
     ChatColumns,
     Columns,
+    Curated,
     Data,
     DataInfo,
     DataSource,
@@ -62,6 +64,7 @@ from harness.errors import UserError
 __all__ = [
     "API_VERSION",
     "PRETRAINING",
+    "TFIDF",
     "AlpacaColumns",
     "Answered",
     "Arm",
@@ -72,6 +75,9 @@ __all__ = [
     "Benchmark",
     "ChatColumns",
     "Columns",
+    "Curated",
+    "Curation",
+    "CurationTools",
     "Data",
     "DataInfo",
     "DataSource",

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from fractions import Fraction
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from harness.errors import UserError
+
+if TYPE_CHECKING:
+    from harness.api.curation import Curation
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -41,6 +44,7 @@ class Example:
     id: str
     messages: tuple[Message, ...]
     meta: Mapping[str, Any] = field(default_factory=dict)
+    """The row's columns that are no part of the conversation, where a curation asks."""
     rejected: str | None = None
     """Of a preference pair: the answer to which the last turn's was preferred. Stages with the objective `dpo` learn
     from both, others from `messages` alone."""
@@ -170,7 +174,7 @@ class Derived:
     A smaller share of the same data under the same seed is contained in a larger one.
     """
 
-    parent: str | Derived | Answered
+    parent: Data
     op: str = "sample"
     amount: int | None = None
     fraction: Fraction | None = None
@@ -186,7 +190,7 @@ class Answered:
     `max_new_tokens` are left out and counted.
     """
 
-    parent: str | Derived | Answered
+    parent: Data
     model: str = "base"
     """`base`, or the name of an earlier stage."""
     samples: int = 1
@@ -200,7 +204,29 @@ class Answered:
             raise UserError(f"{self.samples} answers at temperature {self.temperature}", "greedy answers are all alike")
 
 
-Data = str | Derived | Answered
+@dataclass(frozen=True)
+class Curated:
+    """A portion of what a curation makes of data: a `prepare` job, whose sizes are known once it ran.
+
+    Portions of one curation of the same data come from one job.
+    """
+
+    parent: Data | tuple[Data, ...]
+    """Of several, the examples together; their ids are then `dataset/id`."""
+    curation: Curation
+    portion: str = "all"
+    model: str | None = None
+    """Whose likelihoods the curation asks for, where it does: `base`, or the name of an earlier stage."""
+    name: str = ""
+    """What the dataset is called; empty: after its parents, the curation's class and the portion."""
+
+    @property
+    def parents(self) -> tuple[Data, ...]:
+        """What is curated, always as several."""
+        return self.parent if isinstance(self.parent, tuple) else (self.parent,)
+
+
+Data = str | Derived | Answered | Curated
 """What a mixture is made of."""
 
 
@@ -221,6 +247,18 @@ class Mixture:
     def of(cls, *items: Data) -> Mixture:
         """`Mixture.of("general", sample("math", Fraction(1, 256)))`."""
         return cls(tuple(items))
+
+    def on_each(self, change: Callable[[str], Data]) -> Mixture:
+        """The mixture with something else for every dataset of the recipe: its samples are then of that."""
+        return Mixture(tuple(_on_each(item, change) for item in self.items))
+
+
+def _on_each(data: Data, change: Callable[[str], Data]) -> Data:
+    if isinstance(data, str):
+        return change(data)
+    if isinstance(data, Curated):
+        return replace(data, parent=tuple(_on_each(parent, change) for parent in data.parents))
+    return replace(data, parent=_on_each(data.parent, change))
 
 
 PRETRAINING = "pretraining"

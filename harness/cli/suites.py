@@ -13,9 +13,9 @@ from rich.text import Text
 
 from harness.api import Benchmark, Evaluator, Files
 from harness.cli.console import console
+from harness.data.hubrows import read_now
 from harness.data.sources import locate
 from harness.errors import UserError
-from harness.evaluate.hubrows import read_now
 from harness.suite import Suite, read_suite, reads, resolve, shipped_suites
 
 NEEDS: tuple[Literal["judge", "sandbox", "opponent"], ...] = ("judge", "sandbox", "opponent")

@@ -22,6 +22,7 @@ PAIRS = (
     ("input", "output"),
 )
 TEXT = "text"
+REJECTED = "rejected"
 ROLES: Mapping[str, Literal["system", "user", "assistant", "text"]] = {
     "system": "system",
     "user": "user",
@@ -77,6 +78,24 @@ def own_id(row: Row) -> str | None:
     """The id that the row gives itself in its column `id`: text or a whole number."""
     found = row.values.get("id")
     return str(found) if isinstance(found, str | int) and not isinstance(found, bool) else None
+
+
+def further(row: Row, columns: Columns) -> dict[str, Json]:
+    """What is neither the conversation nor its id, as JSON: dates as text, NaN as null, bytes in base64."""
+    from pydantic_core import to_jsonable_python
+
+    used = {*needed(columns)}
+    used |= {"id"} if own_id(row) is not None else set()
+    used |= {REJECTED} if rejected(row, columns) is not None else set()
+    left = {name: value for name, value in row.values.items() if name not in used}
+    found: dict[str, Json] = to_jsonable_python(left, inf_nan_mode="null", bytes_mode="base64")
+    return found
+
+
+def rejected(row: Row, columns: Columns) -> str | None:
+    """Of a preference pair the answer that was not preferred: text in the column `rejected` beside a list of turns."""
+    found = row.values.get(REJECTED) if isinstance(columns, ChatColumns) else None
+    return found if isinstance(found, str) else None
 
 
 def conversation(row: Row, columns: Columns) -> tuple[Message, ...]:

@@ -47,14 +47,14 @@ class Materialised:
 
 
 def materialise(
-    items: Sequence[MixtureItem], sources: Mapping[str, DataSource], *, data_root: Path | None
+    items: Sequence[MixtureItem], sources: Mapping[str, DataSource], *, data_root: Path | None, meta: bool = False
 ) -> Materialised:
-    """Read the mixture's datasets into memory and apply each item's operations.
+    """Read the mixture's datasets into memory and apply each item's operations; with `meta` the examples have theirs.
 
     Raises UserError for a dataset without a source, and for files whose content is no longer what was planned.
     """
     found = {item.data.name: locate(item, sources, data_root=data_root) for item in items}
-    loaded = {name: dataset.examples() for name, dataset in found.items()}
+    loaded = {name: dataset.examples(meta=meta) for name, dataset in found.items()}
     mixture: list[tuple[str, Example]] = []
     for item in items:
         examples = loaded[item.data.name]

@@ -130,12 +130,11 @@ def _own_name(location: Hub | Files | Generated, text: str) -> str:
     return location.id.rpartition("/")[2] if isinstance(location, Hub) else Path(text).stem
 
 
-def made_sources(parents: Mapping[str, Path]) -> dict[str, DataSource]:
-    """Datasets that other jobs of the plan made, by name, from a job's parents."""
+def made_sources(items: Iterable[MixtureItem], parents: Mapping[str, Path]) -> dict[str, DataSource]:
+    """Those of the items' datasets that other jobs of the plan made, by name, from a job's parents."""
+    made = {item.data.name: file for item in items if (file := made_by(item)[1])}
     return {
-        role.removeprefix(MADE): DataSource(Files((str(folder / EXAMPLES),)), ChatColumns())
-        for role, folder in parents.items()
-        if role.startswith(MADE)
+        name: DataSource(Files((str(parents[f"{MADE}{name}"] / file),)), ChatColumns()) for name, file in made.items()
     }
 
 
@@ -144,14 +143,24 @@ def made_parents(items: Iterable[MixtureItem]) -> dict[str, str]:
 
     Raises UserError where two jobs make data of one name, of which one would be read for both.
     """
-    keys: dict[str, str] = {}
+    made: dict[str, tuple[str, str]] = {}
     for item in items:
-        name, source = item.data.name, item.data.source
-        if isinstance(source, dict) and "generate" in source:
-            key = keys.setdefault(f"{MADE}{name}", source["generate"])
-            if key != source["generate"]:
-                raise UserError(f"one mixture holds two different sets called {name!r}", "train on them in two stages")
-    return keys
+        key, file = made_by(item)
+        if file and made.setdefault(item.data.name, (key, file)) != (key, file):
+            raise UserError(
+                f"one mixture holds two different sets called {item.data.name!r}", "train on them in two stages"
+            )
+    return {f"{MADE}{name}": key for name, (key, _) in made.items()}
+
+
+def made_by(item: MixtureItem) -> tuple[str, str]:
+    """Key of the job that makes the item's data, and the file in its folder; empty for data of the recipe."""
+    source = item.data.source
+    if isinstance(source, dict) and "generate" in source:
+        return source["generate"], EXAMPLES
+    if isinstance(source, dict) and "prepare" in source:
+        return source["prepare"], f"{source['portion']}.jsonl"
+    return "", ""
 
 
 def derived_item(inner: MixtureItem, item: Derived, seed: int) -> MixtureItem:

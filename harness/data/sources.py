@@ -139,11 +139,11 @@ class Dataset:
         """Those of its files, in order."""
         return tuple(suffix(file.label) for file in self.files)
 
-    def conversations(self) -> Iterator[tuple[str | None, Example]]:
+    def conversations(self, *, meta: bool = False) -> Iterator[tuple[str | None, Example]]:
         """One after another, each with the id that its row gives itself; until all are read, ids are provisional.
 
-        Raises UserError for rows that cannot be read or understood, naming file and row, and for files that change
-        meanwhile.
+        With `meta` they hold the rows' further columns, as JSON. Raises UserError for rows that cannot be read or
+        understood, naming file and row, and for files that change meanwhile.
         """
         if isinstance(self.source.location, Generated):
             yield from _generated(self.name, self.source.location)
@@ -156,7 +156,9 @@ class Dataset:
         columns = self.source.columns or forms.recognise(tuple(first.values), self.name)
         for index, (row, turns) in enumerate(forms.conversations(chain([first], found), self.source, columns)):
             own = forms.own_id(row)
-            yield own, Example(str(index) if own is None else own, turns)
+            further = forms.further(row, columns) if meta else {}
+            name = str(index) if own is None else own
+            yield own, Example(name, turns, further, forms.rejected(row, columns))
         if [_stamp(file.path) for file in self.files] != before:
             raise UserError(f"the files of the dataset {self.name} changed while they were read", "try again")
 
@@ -167,11 +169,11 @@ class Dataset:
             collector.add(own)
         return collector.ids()
 
-    def examples(self) -> list[Example]:
-        """All conversations at once."""
+    def examples(self, *, meta: bool = False) -> list[Example]:
+        """All conversations at once, as `conversations` gives them."""
         collector = IdCollector()
         found = []
-        for own, example in self.conversations():
+        for own, example in self.conversations(meta=meta):
             collector.add(own)
             found.append(example)
         return [replace(example, id=id_) for id_, example in zip(collector.ids(), found, strict=True)]
@@ -200,6 +202,16 @@ def read(name: str, source: DataSource, *, data_root: Path | None) -> list[Examp
     Raises UserError for files that cannot be had, read or understood, naming the file and row.
     """
     return open_dataset(name, source, data_root=data_root).examples()
+
+
+def declared_fields(value: object) -> dict[str, Json]:
+    """The class of a frozen dataclass and its fields: what it does follows from these and the plug-in's version.
+
+    Fields that are data are left out: they are declared by what they hold, wherever it lies.
+    """
+    found: dict[str, Json] = asdict(value)  # type: ignore[call-overload]
+    settings = {name: of for name, of in found.items() if not isinstance(getattr(value, name), Hub | Files)}
+    return {"class": type(value).__name__, **settings}
 
 
 def _declare(

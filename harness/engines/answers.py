@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from functools import partial
 
 from harness.api import DataSource, Example
 from harness.canonical import Json, canonical, digest, file_digest
-from harness.context import Context, Progress
+from harness.context import Context
 from harness.data.chat import Renderer
 from harness.data.mixtures import materialise
+from harness.engines.asking import ask
 from harness.engines.pool import Engines
 from harness.engines.protocol import GenerateRequest, Generation, Sampling
-from harness.engines.session import Asking, Seat, converse
-from harness.engines.stored import Responses
 from harness.errors import UserError
 from harness.jobs import EXAMPLES, Generate
 
@@ -30,14 +28,8 @@ def generate(declared: Generate, data: Mapping[str, DataSource], engines: Engine
     examples = [example for _, example in read.examples]
     engine = engines.open(declared.engine, context.parents["model"] / "model", context.runtime)
     requests = _requests(declared, examples, Renderer(engine.tokenizer))
-    asking = Asking(requests)
-    tell = partial(Progress, total=len(requests), unit="request")
-    path, model_key = context.folder / "responses.jsonl", context.parents["model"].name
-    with Responses(path, settings=declared.engine, model_key=model_key) as responses:
-        seat = Seat(asking, responses)
-        for _ in converse(engine, [seat], answered=lambda _: context.progress(tell(len(asking.answers)))):
-            pass
-    answers = {name: answer for name, answer in asking.answers.items() if isinstance(answer, Generation)}
+    asked = ask(requests, engine, declared.engine, context)
+    answers = {name: answer for name, answer in asked.answers.items() if isinstance(answer, Generation)}
     rows = [
         _row(example, f"{example.id}.{sample}", answer.text)
         for example in examples
@@ -58,12 +50,7 @@ def generate(declared: Generate, data: Mapping[str, DataSource], engines: Engine
             "prompts_cut": sum(answer.prompt_cut > 0 for answer in answers.values()),
             "content": file_digest(path),
         },
-        "measured": {
-            "seconds": time.perf_counter() - started,
-            "requests_asked": seat.asked,
-            "requests_stored": seat.stored,
-            "tokens_generated": responses.tokens_generated,
-        },
+        "measured": {"seconds": time.perf_counter() - started, **asked.measured},
     }
 
 

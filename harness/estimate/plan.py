@@ -55,7 +55,12 @@ class _Reckoner:
     def _model(self, places: Places) -> Model | None:
         """As an earlier run prepared it, else as the recipe describes it."""
         for key, job in self.plan.jobs.items():
-            if job.kind == "prepare" and self.store.has(key) and (found := known(self.store.folder(key) / "model")):
+            if (
+                job.kind == "prepare"
+                and not job.curates
+                and self.store.has(key)
+                and (found := known(self.store.folder(key) / "model"))
+            ):
                 return found
         return planned(self.plan.recipe.model, places.data_root)
 

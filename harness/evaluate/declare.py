@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from harness.api import Benchmark, Evaluator, Files, Hub, LmEvalTask
 from harness.canonical import Json, digest, file_digest
-from harness.data.sources import declare_files
+from harness.data.sources import declare_files, declared_fields
 from harness.evaluate.tasks import check_own_files, find_task
 from harness.jobs import DataDeclaration, EngineSettings, Evaluate, Respond
 
@@ -32,7 +32,7 @@ class Declarer:
             questions: Json = {**_lm_eval(task), "chat": task.chat, "shots": task.shots}
             data = self._data(task.data)
         else:
-            questions, data = _fields(task.questions), self._data(task.questions.data)
+            questions, data = declared_fields(task.questions), self._data(task.questions.data)
         return Respond(plugin=self.plugin, questions=questions, data=data, engine=engine, limit=limit, seed=seed)
 
     def evaluate(self, evaluator: Evaluator, judge: Json) -> Evaluate:
@@ -42,13 +42,13 @@ class Declarer:
             scorer: Json = {**_lm_eval(task), "metric": task.metric, "filter": task.filter}
             data = self._data(task.data)
         else:
-            scorer, data = {**_fields(task.scorer), "score": task.score}, self._data(task.scorer.data)
+            scorer, data = {**declared_fields(task.scorer), "score": task.score}, self._data(task.scorer.data)
         return Evaluate(
             benchmark=evaluator.name,
             protocol=evaluator.protocol,
             plugin=self.plugin,
             scorer=scorer,
-            aggregate=_fields(evaluator.aggregate),
+            aggregate=declared_fields(evaluator.aggregate),
             data=data,
             judge=judge if evaluator.needs("judge") else None,
         )
@@ -69,13 +69,3 @@ class Declarer:
 def _lm_eval(task: LmEvalTask) -> dict[str, Json]:
     files = find_task(task).files
     return {"task": task.task, "digest": digest({name: file_digest(path) for name, path in files.items()})}
-
-
-def _fields(value: object) -> dict[str, Json]:
-    """The class of a frozen dataclass and its fields: what it does follows from these and the plug-in's version.
-
-    Fields that are data are left out: they are declared by what they hold, wherever it lies.
-    """
-    found: dict[str, Json] = asdict(value)  # type: ignore[call-overload]
-    settings = {name: of for name, of in found.items() if not isinstance(getattr(value, name), Hub | Files)}
-    return {"class": type(value).__name__, **settings}

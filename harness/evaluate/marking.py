@@ -13,11 +13,11 @@ from typing import Any, Protocol
 from harness.aggregates import means
 from harness.api import Benchmark, Execute, Item, JudgePrompt, LmEvalTask, Questions, Read, Response, Scores, Scoring
 from harness.canonical import Json, digest
+from harness.data.hubrows import reader
 from harness.engines.protocol import Answer, Generation, Loglikelihood
 from harness.errors import Failure, HarnessError, UserError
 from harness.evaluate.arrivals import Answers
 from harness.evaluate.controls import told_alike
-from harness.evaluate.hubrows import reader
 from harness.evaluate.interviews import checked, reply
 from harness.evaluate.lmeval import TaskBenchmark
 from harness.evaluate.questions import Question, TaskScores, plain

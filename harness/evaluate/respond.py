@@ -11,13 +11,13 @@ from pathlib import Path
 from harness.api import Benchmark, LmEvalTask
 from harness.canonical import Json, canonical, file_digest
 from harness.context import Context, Progress
+from harness.data.hubrows import reader
 from harness.engines.pool import Engines
 from harness.engines.protocol import Engine, Tokenizer
 from harness.engines.session import Seat, converse
 from harness.engines.stored import Responses
 from harness.evaluate.arrivals import Arrivals
 from harness.evaluate.asked import write_asked
-from harness.evaluate.hubrows import reader
 from harness.evaluate.interviews import Interview, checked, of_questions, of_task
 from harness.evaluate.lmeval import TaskBenchmark
 from harness.evaluate.prompts import Prompts

@@ -11,9 +11,9 @@ from harness.aggregates import total, weighted_mean
 from harness.api import Evaluator, LmEvalTask, Total
 from harness.canonical import Json, canonical, file_digest
 from harness.context import Context, Progress
+from harness.data.hubrows import reader
 from harness.errors import Failure
 from harness.evaluate.arrivals import Answers
-from harness.evaluate.hubrows import reader
 from harness.evaluate.marking import Marking, ScorerMarking, TaskMarking, answered
 from harness.evaluate.samples import OUTCOMES, Sample
 from harness.evaluate.tools import Tools

@@ -11,8 +11,8 @@ from unittest.mock import patch
 
 from harness.api import Hub, LmEvalTask
 from harness.data.formats import rows
+from harness.data.hubrows import files_of
 from harness.errors import UserError
-from harness.evaluate.hubrows import files_of
 from harness.evaluate.tasks import PACKAGED, own_files
 from harness.jobs import DataDeclaration
 

@@ -11,8 +11,8 @@ from harness.arms import bind
 from harness.armspec import FALLBACK, ArmSpec
 from harness.canonical import Json, digest
 from harness.data.formats import rows
+from harness.data.hubrows import read_now
 from harness.errors import UserError
-from harness.evaluate.hubrows import read_now
 from harness.evaluate.marking import Answered, Calls, ScorerMarking, Together
 from harness.evaluate.questions import plain
 from harness.evaluate.samples import Record, Sample

@@ -12,8 +12,8 @@ from harness.armspec import FALLBACK, ArmSpec
 from harness.board.publish import read_board, read_row, run_samples
 from harness.board.rows import Row
 from harness.canonical import digest
+from harness.data.hubrows import read_now
 from harness.errors import Failure
-from harness.evaluate.hubrows import read_now
 from harness.evaluate.questions import plain
 from harness.recipe import plugin_of
 

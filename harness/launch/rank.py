@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, NoReturn
 
 from harness.canonical import Json, canonical
 from harness.context import Context, Progress
-from harness.data.resolve import made_sources
 from harness.devices import VISIBLE
 from harness.errors import Failure, HarnessError, told
 from harness.jobs import Train
@@ -211,8 +210,8 @@ def _outcome(order: Order, folder: Path, rank: int, out: TextIO) -> Json:
         order.job.label,
         scene.recipe.name,
     )
-    sources = {**scene.sources, **made_sources(order.parents)}
-    return train(Train.model_validate(order.job.declared), sources, scene.loss(), context)
+    declared = Train.model_validate(order.job.declared)
+    return train(declared, scene.sources_of(declared.items(), order.parents), scene.loss(), context)
 
 
 def _surroundings(order: Order) -> None:

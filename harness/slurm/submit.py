@@ -19,6 +19,7 @@ from harness.crew import hello
 from harness.data.resolve import Places
 from harness.errors import UserError
 from harness.jobs import Job
+from harness.lanes import LIGHT, lane
 from harness.plan import Plan
 from harness.slurm import queue
 from harness.slurm.attempt import Attempt
@@ -121,7 +122,8 @@ class Submitter:
 def parameters(plan: Plan, job: Job, after: Sequence[str]) -> dict[str, Any]:
     """What a job asks for, in submitit's words. One task a node: it supervises, or joins, what is launched there."""
     slurm, train = plan.recipe.slurm, plan.recipe.train
-    allocation, nodes = slurm.of(job.kind), train.nodes if job.kind == "train" else 1
+    computes = job.curates and lane(job, plan.recipe.engine.name) not in LIGHT
+    allocation, nodes = slurm.of(job.kind, computes=computes), train.nodes if job.kind == "train" else 1
     if job.kind == "train" and allocation.gpus is not None and 0 < allocation.gpus < train.processes:
         raise UserError(
             f"train.processes is {train.processes}, and SLURM is asked for {allocation.gpus} GPUs on each node",

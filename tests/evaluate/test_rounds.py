@@ -22,9 +22,9 @@ from harness.api import (
     Total,
 )
 from harness.canonical import digest
+from harness.data.hubrows import reader
 from harness.errors import Failure, UserError
 from harness.evaluate.declare import Declarer
-from harness.evaluate.hubrows import reader
 from harness.evaluate.marking import ScorerMarking, answered
 from harness.jobs import EngineSettings, Respond
 

@@ -9,8 +9,8 @@ import pytest
 from harness.plugins.mt_bench.fastchat import PROMPTS, QUESTIONS, REFERENCES
 
 from harness.api import Item, JudgeReply, Reply, Response, Verdict
+from harness.data.hubrows import read_now
 from harness.data.mirror import mirrored
-from harness.evaluate.hubrows import read_now
 
 
 def references(numbers, says="the reference"):

@@ -11,8 +11,8 @@ from harness.plugins import mt_bench
 from harness.api import Arm
 from harness.canonical import digest
 from harness.context import Context
+from harness.data.hubrows import read_now
 from harness.evaluate.declare import Declarer
-from harness.evaluate.hubrows import read_now
 from harness.evaluate.score import evaluate
 from harness.jobs import EngineSettings
 from harness.judge.settings import Judging

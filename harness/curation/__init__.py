@@ -1,0 +1,1 @@
+"""Curated data: what a curation declares, and the job that does it."""

@@ -1,0 +1,134 @@
+"""What a curation declares for its key. Planning imports this: nothing heavy here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from importlib.util import find_spec
+from pathlib import Path
+
+from harness.api import TFIDF, Curated, Curation, Files
+from harness.canonical import Json, canonical, digest, share
+from harness.data.facts import file_digest_cached
+from harness.data.resolve import Places
+from harness.data.sources import declare_files, declared_fields
+from harness.discovery import suggestion
+from harness.errors import UserError
+from harness.jobs import DataDeclaration, EngineSettings, MixtureItem, PrepareData
+
+_PORTION = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
+
+
+@dataclass(frozen=True)
+class Declarer:
+    """Declares the curations of one plug-in, `name version`; reads files to know their digests."""
+
+    plugin: str
+    engine: EngineSettings
+    judge: Json
+    """Who judges; None where nobody does."""
+    places: Places
+
+    def declare(self, data: Curated, items: Sequence[MixtureItem], seed: int) -> PrepareData:
+        """The job that makes all portions of a curation of these items.
+
+        Raises UserError for a portion that it does not make, for a model or a judge that is missing or not asked for,
+        and for fields that are no JSON.
+        """
+        curation = data.curation
+        _check(data)
+        return PrepareData(
+            items=tuple(items),
+            plugin=self.plugin,
+            curation=_fields(curation),
+            portions=curation.portions,
+            data=self._data(curation),
+            embedder=None if curation.embedder is None else self._embedder(curation.embedder),
+            engine=self.engine if "model" in curation.needs else None,
+            judge=self._judge(curation),
+            seed=seed,
+        )
+
+    def _judge(self, curation: Curation) -> Json:
+        if "judge" not in curation.needs:
+            return None
+        if not isinstance(self.judge, Mapping):
+            raise UserError(
+                f"{type(curation).__name__} asks a judge, and the recipe names none",
+                "--set judge.model=NAME --set judge.base_url=URL",
+            )
+        return self.judge
+
+    def _data(self, curation: Curation) -> tuple[DataDeclaration, ...]:
+        return tuple(
+            declare_files(
+                "files" if isinstance(location, Files) else location.id,
+                location,
+                self.plugin,
+                data_root=self.places.data_root,
+                cache=self.places.cache,
+            )
+            for location in curation.data
+        )
+
+    def _embedder(self, name: str) -> Json:
+        """A folder is what its files are, wherever it lies."""
+        folder = Path(name).expanduser()
+        if name == TFIDF or not folder.is_dir():
+            return {"name": name}
+        files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
+        contents = {str(path.relative_to(folder)): file_digest_cached(path, self.places.cache) for path in files}
+        return {"content": digest(contents)}
+
+
+def require_embedder(embedder: Json) -> None:
+    """Raise UserError where what embeds is not installed; nothing is imported."""
+    if embedder not in (None, {"name": TFIDF}) and find_spec("sentence_transformers") is None:
+        raise UserError(
+            f"embeddings of {embedder.get('name', 'a folder')} need sentence-transformers, which is not installed",
+            f"pip install 'instruct-harness[embeddings]', or take the embedder {TFIDF}",
+        )
+
+
+def default_name(data: Curated, items: Sequence[MixtureItem]) -> str:
+    """`chats+maths Disperse 0`: the parents, the curation, and the portion where there are several."""
+    portion = "" if data.curation.portions == ("all",) else f" {data.portion}"
+    return f"{'+'.join(dict.fromkeys(item.data.name for item in items))} {type(data.curation).__name__}{portion}"
+
+
+def _check(data: Curated) -> None:
+    curation = data.curation
+    who, portions = type(curation).__name__, curation.portions
+    if not portions or len(set(portions)) < len(portions) or not all(map(_PORTION.fullmatch, portions)):
+        raise UserError(
+            f"{who} names its portions {', '.join(map(repr, portions)) or 'not at all'}",
+            "each needs a name of its own, of letters, digits, ., - and _",
+        )
+    if data.portion not in portions:
+        raise UserError(f"{who} makes no portion {data.portion!r}", suggestion(data.portion, portions))
+    if len(curation.needs) > 1:
+        raise UserError(f"{who} asks a model and a judge", "let one curation ask the one, and another the other")
+    if ("model" in curation.needs) != (data.model is not None):
+        raise UserError(
+            f"{who} {'asks for likelihoods of no model' if data.model is None else f'asks {data.model} for nothing'}",
+            "Curated(..., model='base') goes with a curation that needs 'model'",
+        )
+
+
+def _fields(curation: Curation) -> Json:
+    """Class and fields as JSON; the embedder is declared apart, by what it is."""
+    found = declared_fields(curation)
+    fields = {
+        name: share(value) if isinstance(value, Fraction) else value
+        for name, value in found.items()
+        if curation.embedder is None or value != curation.embedder
+    }
+    try:
+        canonical(fields)
+    except (TypeError, ValueError) as error:
+        raise UserError(
+            f"{type(curation).__name__} has fields that are no JSON: {error}", "use numbers, texts, tuples and Fraction"
+        ) from None
+    return fields

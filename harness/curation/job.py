@@ -1,0 +1,90 @@
+"""The `prepare` job that curates: examples in, one file of chat rows for every portion out."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from harness.api import Curation, DataSource, Example
+from harness.canonical import Json, file_digest
+from harness.context import Context
+from harness.curation.tools import Tools
+from harness.data.columns import REJECTED, check
+from harness.data.mixtures import Materialised, materialise
+from harness.engines.pool import Engines
+from harness.errors import UserError
+from harness.jobs import PrepareData
+from harness.judge.calls import JudgeCalls
+from harness.judge.settings import Judging
+
+
+def curate(
+    declared: PrepareData,
+    curation: Curation,
+    data: Mapping[str, DataSource],
+    context: Context,
+    *,
+    engines: Engines,
+    judging: Judging | None = None,
+) -> Json:
+    """Curate and write `<portion>.jsonl`, with `engines` and the judge where asked for; the `result` and `measured`.
+
+    Raises UserError for a portion without examples, and for examples that are no conversations, have equal ids or meta
+    that is no JSON.
+    """
+    started = time.perf_counter()
+    read = materialise(declared.items, data, data_root=context.data_root, meta=True)
+    examples = _together(read)
+    with JudgeCalls(judging, Path(context.runtime["store"]), context.label, context.notice) as judge:
+        tools = Tools(curation, declared, judge, engines, context)
+        made = curation.curate(examples, tools)
+        taken = judge.taken()
+    who = f"{type(curation).__name__} of {', '.join(dict.fromkeys(item.data.name for item in declared.items))}"
+    written = {portion: _write(context.folder, portion, made.get(portion, ()), who) for portion in declared.portions}
+    return {
+        "result": {
+            "from": len(examples),
+            "examples": {portion: len(made[portion]) for portion in declared.portions},
+            "content": written,
+            "read": dict(read.contents),
+            "told": tools.told,
+        },
+        "measured": {"seconds": time.perf_counter() - started, **tools.measured, **taken},
+    }
+
+
+def _together(read: Materialised) -> list[Example]:
+    """The examples of all parents; ids of several are told apart by their datasets."""
+    several = len(read.contents) > 1
+    examples = [replace(one, id=f"{name}/{one.id}") if several else one for name, one in read.examples]
+    if len({example.id for example in examples}) < len(examples):
+        raise UserError("a curation is given some examples twice", "name each dataset once among its parents")
+    return examples
+
+
+def _write(folder: Path, portion: str, examples: Sequence[Example], who: str) -> str:
+    """One portion as chat rows; returns the file's digest."""
+    if not examples:
+        raise UserError(f"{who}: nothing is left of {'it' if portion == 'all' else portion}", "give it more data")
+    if len({example.id for example in examples}) < len(examples):
+        raise UserError(f"{who}: the portion {portion} holds two examples of one id", "mend the plug-in")
+    path = folder / f"{portion}.jsonl"
+    with path.open("w", encoding="utf-8") as file:
+        for example in examples:
+            check(example.messages, f"{who}, example {example.id}")
+            file.write(_row(example, who) + "\n")
+    return file_digest(path)
+
+
+def _row(example: Example, who: str) -> str:
+    """Meta as columns of their own, so that whoever curates this again finds it."""
+    turns = [{"role": turn.role, "content": turn.content} for turn in example.messages]
+    pair = {} if example.rejected is None else {REJECTED: example.rejected}
+    row = {**example.meta, "id": example.id, "messages": turns, **pair}
+    try:
+        return json.dumps(row, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{who}, example {example.id}: meta is no JSON: {error}", "mend the plug-in") from None

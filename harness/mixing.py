@@ -1,0 +1,129 @@
+"""A stage's data as jobs see it: datasets of the recipe, and those that other jobs of the plan make for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from harness.api import Answered, Curated, Data, Derived, Stage
+from harness.arms import BoundArm
+from harness.canonical import Json
+from harness.curation.declare import Declarer, default_name
+from harness.data.nodes import curated
+from harness.data.resolve import ArmDatasets, Dataset, Places, derived_item, made_parents
+from harness.discovery import suggestion
+from harness.errors import UserError
+from harness.jobs import DataDeclaration, Generate, Job, MixtureItem
+from harness.judge.settings import Judging
+from harness.recipe import Recipe
+
+
+class Jobs(Protocol):
+    """The plan that the jobs are added to."""
+
+    recipe: Recipe
+    places: Places
+    data: ArmDatasets
+
+    def add(self, job: Job) -> str:
+        """Plan a job; returns its key."""
+        ...
+
+    def payload(self, bound: BoundArm) -> dict[str, Json]:
+        """How a worker finds the code again."""
+        ...
+
+
+@dataclass(frozen=True)
+class Mixer:
+    """Lays out the mixture of one stage of an arm."""
+
+    jobs: Jobs
+    bound: BoundArm
+    stage: Stage
+    run_seed: int
+    models: Mapping[str, str]
+    """Keys of `base` and the stages before."""
+
+    def items(self) -> tuple[MixtureItem, ...]:
+        """The stage's data as its job declares it. Raises UserError for a dataset or a model that is not there."""
+        if not self.stage.mixture.items:
+            what = "its mixture must name a dataset" if self._held else "name some: --set data.general=SOURCE"
+            raise UserError(f"{self._who} trains on no data", what)
+        return tuple(map(self._item, self.stage.mixture.items))
+
+    @property
+    def seed(self) -> int:
+        """What the stage draws by: its own seed, or the run's."""
+        return self.run_seed if self.stage.seed is None else self.stage.seed
+
+    @property
+    def _who(self) -> str:
+        return f"stage {self.stage.name!r} of {self.bound.arm.id}"
+
+    def _item(self, data: Data) -> MixtureItem:
+        if isinstance(data, Derived):
+            return derived_item(self._item(data.parent), data, self.seed)
+        if isinstance(data, Answered):
+            return self._answered(data)
+        if isinstance(data, Curated):
+            return self._curated(data)
+        if data not in self._held:
+            raise UserError(f"{self._who} asks for the dataset {data!r}", suggestion(data, tuple(self._held)))
+        return self._held[data].item
+
+    @property
+    def _held(self) -> Mapping[str, Dataset]:
+        """The arm's datasets by name."""
+        return self.jobs.data.of(self.bound)
+
+    def _model(self, name: str, what: str) -> str:
+        if name not in self.models:
+            raise UserError(f"{self._who} wants {what} of {name!r}", suggestion(name, tuple(self.models)))
+        return self.models[name]
+
+    def _answered(self, data: Answered) -> MixtureItem:
+        """The job that answers an item's prompts, and the dataset that comes of it."""
+        model, item = self._model(data.model, "answers"), self._item(data.parent)
+        declared = Generate(
+            item=item,
+            engine=self.jobs.recipe.engine,
+            samples=data.samples,
+            temperature=data.temperature,
+            top_p=data.top_p,
+            max_new_tokens=data.max_new_tokens,
+            seed=self.seed,
+        )
+        job = Job(
+            "generate",
+            f"{self.bound.arm.id}: {data.model} answers {item.data.name} (seed {self.seed})",
+            declared.model_dump(mode="json"),
+            parents={"model": model, **made_parents([item])},
+            payload=self.jobs.payload(self.bound),
+        )
+        name = f"{item.data.name} answered by {data.model}"
+        return MixtureItem(data=DataDeclaration(name=name, source={"generate": self.jobs.add(job)}))
+
+    def _curated(self, data: Curated) -> MixtureItem:
+        """The job that curates, and one portion of what comes of it."""
+        items = [self._item(parent) for parent in data.parents]
+        recipe, plugin = self.jobs.recipe, self.bound.owner(type(data.curation))
+        judge = recipe.judged_by()["judge"] if isinstance(recipe.judge, Judging) else None
+        declarer = Declarer(plugin.stamp(), recipe.engine, judge, self.jobs.places)
+        model = {} if data.model is None else {"model": self._model(data.model, "likelihoods")}
+        declared = declarer.declare(data, items, self.seed)
+        job = Job(
+            "prepare",
+            f"{self.bound.arm.id}: {type(data.curation).__name__} of {', '.join(item.data.name for item in items)} "
+            f"(seed {self.seed})",
+            declared.model_dump(mode="json"),
+            parents={**model, **made_parents(items)},
+            payload={
+                **self.jobs.payload(self.bound),
+                "stage": self.stage.name,
+                "curated": curated(self.stage).index(data),
+            },
+        )
+        source = {"prepare": self.jobs.add(job), "portion": data.portion}
+        return MixtureItem(data=DataDeclaration(name=data.name or default_name(data, items), source=source))
