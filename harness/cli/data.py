@@ -114,6 +114,44 @@ def show_batch(
         console.print(told(example, marks=marks), soft_wrap=True)
 
 
+@app.command("review")
+def review_candidates(
+    file: Annotated[
+        Path | None, typer.Argument(metavar="[FILE]", help="Candidates: JSON, JSONL, Parquet or CSV.")
+    ] = None,
+    *,
+    reviewer: Annotated[
+        str | None, typer.Option("--as", metavar="NAME", help="Who reviews: decisions go to FILE.NAME.review.jsonl.")
+    ] = None,
+    decisions: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="Where decisions go; FILE.review.jsonl if left out.")
+    ] = None,
+    export: Annotated[
+        Path | None, typer.Option(metavar="OUT", help="Write the kept rows as JSONL, and show no page.")
+    ] = None,
+    merge: Annotated[
+        tuple[Path, Path] | None, typer.Option(metavar="A B", help="Put two reviewers' decisions together into --out.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="PATH", help="With --merge: the decisions together.")] = None,
+) -> None:
+    """Step through candidates: keep, drop or edit each. Every decision is saved at once; run it again to go on."""
+    from harness.cli.review import Review, export_kept, merge_reviews, review
+    from harness.errors import UserError
+
+    if merge is not None:
+        if out is None or file is not None:
+            raise UserError("--merge takes two files of decisions, and writes a third", "write --merge A B --out PATH")
+        merge_reviews(*merge, out)
+        return
+    if file is None:
+        raise UserError("no file is named", "write harness data review FILE")
+    asked = Review.of(file, reviewer, decisions)
+    if export is not None:
+        export_kept(asked, export)
+    else:
+        review(asked)
+
+
 def _data_root() -> Path | None:
     root = os.environ.get("HARNESS_DATA_ROOT")
     return Path(root) if root else None

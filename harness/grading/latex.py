@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
 from xml.etree.ElementTree import Element, tostring
 
 _MATHS = re.compile(
@@ -28,33 +31,51 @@ _ATTRIBUTES = frozenset({
 """What a formula may say of itself: nothing that leads elsewhere, and no style."""
 
 
+@dataclass(frozen=True)
+class Formula:
+    """A formula within a text."""
+
+    written: str
+    """With what marks it as one."""
+    latex: str
+    display: Literal["block", "inline"]
+
+    def element(self) -> Element | None:
+        """The formula as MathML, not yet tamed; None where it cannot be read."""
+        from latex2mathml.converter import Converter
+
+        if len(self.latex) > _LONGEST or _MACROS.search(self.latex):  # macros can grow without bound
+            return None
+        try:
+            found: Element = Converter(display=self.display).convert_to_element(self.latex)
+        except Exception:  # noqa: BLE001 -- it raises whatever a broken formula leads to, IndexError and RecursionError too
+            return None
+        return found
+
+
+def pieces(text: str) -> Iterator[str | Formula]:
+    """The text from beginning to end: what is plain, and the formulas."""
+    end = 0
+    for found in _MATHS.finditer(text):
+        yield text[end : found.start()]
+        kind = next(name for name, content in found.groupdict().items() if content is not None)
+        yield Formula(found[0], found[kind], "block" if kind in _DISPLAYED else "inline")
+        end = found.end()
+    yield text[end:]
+
+
 def with_maths(text: str) -> str:
     """The text as HTML, its formulas as MathML; those that cannot be read stay as they were written."""
-    parts, end = [], 0
-    for found in _MATHS.finditer(text):
-        parts += [html.escape(text[end : found.start()]), _formula(found)]
-        end = found.end()
-    return "".join([*parts, html.escape(text[end:])])
+    return "".join(html.escape(piece) if isinstance(piece, str) else _mathml(piece) for piece in pieces(text))
 
 
-def _formula(found: re.Match[str]) -> str:
-    kind = next(name for name, content in found.groupdict().items() if content is not None)
-    mathml = _mathml(found[kind], "block" if kind in _DISPLAYED else "inline")
-    return mathml or f"<code>{html.escape(found[0])}</code>"
-
-
-def _mathml(latex: str, display: str) -> str | None:
-    from latex2mathml.converter import Converter
-
-    if len(latex) > _LONGEST or _MACROS.search(latex):  # macros can grow without bound
-        return None
-    try:
-        formula = Converter(display=display).convert_to_element(latex)
-    except Exception:  # noqa: BLE001 -- it raises whatever a broken formula leads to, IndexError and RecursionError too
-        return None
-    for element in formula.iter():
-        _tame(element)
-    return tostring(formula, encoding="unicode")
+def _mathml(formula: Formula) -> str:
+    element = formula.element()
+    if element is None:
+        return f"<code>{html.escape(formula.written)}</code>"
+    for part in element.iter():
+        _tame(part)
+    return tostring(element, encoding="unicode")
 
 
 def _tame(element: Element) -> None:
