@@ -186,12 +186,18 @@ def status(
 def plugins(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One plug-in, with its options.")] = None,
     *,
+    table: Annotated[bool, typer.Option("--table", help="Print the page of all methods, in Markdown.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List the installed plug-ins: version, distribution, hooks, options, paper."""
+    from harness.cli.methods import methods_page
     from harness.cli.show import show_plugins
+    from harness.discovery import installed, load_plugin
 
-    show_plugins(name, as_json=as_json)
+    if table:
+        typer.echo(methods_page([load_plugin(one) for one in ([name] if name else installed())]), nl=False)
+    else:
+        show_plugins(name, as_json=as_json)
 
 
 @app.command()
