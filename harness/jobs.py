@@ -175,6 +175,15 @@ class PrepareModel(Declaration):
     seed: int = 0
 
 
+class BenchmarkItems(Declaration):
+    """What a benchmark asks, as far as its items are concerned."""
+
+    plugin: str
+    """`name version` of the plug-in that asks."""
+    questions: Json
+    data: tuple[DataDeclaration, ...] = ()
+
+
 class PrepareData(Declaration):
     """`prepare`: examples chosen, grouped or changed by a plug-in's curation, `<job>/<portion>.jsonl` of chat rows.
 
@@ -196,6 +205,8 @@ class PrepareData(Declaration):
     """What gives likelihoods; None where none are asked for."""
     judge: Json = None
     """Who judges; None where nobody does."""
+    benchmarks: Mapping[str, BenchmarkItems] = pydantic.Field(default_factory=dict, exclude_if=lambda found: not found)
+    """The run's benchmarks by name, where it looks at them."""
     seed: int = 0
 
 

@@ -14,9 +14,11 @@ from harness.data.nodes import curated
 from harness.data.resolve import ArmDatasets, Dataset, Places, derived_item, made_parents
 from harness.discovery import suggestion
 from harness.errors import UserError
-from harness.jobs import DataDeclaration, Generate, Job, MixtureItem
+from harness.evaluate.declare import Declarer as BenchmarkDeclarer
+from harness.jobs import BenchmarkItems, DataDeclaration, Generate, Job, MixtureItem
 from harness.judge.settings import Judging
 from harness.recipe import Recipe
+from harness.suite import chosen
 
 
 class Jobs(Protocol):
@@ -110,7 +112,8 @@ class Mixer:
         items = [self._item(parent) for parent in data.parents]
         recipe, plugin = self.jobs.recipe, self.bound.owner(type(data.curation))
         judge = recipe.judged_by()["judge"] if isinstance(recipe.judge, Judging) else None
-        declarer = Declarer(plugin.stamp(), recipe.engine, judge, self.jobs.places)
+        benchmarks = self._benchmarks() if "benchmarks" in data.curation.needs else {}
+        declarer = Declarer(plugin.stamp(), recipe.engine, judge, self.jobs.places, benchmarks)
         model = {} if data.model is None else {"model": self._model(data.model, "likelihoods")}
         declared = declarer.declare(data, items, self.seed)
         job = Job(
@@ -127,3 +130,11 @@ class Mixer:
         )
         source = {"prepare": self.jobs.add(job), "portion": data.portion}
         return MixtureItem(data=DataDeclaration(name=data.name or default_name(data, items), source=source))
+
+    def _benchmarks(self) -> dict[str, BenchmarkItems]:
+        """The run's benchmarks by name."""
+        places, wanted = self.jobs.places, chosen(self.jobs.recipe.entries(), self.bound.evaluators())
+        return {
+            name: BenchmarkDeclarer(plugin.stamp(), places.data_root, places.cache).items(evaluator.task)
+            for name, (evaluator, plugin) in wanted.items()
+        }

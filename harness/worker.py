@@ -20,6 +20,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from harness.api import Item
 from harness.canonical import Json, canonical, file_digest
 from harness.context import Context, Progress
 from harness.data.resolve import Places
@@ -205,9 +206,22 @@ class Worker:
 
         declared = PrepareData.model_validate(job.declared)
         sources = scene.sources_of(declared.items, context.parents)
+
+        def benchmark(name: str) -> Sequence[Item]:
+            from harness.evaluate.items import items_of
+
+            evaluator, _ = scene.bound.evaluators()[name]
+            return items_of(evaluator.task, declared.benchmarks[name], context.data_root)
+
         with failures_named("curating", context.folder, "runtime.batch_size"):
             outcome: Mapping[str, Any] = curate(
-                declared, scene.curation(), sources, context, engines=self.engines, judging=scene.judging
+                declared,
+                scene.curation(),
+                sources,
+                context,
+                engines=self.engines,
+                judging=scene.judging,
+                benchmark=benchmark,
             )
         return outcome
 

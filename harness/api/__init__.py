@@ -58,6 +58,7 @@ from harness.api.data import (
 from harness.api.grades import answer_digest
 from harness.api.loss import Batch, Loss, Model, dpo, nll, token_loss
 from harness.api.plugin import API_VERSION, Arm, Options, Plugin, Share, hookimpl
+from harness.api.selection import ask_about, cells, ratings, select, transcript
 from harness.api.stages import Average, KeepLast, Merger, Stage
 from harness.errors import UserError
 
@@ -121,13 +122,18 @@ __all__ = [
     "UserError",
     "Verdict",
     "answer_digest",
+    "ask_about",
+    "cells",
     "dpo",
     "hookimpl",
     "near_copies",
     "nll",
+    "ratings",
     "sample",
+    "select",
     "share_alike",
     "token_loss",
+    "transcript",
     "with_role",
     "without_role",
 ]

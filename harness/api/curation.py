@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
-from harness.api.benchmarks import JudgePrompt, Rows, Verdict
+from harness.api.benchmarks import Item, JudgePrompt, Rows, Verdict
 from harness.api.data import Example, Files, Hub
 
 if TYPE_CHECKING:
@@ -52,6 +52,10 @@ class CurationTools(Protocol):
         """Rows of a dataset that the curation names in its `data`."""
         ...
 
+    def benchmarks(self) -> Mapping[str, Sequence[Item]]:
+        """All items of the run's benchmarks, by benchmark: their rows, whatever of them the model is shown."""
+        ...
+
     def tell(self, name: str, value: Any) -> None:
         """Keep something about the curation, as JSON, in the job's result: how many were dropped, say."""
         ...
@@ -61,8 +65,9 @@ class CurationTools(Protocol):
 class Curation(ABC):
     """A way to curate: a frozen dataclass, whose fields are JSON (or fractions) and enter the key."""
 
-    needs: ClassVar[frozenset[Literal["model", "judge"]]] = frozenset()
-    """`model`: asks for likelihoods; `judge`: asks the recipe's judge. Not both: curate what is curated."""
+    needs: ClassVar[frozenset[Literal["model", "judge", "benchmarks"]]] = frozenset()
+    """`model`: asks for likelihoods; `judge`: asks the recipe's judge; not both: curate what is curated.
+    `benchmarks`: looks at what the run's benchmarks ask."""
 
     @property
     def portions(self) -> tuple[str, ...]:

@@ -128,10 +128,13 @@ def _steps(plan: Plan, arm: ArmPlan, store: Store) -> list[_Step]:
 
 
 def _answering(plan: Plan, trains: list[str]) -> list[_Step]:
-    """The generate jobs whose answers a stage trains on."""
-    jobs = [plan.jobs[key] for key in trains]
-    roles = [role for role in jobs[0].parents if role.startswith(MADE)]
-    return [_Step(f"generate {role.removeprefix(MADE)}", [job.parents[role] for job in jobs]) for role in roles]
+    """The jobs that make what a stage trains on: answers, and curated data."""
+    made: dict[str, list[str]] = {}
+    for role in [role for role in plan.jobs[trains[0]].parents if role.startswith(MADE)]:
+        keys = [plan.jobs[key].parents[role] for key in trains]
+        what = "curate" if plan.jobs[keys[0]].curates else "generate"
+        made[f"{what} {role.removeprefix(MADE)}"] = keys
+    return [_Step(label, keys) for label, keys in made.items()]
 
 
 def _tokens(store: Store, key: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,7 +16,7 @@ from harness.data.resolve import Places
 from harness.data.sources import declare_files, declared_fields
 from harness.discovery import suggestion
 from harness.errors import UserError
-from harness.jobs import DataDeclaration, EngineSettings, MixtureItem, PrepareData
+from harness.jobs import BenchmarkItems, DataDeclaration, EngineSettings, MixtureItem, PrepareData
 
 _PORTION = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 
@@ -30,6 +30,8 @@ class Declarer:
     judge: Json
     """Who judges; None where nobody does."""
     places: Places
+    benchmarks: Mapping[str, BenchmarkItems] = field(default_factory=dict)
+    """The run's, where the curation looks at them."""
 
     def declare(self, data: Curated, items: Sequence[MixtureItem], seed: int) -> PrepareData:
         """The job that makes all portions of a curation of these items.
@@ -48,6 +50,7 @@ class Declarer:
             embedder=None if curation.embedder is None else self._embedder(curation.embedder),
             engine=self.engine if "model" in curation.needs else None,
             judge=self._judge(curation),
+            benchmarks=self.benchmarks,
             seed=seed,
         )
 
@@ -108,7 +111,7 @@ def _check(data: Curated) -> None:
         )
     if data.portion not in portions:
         raise UserError(f"{who} makes no portion {data.portion!r}", suggestion(data.portion, portions))
-    if len(curation.needs) > 1:
+    if curation.needs >= {"model", "judge"}:
         raise UserError(f"{who} asks a model and a judge", "let one curation ask the one, and another the other")
     if ("model" in curation.needs) != (data.model is not None):
         raise UserError(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from harness.api import Curation, DataSource, Example
+from harness.api import Curation, DataSource, Example, Item
 from harness.canonical import Json, file_digest
 from harness.context import Context
 from harness.curation.tools import Tools
@@ -29,8 +29,11 @@ def curate(
     *,
     engines: Engines,
     judging: Judging | None = None,
+    benchmark: Callable[[str], Sequence[Item]] | None = None,
 ) -> Json:
     """Curate and write `<portion>.jsonl`, with `engines` and the judge where asked for; the `result` and `measured`.
+
+    `benchmark` gives all items of one that is declared.
 
     Raises UserError for a portion without examples, and for examples that are no conversations, have equal ids or meta
     that is no JSON.
@@ -39,10 +42,12 @@ def curate(
     read = materialise(declared.items, data, data_root=context.data_root, meta=True)
     examples = _together(read)
     with JudgeCalls(judging, Path(context.runtime["store"]), context.label, context.notice) as judge:
-        tools = Tools(curation, declared, judge, engines, context)
+        tools = Tools(curation, declared, judge, engines, context, benchmark)
         made = curation.curate(examples, tools)
         taken = judge.taken()
     who = f"{type(curation).__name__} of {', '.join(dict.fromkeys(item.data.name for item in declared.items))}"
+    if (left := len({example.id for of in made.values() for example in of})) < len(examples):
+        context.notice(f"{who}: {left:,} of {len(examples):,} examples are left")
     written = {portion: _write(context.folder, portion, made.get(portion, ()), who) for portion in declared.portions}
     return {
         "result": {

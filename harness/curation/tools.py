@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from harness.api import Curation, Example, Files, Hub, JudgePrompt, Read, Rows, Verdict
+from harness.api import Curation, Example, Files, Hub, Item, JudgePrompt, Read, Rows, Verdict
 from harness.canonical import Json
 from harness.context import Context, Progress
 from harness.curation.embed import embed
@@ -33,6 +33,8 @@ class Tools:
     judge: JudgeCalls
     engines: Engines
     context: Context
+    benchmark: Callable[[str], Sequence[Item]] | None = None
+    """Gives all items of a benchmark that is declared."""
     told: dict[str, Json] = field(default_factory=dict)
     """What the curation had to say."""
     measured: Counter[str] = field(default_factory=Counter)
@@ -70,6 +72,12 @@ class Tools:
     def read(self, location: Hub | Files) -> Rows:
         """Rows of a dataset that the curation declares."""
         return self._read(location)
+
+    def benchmarks(self) -> Mapping[str, Sequence[Item]]:
+        """All items of the run's benchmarks."""
+        self._declares("benchmarks" in self.curation.needs, "benchmarks", "needs")
+        assert self.benchmark is not None
+        return {name: self.benchmark(name) for name in self.declared.benchmarks}
 
     def tell(self, name: str, value: Any) -> None:
         """Keep it with the result."""

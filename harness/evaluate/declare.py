@@ -10,7 +10,7 @@ from harness.api import Benchmark, Evaluator, Files, Hub, LmEvalTask
 from harness.canonical import Json, digest, file_digest
 from harness.data.sources import declare_files, declared_fields
 from harness.evaluate.tasks import check_own_files, find_task
-from harness.jobs import DataDeclaration, EngineSettings, Evaluate, Respond
+from harness.jobs import BenchmarkItems, DataDeclaration, EngineSettings, Evaluate, Respond
 
 
 @dataclass(frozen=True)
@@ -27,13 +27,19 @@ class Declarer:
         Raises UserError for a task that no YAML file defines, for its own data files that do not lie beside it, and
         for data that cannot be read.
         """
+        items = self.items(task)
+        questions = items.questions
+        if isinstance(task, LmEvalTask):
+            questions = {**questions, "chat": task.chat, "shots": task.shots}
+        return Respond(plugin=items.plugin, questions=questions, data=items.data, engine=engine, limit=limit, seed=seed)
+
+    def items(self, task: LmEvalTask | Benchmark) -> BenchmarkItems:
+        """What there is to be asked. Raises UserError as `respond` does."""
         if isinstance(task, LmEvalTask):
             check_own_files(task)
-            questions: Json = {**_lm_eval(task), "chat": task.chat, "shots": task.shots}
-            data = self._data(task.data)
-        else:
-            questions, data = declared_fields(task.questions), self._data(task.questions.data)
-        return Respond(plugin=self.plugin, questions=questions, data=data, engine=engine, limit=limit, seed=seed)
+            return BenchmarkItems(plugin=self.plugin, questions=_lm_eval(task), data=self._data(task.data))
+        questions, data = declared_fields(task.questions), self._data(task.questions.data)
+        return BenchmarkItems(plugin=self.plugin, questions=questions, data=data)
 
     def evaluate(self, evaluator: Evaluator, judge: Json) -> Evaluate:
         """How it is scored; `judge` takes part where the scorer needs one. Raises UserError as `respond` does."""
