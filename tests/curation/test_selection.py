@@ -85,5 +85,7 @@ def test_a_run_is_cleaned_of_what_its_own_benchmarks_ask(tmp_path):
     assert {overlap["benchmark"] for overlap in told} <= set(declared)
     assert 0 < len(told) == cleaned["result"]["from"] - cleaned["result"]["examples"]["all"]
     assert {overlap["item"] for overlap in told} <= set(map(str, range(200)))  # of all, though the run asks for eight
-    trained = next(m["result"]["datasets"] for m in manifests if m["label"].startswith("decontaminate@"))
+    trained = next(
+        m["result"]["datasets"] for m in manifests if m["label"].startswith("decontaminate@") and m["kind"] == "train"
+    )
     assert trained["playground_chat Clean"]["examples"] == cleaned["result"]["examples"]["all"]
