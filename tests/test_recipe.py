@@ -6,6 +6,8 @@ from importlib.resources import files
 import pytest
 import yaml
 
+from harness.data.resolve import Places
+from harness.planner import build, choose_arms
 from harness.recipe import Recipe, load, named_model
 from harness.settings import Setting
 
@@ -48,6 +50,16 @@ def test_a_resolved_recipe_survives_json(written):
 @pytest.mark.parametrize("name", [f.name for f in files("harness.recipes").iterdir() if f.name.endswith(".yaml")])
 def test_embedded_recipes_are_valid(name):
     assert load(name.removesuffix(".yaml")).name == name.removesuffix(".yaml")
+
+
+def test_the_recipe_of_all_methods_compares_at_least_ten_arms(tmp_path):
+    whole = load("playground-all")
+    arms = choose_arms(whole, (), (), baseline=True, factorial=False)
+    plan = build(whole, arms, Places(None, tmp_path))
+    assert len(plan.arms) >= 10
+    assert {arm.baseline for arm in plan.arms} == {None, "sft"}
+    assert sum(arm.spec.swept == ("dmt.k",) for arm in plan.arms) >= 5
+    assert {"playground", *whole.benchmarks} == {"playground"}
 
 
 # --- slips ---------------------------------------------------------------------------------------------------------

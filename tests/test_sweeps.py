@@ -5,6 +5,7 @@ from collections import Counter
 import pytest
 import yaml
 
+from harness.cli.show import sharing
 from harness.data.resolve import Places
 from harness.plan import arm_jobs
 from harness.planner import build, choose_arms
@@ -137,8 +138,18 @@ def test_a_role_with_other_data(planned):
 # --- what is shared ------------------------------------------------------------------------------------------------
 
 
-def test_six_values_of_k_train_one_first_stage(tmp_path):
-    board = run_tiny(["dmt"], tmp_path, sweeps=[f"dmt.k={','.join(SIX)}"], settings=["limit=2"])
+def test_a_plan_tells_what_is_shared(planned):
+    plan = planned("dmt", sweeps=["dmt.k=0,1/16,1/4"], baseline=False)
+    # One model, one first stage; of each arm a second stage, three benchmarks asked and three scored.
+    assert len(plan.jobs) == 2 + 3 * 7
+    assert [len(arm_jobs(plan, arm)) for arm in plan.arms] == [9, 9, 9]
+    assert sharing(plan) == "3 arms, 23 jobs; 2 are shared, and each arm for itself would take 27"
+    assert sharing(planned("im")) == "2 arms, 15 jobs; 1 is shared, and each arm for itself would take 16"
+
+
+def test_six_values_of_k_train_one_first_stage(tmp_path, command):
+    sweep = f"dmt.k={','.join(SIX)}"
+    board = run_tiny(["dmt"], tmp_path, sweeps=[sweep], settings=["limit=2"])
     assert {line["arm"] for line in board["lines"]} == {"sft", *(f"dmt@dmt.k={k}" for k in SIX)}
     entries = [entry.manifest for entry in Store(tmp_path / "store").entries()]
     trained = [entry for entry in entries if entry["kind"] == "train"]
@@ -152,6 +163,15 @@ def test_six_values_of_k_train_one_first_stage(tmp_path):
         if "train general" in entry["label"]
     ]
     assert sorted(replayed) == [0, 4, 8, 20, 40, 80]
+    places = ("--store", tmp_path / "store", "--out", tmp_path / "run")
+    asked = ("--plugins", "dmt", "--sweep", sweep, "--set", "limit=2")
+    out, err = command("run", tmp_path / "tiny.yaml", *asked, *places, cwd=tmp_path).communicate(timeout=120)
+    assert err == ""
+    shown = out.partition("dmt, score against dmt.k\n")[2].splitlines()
+    assert shown[0].split() == list(SIX)
+    by_arm = {line["arm"]: line["composite"]["score"] for line in board["lines"]}
+    assert shown[1].split()[-6:] == [f"{100 * by_arm[f'dmt@dmt.k={k}']:.1f}" for k in SIX]
+    assert "composite, against sft" in out
 
 
 # --- recipes -------------------------------------------------------------------------------------------------------

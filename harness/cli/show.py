@@ -44,7 +44,7 @@ def show_plan(plan: Plan, store: Store, estimate: Estimate, *, brief: bool) -> N
     )
     console.print(Text(f"answers: {_answers_words(plan)}"))
     if len(plan.arms) > 1:
-        console.print(Text(f"sharing: {_sharing(plan)}"))
+        console.print(Text(f"sharing: {sharing(plan)}"))
     if any(job.kind == "train" and not store.has(key) for key, job in plan.jobs.items()):
         console.print(Text(chosen(plan)))
     estimates.show_sum(console, estimate)
@@ -64,11 +64,15 @@ def _compared(plan: Plan) -> str:
     return f"methods: {', '.join(f'{name} {p.plugin.version}' for name, p in sorted(methods.items()))}"
 
 
-def _sharing(plan: Plan) -> str:
+def sharing(plan: Plan) -> str:
     """`7 arms, 44 jobs; 12 are shared, and each arm for itself would take 89`."""
     uses = Counter(key for arm in plan.arms for key in arm_jobs(plan, arm))
     shared = sum(n > 1 for n in uses.values())
-    alone = f"; {shared} are shared, and each arm for itself would take {uses.total()}" if shared else ""
+    alone = (
+        f"; {shared} {'is' if shared == 1 else 'are'} shared, and each arm for itself would take {uses.total()}"
+        if shared
+        else ""
+    )
     return f"{len(plan.arms)} arms, {len(plan.jobs)} jobs{alone}"
 
 
