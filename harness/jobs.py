@@ -16,7 +16,7 @@ from harness.canonical import Json, digest
 
 Kind = Literal["prepare", "train", "merge", "generate", "respond", "evaluate"]
 
-SEMANTICS: Mapping[str, int] = {"prepare": 1, "train": 1, "merge": 1, "generate": 1, "respond": 1, "evaluate": 2}
+SEMANTICS: Mapping[str, int] = {"prepare": 1, "train": 1, "merge": 1, "generate": 2, "respond": 1, "evaluate": 2}
 """Version of what each kind of job means. Raise it when the core's code changes a job's result."""
 
 

@@ -4,6 +4,7 @@ A plug-in returns values and performs no effects; the core trains, merges and ev
 (a model, an engine, a batch) arrives as an argument. This package imports neither torch nor transformers.
 """
 
+from harness.api.answers import ANSWERED, Question, final_answer, questions
 from harness.api.benchmarks import (
     Ask,
     Asking,
@@ -51,10 +52,12 @@ from harness.api.data import (
     Part,
     TextColumns,
     Upstream,
+    in_role,
     sample,
     with_role,
     without_role,
 )
+from harness.api.drawing import drawn
 from harness.api.grades import answer_digest
 from harness.api.loss import Batch, Loss, Model, dpo, nll, token_loss
 from harness.api.plugin import API_VERSION, Arm, Options, Plugin, Share, hookimpl
@@ -63,6 +66,7 @@ from harness.api.stages import Average, KeepLast, Merger, Stage
 from harness.errors import UserError
 
 __all__ = [
+    "ANSWERED",
     "API_VERSION",
     "PRETRAINING",
     "TFIDF",
@@ -106,6 +110,7 @@ __all__ = [
     "PairColumns",
     "Part",
     "Plugin",
+    "Question",
     "Questions",
     "Read",
     "Reply",
@@ -125,9 +130,13 @@ __all__ = [
     "ask_about",
     "cells",
     "dpo",
+    "drawn",
+    "final_answer",
     "hookimpl",
+    "in_role",
     "near_copies",
     "nll",
+    "questions",
     "ratings",
     "sample",
     "select",

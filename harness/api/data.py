@@ -270,6 +270,11 @@ def without_role(data: Mapping[str, DataInfo], *roles: str) -> tuple[str, ...]:
     return tuple(name for name, info in data.items() if info.role not in roles)
 
 
+def in_role(data: Mapping[str, DataInfo], role: str) -> tuple[str, ...]:
+    """Names of the datasets in a role; where none is named (`""`), of all but pretraining text."""
+    return with_role(data, role) if role else without_role(data, PRETRAINING)
+
+
 def with_role(data: Mapping[str, DataInfo], *roles: str) -> tuple[str, ...]:
     """Names of the datasets that hold one of the roles, in the recipe's order.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
-from harness.api import DataSource, Example
+from harness.api import ANSWERED, DataSource, Example
 from harness.canonical import Json, canonical, digest, file_digest
 from harness.context import Context
 from harness.data.chat import Renderer
@@ -75,4 +75,4 @@ def _requests(declared: Generate, examples: list[Example], renderer: Renderer) -
 
 def _row(example: Example, name: str, answer: str) -> Json:
     turns = [{"role": turn.role, "content": turn.content} for turn in example.messages[:-1]]
-    return {"id": name, "messages": [*turns, {"role": "assistant", "content": answer}]}
+    return {"id": name, "messages": [*turns, {"role": "assistant", "content": answer}], ANSWERED: example.id}

@@ -174,9 +174,8 @@ class Objective:
     def __call__(self, network: Any, batch: MicroBatch, denominator: float, ranks: int = 1) -> torch.Tensor:
         """`sum(weights * per_token) / denominator`, and the penalty in a step's first micro-batch; a scalar.
 
-        Of preference pairs it is the sum over pairs of `per_pair`.
-
-        Gradients are averaged over ranks, each of which sees its own part of the sum, hence the factor `ranks`.
+        Of preference pairs it is the sum of `per_pair` over them instead of the sum over tokens. Gradients are averaged
+        over ranks, each of which sees its own part of the sum, hence the factor `ranks`.
         """
         model = CausalModel(network, self.head, self.chunk, self.fused)
         with self._perturbed(network, batch):
