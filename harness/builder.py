@@ -4,22 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from fractions import Fraction
 
-from harness.api import Average, Evaluator, KeepLast, Stage
+from harness.api import Evaluator, Stage, models_behind, starts
 from harness.arms import BoundArm
 from harness.armsettings import overridden
-from harness.canonical import Json, share
+from harness.canonical import Json
 from harness.data.mixtures import count
-from harness.data.nodes import models_behind
 from harness.data.resolve import ArmDatasets, Places, made_parents
-from harness.discovery import suggestion
 from harness.errors import UserError
 from harness.evaluate.declare import Declarer
 from harness.jobs import (
     Budget,
     Job,
-    Merge,
     MixtureItem,
     Respond,
     StageBudget,
@@ -27,6 +23,7 @@ from harness.jobs import (
     TrainSettings,
 )
 from harness.judge.settings import Judging
+from harness.mergers import BASE, declare_merge
 from harness.mixing import Mixer
 from harness.plan import ArmPlan, Evaluation, SeedPlan, StagePlan
 from harness.recipe import Recipe, model_of, recipe_of
@@ -167,27 +164,28 @@ class JobBuilder:
 
     def merge(self, bound: BoundArm, stages: Sequence[Stage], models: Mapping[str, str], seed: int) -> str | None:
         """The job that merges experts; None where the last stage's model is kept."""
-        merger = bound.merger(stages)
-        if isinstance(merger, KeepLast):
-            _refuse_loose_experts(bound, stages)
+        merge = declare_merge(bound, stages, tuple(models), seed)
+        if merge is None:
             return None
-        if not isinstance(merger, Average):
-            raise UserError(f"{bound.arm.id} merges by {type(merger).__name__}, which no job does", "return an Average")
-        unknown = [name for name in merger.stages if name not in models]
-        if unknown or not merger.stages:
-            raise UserError(f"{bound.arm.id} merges {unknown or 'nothing'}", suggestion("", [s.name for s in stages]))
-        weights = merger.weights or tuple(Fraction(1, len(merger.stages)) for _ in merger.stages)
-        if len(weights) != len(merger.stages):
-            raise UserError(
-                f"{bound.arm.id} merges {len(merger.stages)} stages with {len(weights)} weights",
-                "give one weight for each stage",
-            )
-        declared = Merge(weights=tuple((n, share(w)) for n, w in zip(merger.stages, weights, strict=True)))
-        parents = {name: models[name] for name in merger.stages}
-        label = f"{bound.arm.id}: average {len(parents)} experts (seed {seed})"
-        return self.add(
-            Job("merge", label, declared.model_dump(mode="json"), parents=parents, payload=self.payload(bound))
-        )
+        if merge.declared.adapters == "apart":
+            self._check_adapters(bound, stages, merge.stages)
+        parents = {name: models[name] for name in (*merge.stages, *([BASE] if merge.base else []))}
+        label, declared = f"{bound.arm.id}: {merge.label} (seed {seed})", merge.declared.model_dump(mode="json")
+        return self.add(Job("merge", label, declared, parents=parents, payload=self.payload(bound)))
+
+    def _check_adapters(self, bound: BoundArm, stages: Sequence[Stage], merged: Sequence[str]) -> None:
+        """Adapters can be merged apart where there are some, and all were put on the base."""
+        for stage in (stage for stage in stages if stage.name in merged):
+            if self.settings(bound, stage).lora is None:
+                raise UserError(
+                    f"{bound.arm.id} merges the adapters of stage {stage.name!r}, which trains all weights",
+                    "--set train.lora={}, or merge whole weights",
+                )
+            if starts(stages)[stage.name] != BASE:
+                raise UserError(
+                    f"{bound.arm.id} merges adapters, and those of stage {stage.name!r} were not put on the base",
+                    "start it from base, or merge whole weights",
+                )
 
     def evaluations(self, bound: BoundArm, model: str, seed: int, opponent: str | None) -> dict[str, Evaluation]:
         """Benchmark name to the jobs that ask this model and score what it says; `opponent` is the baseline's model."""
@@ -228,20 +226,6 @@ class JobBuilder:
                 "--set judge.model=NAME --set judge.base_url=URL, or --no-judge to answer now and judge later",
             )
         return self.recipe.judged_by()["judge"]
-
-
-def _refuse_loose_experts(bound: BoundArm, stages: Sequence[Stage]) -> None:
-    starts, previous = set(), "base"
-    for stage in stages:
-        starts.add(previous if stage.start == "previous" else stage.start)
-        starts.update(name for data in stage.mixture.items for name in models_behind(data))
-        previous = stage.name
-    loose = [stage.name for stage in stages if stage.name not in starts]
-    if len(loose) > 1:
-        raise UserError(
-            f"{bound.arm.id} ends with {len(loose)} experts ({', '.join(loose)}) and nothing merges them",
-            "add a plug-in that provides merger",
-        )
 
 
 def total(items: Iterable[MixtureItem]) -> int | None:

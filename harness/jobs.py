@@ -248,11 +248,22 @@ class Train(Declaration):
 
 
 class Merge(Declaration):
-    """`merge`: parents, one per stage name, become one model in `<job>/model/`."""
+    """`merge`: parents, one per stage name, become one model in `<job>/model/`.
 
-    method: Literal["average"] = "average"
+    Parent `base` is the model that their training started from, where the method compares with it.
+    """
+
+    method: str = "average"
+    """`average`, `mergekit`, or the name of the plug-in that combines."""
     weights: tuple[tuple[str, str], ...] = ()
     """Stage name and exact weight, `1/4`."""
+    adapters: Literal["merged", "apart"] = pydantic.Field("merged", exclude_if=lambda how: how == "merged")
+    options: Json = pydantic.Field(None, exclude_if=lambda options: options is None)
+    """What the method's own fields hold."""
+    plugins: tuple[str, ...] = pydantic.Field((), exclude_if=lambda plugins: not plugins)
+    """`name version` of the plug-ins whose code combines."""
+    seed: int | None = pydantic.Field(None, exclude_if=lambda seed: seed is None)
+    """Of methods that draw random numbers."""
 
 
 class Generate(Declaration):

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from harness.api import Answered, Curated, Data, Derived, Stage
+from harness.api.nodes import curated
 from harness.arms import BoundArm
 from harness.canonical import Json
 from harness.curation.declare import Declarer, default_name
-from harness.data.nodes import curated
 from harness.data.resolve import ArmDatasets, Dataset, Places, derived_item, made_parents
 from harness.discovery import suggestion
 from harness.errors import UserError

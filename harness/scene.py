@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from harness.api import Curation, DataSource, Loss, Stage
+from harness.api import Curation, DataSource, Loss, Merger, Stage
+from harness.api.nodes import curated
 from harness.arms import BoundArm, bind
 from harness.armspec import ArmSpec
 from harness.canonical import Json, canonical
-from harness.data.nodes import curated
 from harness.data.resolve import Dataset, Places, datasets, made_sources
 from harness.jobs import Job, MixtureItem
 from harness.judge.settings import Judging
@@ -71,8 +71,16 @@ class Scene:
 
     def stage(self) -> Stage:
         """The stage that the job is done for, or the first of them."""
-        infos = {name: dataset.info() for name, dataset in self.datasets.items()}
-        return next(stage for stage in self.bound.stages(infos) if stage.name == self.job.payload["stage"])
+        return next(stage for stage in self.stages if stage.name == self.job.payload["stage"])
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """Of the arm."""
+        return self.bound.stages({name: dataset.info() for name, dataset in self.datasets.items()})
+
+    def merger(self) -> Merger:
+        """What becomes of the stages' models."""
+        return self.bound.merger(self.stages)
 
     def plugins(self) -> list[Json]:
         """Provenance of the plug-ins that take part in the job: those that its declaration names."""

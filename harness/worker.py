@@ -181,9 +181,9 @@ class Worker:
         elif job.kind == "train":
             outcome = self.train(job, scene, context)
         elif job.kind == "merge":
-            from harness.merge.average import merge
+            from harness.merge.job import merge
 
-            outcome = merge(Merge.model_validate(job.declared), context)
+            outcome = merge(Merge.model_validate(job.declared), scene.merger(), context)
         elif job.kind == "generate":
             from harness.engines.answers import generate
 

@@ -60,9 +60,27 @@ from harness.api.data import (
 from harness.api.drawing import drawn
 from harness.api.grades import answer_digest
 from harness.api.loss import Batch, Loss, Model, dpo, nll, token_loss
-from harness.api.plugin import API_VERSION, Arm, Options, Plugin, Share, hookimpl
+from harness.api.merging import (
+    Average,
+    Combination,
+    KeepLast,
+    Merged,
+    MergeKit,
+    MergeNeed,
+    Merger,
+    MergerOptions,
+    Parameter,
+    Parameters,
+    disjoint_mean,
+    experts,
+    proportions,
+    starts,
+    weighted_sum,
+)
+from harness.api.nodes import models_behind
+from harness.api.plugin import API_VERSION, Arm, Options, Plugin, Rational, Share, hookimpl
 from harness.api.selection import ask_about, cells, ratings, select, transcript
-from harness.api.stages import Average, KeepLast, Merger, Stage
+from harness.api.stages import Stage
 from harness.errors import UserError
 
 __all__ = [
@@ -80,6 +98,7 @@ __all__ = [
     "Benchmark",
     "ChatColumns",
     "Columns",
+    "Combination",
     "Curated",
     "Curation",
     "CurationTools",
@@ -101,17 +120,24 @@ __all__ = [
     "LmEvalTask",
     "Loss",
     "Mean",
+    "MergeKit",
+    "MergeNeed",
+    "Merged",
     "Merger",
+    "MergerOptions",
     "Message",
     "Mixture",
     "Model",
     "Need",
     "Options",
     "PairColumns",
+    "Parameter",
+    "Parameters",
     "Part",
     "Plugin",
     "Question",
     "Questions",
+    "Rational",
     "Read",
     "Reply",
     "Response",
@@ -129,20 +155,26 @@ __all__ = [
     "answer_digest",
     "ask_about",
     "cells",
+    "disjoint_mean",
     "dpo",
     "drawn",
+    "experts",
     "final_answer",
     "hookimpl",
     "in_role",
+    "models_behind",
     "near_copies",
     "nll",
+    "proportions",
     "questions",
     "ratings",
     "sample",
     "select",
     "share_alike",
+    "starts",
     "token_loss",
     "transcript",
+    "weighted_sum",
     "with_role",
     "without_role",
 ]

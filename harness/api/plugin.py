@@ -36,12 +36,10 @@ def _to_fraction(value: object) -> Fraction:
         raise ValueError(f"{value!r} is not a fraction such as 1/256, 0.25 or 1") from None
 
 
-Share = Annotated[
-    Fraction,
-    pydantic.Field(ge=0, le=1),
-    pydantic.BeforeValidator(_to_fraction),
-    pydantic.PlainSerializer(share, return_type=str),
-]
+Rational = Annotated[Fraction, pydantic.BeforeValidator(_to_fraction), pydantic.PlainSerializer(share, return_type=str)]
+"""An exact fraction of any size and sign, written `1/256`, `-0.25` or `3`."""
+
+Share = Annotated[Rational, pydantic.Field(ge=0, le=1)]
 """An exact fraction between 0 and 1, written `1/256`, `0.25` or `1`."""
 
 

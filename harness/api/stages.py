@@ -1,10 +1,9 @@
-"""Training stages, and what becomes of their models."""
+"""Training stages."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from fractions import Fraction
 from typing import Any, Literal
 
 from harness.api.data import Mixture
@@ -27,20 +26,3 @@ class Stage:
     keep: tuple[float, ...] = (1.0,)
     """Shares of the stage's data after which a checkpoint is kept."""
     seed: int | None = None
-
-
-class Merger:
-    """What becomes of the stages' models: one of the classes below."""
-
-
-@dataclass(frozen=True)
-class KeepLast(Merger):
-    """The model of the last stage, untouched; refuses several unmerged experts."""
-
-
-@dataclass(frozen=True)
-class Average(Merger):
-    """Weighted mean of the named stages' weights, `sum(a_j M_j)` (arXiv:2405.13432); uniform without weights."""
-
-    stages: tuple[str, ...]
-    weights: tuple[Fraction, ...] = ()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from harness.api import Answered, Curated, Data, Stage
+from harness.api.data import Answered, Curated, Data
+from harness.api.stages import Stage
 
 
 def walk(data: Data) -> Iterator[Data]:

@@ -1,0 +1,166 @@
+"""Merging in a stream: a shard is put together tensor by tensor and written before the next one begins.
+
+In memory are the shard that is being put together and, for one parameter, a tensor of each model. Models and shards
+may be of any number and size.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from harness.api import Combination, Parameter
+from harness.errors import UserError
+from harness.merge import adapters
+from harness.merge.adapters import Adapted, Adapter
+from harness.merge.tensors import Stored, Tensors, check_alike, places_in, unlike
+from harness.modelfolder import CONFIG, INDEX, copy_companions, weight_files
+
+Report = Callable[[int, int], None]
+"""Told how many tensors are merged, and of how many."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """One of the models to merge: whole, or an adapter on the base."""
+
+    name: str
+    folder: Path | None = None
+    adapter: Path | None = None
+
+    def tensors(self, base: Path | None) -> Tensors:
+        """Its weights. Raises UserError for an adapter without a base."""
+        if self.folder is not None:
+            return Stored.model(self.folder)
+        if base is None or self.adapter is None:
+            raise UserError(f"{self.name} is an adapter, and its base is not named", "name it: --base MODEL")
+        return Adapted.of(Stored.model(base), Adapter.open(self.adapter))
+
+
+@dataclass(frozen=True)
+class Merging:
+    """Several models on their way to becoming one; `combination.stages` are the members' names, in their order."""
+
+    combination: Combination
+    members: tuple[Member, ...]
+    base: Path | None = None
+    seed: int = 0
+
+    def write(self, target: Path, report: Report = lambda _done, _total: None) -> int:
+        """Leave the merged model in `target`, cut into files like the model it takes after; returns its parameters.
+
+        Config, tokenizer and dtype are the first member's, or the base's where that is an adapter.
+        Raises UserError for models whose tensors differ in name, shape or kind.
+        """
+        source = self.members[0].folder or self.base
+        merged = self._apart() if self.combination.adapters == "apart" else self._whole()
+        if source is None:
+            raise UserError("the base of the adapters is not named", "name it: --base MODEL")
+        parameters = _write(source, target, merged, report)
+        for name in (CONFIG, INDEX):
+            if (source / name).exists():
+                shutil.copyfile(source / name, target / name)
+        copy_companions(source, target)
+        return parameters
+
+    def _whole(self) -> Callable[[str], torch.Tensor]:
+        """Reads and combines one tensor of all models."""
+        opened = {member.name: member.tensors(self.base) for member in self.members}
+        base = Stored.model(self.base) if self.base is not None and "base" in self.combination.needs else None
+        named = [*opened.items(), *([("the base", base)] if base is not None else [])]
+        for other in named[1:]:
+            check_alike(named[0], other)
+        combined = _Combined(self.combination, opened, base, self.seed)
+        survey = self.combination.survey(combined.parameters)
+        return lambda name: combined.tensor(name, survey)
+
+    def _apart(self) -> Callable[[str], torch.Tensor]:
+        """Reads a tensor of the base, and adds the product of the combined A and the combined B."""
+        if self.base is None:
+            raise UserError("adapters are merged apart, and no base is named", "name it: --base MODEL")
+        for member in self.members:
+            if member.adapter is None or not adapters.is_adapter(member.adapter):
+                raise UserError(f"{member.name} brings no adapter to merge apart", "merge whole weights")
+        opened = {member.name: Adapter.open(member.adapter) for member in self.members if member.adapter}
+        first, *others = opened.items()
+        for other in others:
+            adapters.check_alike(first, other)
+        combined = _Combined(self.combination, {name: one.tensors for name, one in opened.items()}, None, self.seed)
+        survey = self.combination.survey(combined.parameters)
+        adapter = first[1].reading(lambda name: combined.tensor(name, survey))
+        return Adapted.of(Stored.model(self.base), adapter).read
+
+
+@dataclass(frozen=True)
+class _Combined:
+    """The tensors that come of combining those of several models."""
+
+    combination: Combination
+    models: Mapping[str, Tensors]
+    base: Tensors | None
+    seed: int
+
+    def parameters(self) -> Iterator[Parameter]:
+        """All of them in the order of their names; each is read when it is asked for."""
+        for name in sorted(self.first.names):
+            if self.first.dtype(name).is_floating_point:
+                yield self._parameter(name)
+
+    def tensor(self, name: str, survey: object) -> torch.Tensor:
+        """One merged tensor in the first model's dtype; one of whole numbers (a buffer) is the models' own."""
+        dtype, shape = self.first.dtype(name), self.first.shape(name)
+        if not dtype.is_floating_point:
+            return self._agreed(name)
+        merged = self.combination.combine(self._parameter(name), survey)
+        if merged.shape != shape:
+            raise UserError(
+                f"{type(self.combination).__name__} makes {list(merged.shape)} of {name}, which is {list(shape)}",
+                "mend the merger's combine",
+            )
+        return merged.to(dtype)
+
+    @property
+    def first(self) -> Tensors:
+        """Of the model that the others are compared with."""
+        return next(iter(self.models.values()))
+
+    def _parameter(self, name: str) -> Parameter:
+        return Parameter(
+            name,
+            tuple(tensors.read(name).float() for tensors in self.models.values()),
+            tuple(map(float, self.combination.shares)),
+            None if self.base is None else self.base.read(name).float(),
+            self._generator(name) if "seed" in self.combination.needs else None,
+        )
+
+    def _agreed(self, name: str) -> torch.Tensor:
+        (one, first), *others = self.models.items()
+        agreed = first.read(name)
+        for two, tensors in others:
+            if not torch.equal(tensors.read(name), agreed):
+                raise unlike(one, two, f"the whole numbers of {name} differ")
+        return agreed
+
+    def _generator(self, name: str) -> torch.Generator:
+        digest = hashlib.sha256(f"{self.seed}/{name}".encode()).digest()
+        return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
+
+
+def _write(source: Path, target: Path, tensor: Callable[[str], torch.Tensor], report: Report) -> int:
+    """The tensors in files like those of `source`, one file in memory at a time; returns their numbers."""
+    files = {path.name: list(places_in(path)) for path in weight_files(source)}
+    total, done, parameters = sum(map(len, files.values())), 0, 0
+    for file, names in files.items():
+        shard: dict[str, torch.Tensor] = {}
+        for name in names:
+            shard[name] = tensor(name).contiguous()
+            parameters, done = parameters + shard[name].numel(), done + 1
+            report(done, total)
+        save_file(shard, target / file, metadata={"format": "pt"})
+    return parameters
