@@ -11,7 +11,7 @@ from typing import Any
 
 from harness.api.benchmarks import JudgePrompt, JudgeReply
 from harness.api.curation import Curation, CurationTools
-from harness.api.data import PRETRAINING, Curated, DataInfo, Example, Message, with_role, without_role
+from harness.api.data import Curated, DataInfo, Example, Message, in_role
 from harness.api.stages import Stage
 from harness.errors import UserError
 
@@ -23,7 +23,7 @@ def select(stages: Sequence[Stage], data: Mapping[str, DataInfo], role: str, cur
 
     An empty role means all but text for pretraining. Raises UserError for a role that no dataset holds.
     """
-    chosen = set(with_role(data, role) if role else without_role(data, PRETRAINING))
+    chosen = in_role(data, role)
 
     def left(name: str) -> Curated | str:
         return Curated(name, curation) if name in chosen else name

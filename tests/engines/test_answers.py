@@ -49,6 +49,7 @@ def test_answers_become_rows_of_their_prompts(tmp_path, model):
     for row in rows:
         name, _, number = row["id"].rpartition(".")
         assert number in {"0", "1"}
+        assert row["answered"] == name
         roles = [turn["role"] for turn in row["messages"]]
         assert roles == ["user", "assistant", "user", "assistant"]
         assert row["messages"][0]["content"] == f"say {name.removeprefix('e')}"
