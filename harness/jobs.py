@@ -57,6 +57,8 @@ class TrainSettings(Declaration):
     """Largest gradient norm; 0 leaves gradients alone."""
     loss_reduction: Literal["token", "example"] = "token"
     """`token`: the mean over scored tokens of the effective batch; `example`: every example weighs the same."""
+    end_of_turn: bool = pydantic.Field(default=True, exclude_if=bool)
+    """Whether the token that ends a response is learnt; without it a model is never taught to stop."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     lora: LoraSettings | None = None
     """Train adapters instead of all weights."""

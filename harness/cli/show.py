@@ -110,7 +110,7 @@ class _Step:
 
 
 def _steps(plan: Plan, arm: ArmPlan, store: Store) -> list[_Step]:
-    steps = []
+    steps: list[_Step] = []
     for index, stage in enumerate(arm.seeds[0].stages):
         declared = plan.jobs[stage.key].declared
         data = " + ".join(_item_words(item) for item in declared["mixture"])
@@ -120,7 +120,7 @@ def _steps(plan: Plan, arm: ArmPlan, store: Store) -> list[_Step]:
             else f"the {plan.recipe.match} of {arm.spec.matched}"
         )
         keys = [seed.stages[index].key for seed in arm.seeds]
-        steps += _answering(plan, keys)
+        steps += [step for step in _making(plan, keys) if step not in steps]
         steps.append(_Step(f"train {stage.name}", keys, f"{data}; {length}{_tokens(store, stage.key)}"))
     merges = [seed.merge for seed in arm.seeds if seed.merge]
     if merges:
@@ -131,14 +131,24 @@ def _steps(plan: Plan, arm: ArmPlan, store: Store) -> list[_Step]:
     return steps
 
 
-def _answering(plan: Plan, trains: list[str]) -> list[_Step]:
-    """The jobs that make what a stage trains on: answers, and curated data."""
-    made: dict[str, list[str]] = {}
-    for role in [role for role in plan.jobs[trains[0]].parents if role.startswith(MADE)]:
-        keys = [plan.jobs[key].parents[role] for key in trains]
-        what = "curate" if plan.jobs[keys[0]].curates else "generate"
-        made[f"{what} {role.removeprefix(MADE)}"] = keys
-    return [_Step(label, keys) for label, keys in made.items()]
+def _making(plan: Plan, keys: list[str]) -> list[_Step]:
+    """The jobs that make the data of these jobs, one a seed, with those that make the data of that first."""
+    jobs, steps = [plan.jobs[key] for key in keys], list[_Step]()
+    for role in jobs[0].parents:
+        if role.startswith(MADE):
+            makers = [job.parents[role] for job in jobs]
+            steps += [*_making(plan, makers), _made(plan, makers, role.removeprefix(MADE))]
+    return steps
+
+
+def _made(plan: Plan, keys: list[str], name: str) -> _Step:
+    job = plan.jobs[keys[0]]
+    if not job.curates:
+        return _Step(f"generate {name}", keys)
+    portions = job.declared["portions"]
+    into = f"; portions {', '.join(portions)}" if len(portions) > 1 else ""
+    data = " + ".join(_item_words(item) for item in job.declared["items"])
+    return _Step(f"prepare {job.declared['curation']['class']}", keys, f"{data}{into}")
 
 
 def _tokens(store: Store, key: str) -> str:

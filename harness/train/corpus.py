@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from harness.api import Loss
+from harness.api import Loss, Part
 from harness.canonical import Json
 from harness.data import flat
 from harness.data.ids import Ids
@@ -119,6 +119,8 @@ class Weighing:
 
     loss: Loss
     reduction: Reduction
+    unlearnt: int | None = None
+    """A token that has no weight where it ends a response."""
 
     def weights(self, batch: MicroBatch) -> npt.NDArray[np.float32]:
         """One for each token, [tokens]; 0 on the first of every example, which nothing predicts.
@@ -135,6 +137,8 @@ class Weighing:
         if not np.isfinite(found).all() or (found < 0).any():
             raise UserError("the loss's weights hold negative or non-finite values", "return weights of 0 or more")
         found[np.cumsum((0, *batch.lengths[:-1]))] = 0.0
+        if self.unlearnt is not None:
+            found[((batch.input_ids == self.unlearnt) & (batch.parts == Part.RESPONSE))[0].numpy()] = 0.0
         if self.reduction == "example":
             rows = np.split(found, np.cumsum(batch.lengths)[:-1])
             return np.concatenate([_normalised(row) for row in rows])

@@ -76,7 +76,8 @@ class StageData:
     @property
     def weighing(self) -> Weighing:
         """How the stage's loss weighs its examples."""
-        return Weighing(self.loss, self.reduction)
+        unlearnt = None if self.declared.settings.end_of_turn else self.renderer.end_of_turn
+        return Weighing(self.loss, self.reduction, unlearnt)
 
     @property
     def reduction(self) -> Reduction:
@@ -110,7 +111,7 @@ class StageData:
         """Of the corpus that the selection becomes in this stage."""
         rows = [(one.rendering.key, sha256(one.rows.tobytes()).hexdigest()) for one in selection.mixture]
         settings = self.declared.settings
-        return digest([rows, self.declared.loss, settings.max_length, self.reduction])
+        return digest([rows, self.declared.loss, settings.max_length, self.reduction, settings.end_of_turn])
 
     def waiting(self) -> None:
         """Say why nothing moves."""

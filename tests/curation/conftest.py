@@ -49,14 +49,23 @@ def context(tmp_path):
 
 
 @pytest.fixture
-def do(context, engines, tmp_path):
+def declare(tmp_path):
+    """What a curation declares: `declare(Curated("talk", curation))`."""
+
+    def declare(data, *, judging=None, seed=0):
+        judge = judging.settings().model_dump(mode="json") if judging else None
+        declarer = Declarer("own 1.0", EngineSettings(max_length=256), judge, Places(tmp_path, None))
+        return declarer.declare(data, [item(parent) for parent in data.parents], seed)
+
+    return declare
+
+
+@pytest.fixture
+def do(declare, context, engines):
     """Declares a curation and does it: `do(Curated("talk", curation))` returns the outcome and the job's folder."""
 
     def do(data, *, judging=None, seed=0, name="job", into=None, **parents):
-        judge = judging.settings().model_dump(mode="json") if judging else None
-        declarer = Declarer("own 1.0", EngineSettings(max_length=256), judge, Places(tmp_path, None))
-        declared = declarer.declare(data, [item(parent) for parent in data.parents], seed)
-        where = into or context(name, **parents)
+        declared, where = declare(data, judging=judging, seed=seed), into or context(name, **parents)
         sources = {parent: source(parent) for parent in data.parents}
         return curate(declared, data.curation, sources, where, engines=engines, judging=judging), where.folder
 

@@ -1,14 +1,17 @@
 """The job that curates: portions as files, what a model or a judge says bought once, and what is refused."""
 
 import json
+import re
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import pytest
 
-from harness.api import ChatColumns, Curated, Curation, DataSource, Files, Message
+from harness.api import ChatColumns, Curated, Curation, DataSource, Files, JudgePrompt, Message
 from harness.data.sources import open_dataset
 from harness.errors import UserError
+from harness.judge.settings import Judging
 
 
 def rows(folder, portion):
@@ -146,3 +149,73 @@ def test_a_second_attempt_asks_the_model_for_what_is_missing(do, context, chat_m
     assert again["result"] == whole["result"]
     assert 0 < again["measured"]["requests_asked"] < 18
     assert again["measured"]["requests_asked"] + again["measured"]["requests_stored"] == 18
+
+
+# --- a judge -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Rated(Curation):
+    """What the judge rates 6 or more."""
+
+    needs: ClassVar = frozenset({"judge"})
+
+    def curate(self, examples, tools):
+        prompts = [JudgePrompt((Message("user", example.messages[1].content),), parse=_rating) for example in examples]
+        verdicts = tools.ask(prompts)
+        tools.tell("outcomes", sorted(Counter(verdict.outcome for verdict in verdicts).items()))
+        return {"all": [e for e, verdict in zip(examples, verdicts, strict=True) if (verdict.value or 0) >= 6]}
+
+
+def _rating(reply):
+    found = re.findall(r"\[\[(\d+)\]\]", reply.text)
+    return int(found[-1]) if found else None
+
+
+def rates(body):
+    """By the number in the example; those of two digits get words that hold no rating."""
+    number = int(re.findall(r"\d+", body["messages"][0]["content"])[0])
+    return f"Rating: [[{number}]]" if number < 10 else "I would rather not say."
+
+
+def test_a_judge_is_asked_once_for_all_and_paid_once(do, scripted):
+    with scripted.ScriptedJudge(rates) as server:
+        judging = Judging(model="judge-1", base_url=server.base_url, name="scripted", reask=1, timeout=5)
+        outcome, folder = do(Curated("talk", Rated()), judging=judging)
+        bought = sum(server.completed.values())
+        again, other = do(Curated("talk", Rated()), judging=judging, name="again")
+        assert sum(server.completed.values()) == bought
+    assert [row["id"] for row in rows(folder, "all")] == ["e6", "e7", "e8", "e9"]
+    assert outcome["result"]["told"]["outcomes"] == [("judge_unparsed", 2), ("ok", 10)]
+    assert (again["result"], rows(other, "all")) == (outcome["result"], rows(folder, "all"))
+    assert outcome["measured"]["judge"]["bought"]["replies"] == bought
+    assert again["measured"]["judge"]["bought"]["replies"] == 0
+
+
+# --- other rows ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Unlisted(Curation):
+    """What a file does not list."""
+
+    listed: Files
+
+    @property
+    def data(self):
+        return (self.listed,)
+
+    def curate(self, examples, tools):
+        known = {row["id"] for row in tools.read(self.listed)}
+        return {"all": [example for example in examples if example.id not in known]}
+
+
+def test_rows_of_other_files_are_read_as_they_were_planned(do, declare, tmp_path):
+    listed = tmp_path / "listed.jsonl"
+    listed.write_text("".join(json.dumps({"id": f"e{n}"}) + "\n" for n in range(10)))
+    data = Curated("talk", Unlisted(Files((str(listed),))))
+    _, folder = do(data)
+    assert [row["id"] for row in rows(folder, "all")] == ["e10", "e11"]
+    before = declare(data)
+    listed.write_text(json.dumps({"id": "e0"}) + "\n")
+    assert declare(data) != before

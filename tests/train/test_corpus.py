@@ -84,6 +84,17 @@ def test_examples_weigh_the_same_under_the_example_mean(corpus):
     np.testing.assert_allclose(found.weights[:5], [0, 0, 0.2, 0.4, 0.4], atol=1e-7)
 
 
+def test_the_end_of_a_response_can_be_left_unlearnt(tmp_path):
+    """Ids are positions: 4 ends the first response, is a prompt's in the second, and within the third."""
+    loss = token_loss(lambda batch: batch.is_part(Part.RESPONSE, Part.PROMPT))
+    weighing = Weighing(loss, "example", unlearnt=4)
+    once(tmp_path / "corpus", lambda to: write(Selection.of([rows("ttprr", "ttpppprr", "tprrrr")], 100), weighing, to))
+    found = np.split(read(tmp_path / "corpus").weights, [5, 13])
+    np.testing.assert_allclose(found[0], [0, 0, 1 / 2, 1 / 2, 0])
+    np.testing.assert_allclose(found[1], [0, 0, 1 / 6, 1 / 6, 1 / 6, 1 / 6, 1 / 6, 1 / 6])
+    np.testing.assert_allclose(found[2], [0, 1 / 4, 1 / 4, 1 / 4, 0, 1 / 4])
+
+
 def test_counts_are_by_dataset_and_by_what_training_sees(build):
     found = build(rows("tprr", "tr", name="a"), rows("tppr", name="b"))
     assert found.counts(np.array([0, 0, 2])) == {
