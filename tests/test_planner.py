@@ -208,6 +208,7 @@ OTHER = {
     "eps": 1e-7,
     "clip": 0.5,
     "loss_reduction": "example",
+    "end_of_turn": False,
     "dtype": "bfloat16",
     "lora": {"rank": 4},
 }
