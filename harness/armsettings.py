@@ -125,8 +125,8 @@ def model_arms(models: Sequence[str], recipe: Recipe) -> tuple[ArmSpec, ...]:
 
 
 def _changed(before: Mapping[str, Json], after: Mapping[str, Json]) -> dict[str, Json]:
-    """The values that differ."""
-    return {name: value for name, value in after.items() if value != before[name]}
+    """The values that differ; some are left out where they are none."""
+    return {name: after.get(name) for name in dict.fromkeys((*before, *after)) if before.get(name) != after.get(name)}
 
 
 def same_arm(written: str, arm: str) -> bool:

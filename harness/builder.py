@@ -106,6 +106,8 @@ class JobBuilder:
         self, bound: BoundArm, stage: Stage, seed: int, *, start: str, models: Mapping[str, str], budget: Budget | None
     ) -> StagePlan:
         """The job of one stage."""
+        if budget is not None:
+            self.refuse_early_end(bound, stage)
         mixer, settings = Mixer(self, bound, stage, seed, models), self.settings(bound, stage)
         loss, makers = bound.loss_of(stage), [*bound.makers("strategy"), {"stage": stage.name}]
         if stage.loss is None and stage.objective == "sft":
@@ -144,6 +146,7 @@ class JobBuilder:
         """What an arm's stages train on in all."""
         stages = []
         for stage in bound.stages(self.data.infos(bound)):
+            self.refuse_early_end(bound, stage)
             settings = self.settings(bound, stage)
             if stage.objective == "dpo" or any(models_behind(data) for data in stage.mixture.items):
                 what = "generates" if stage.objective == "sft" else "compares"
@@ -161,6 +164,15 @@ class JobBuilder:
             )
         unit = "examples" if self.recipe.match == "none" else self.recipe.match
         return Budget(unit=unit, stages=tuple(stages))
+
+    def refuse_early_end(self, bound: BoundArm, stage: Stage) -> None:
+        """Raise UserError for a stage that is to train for so long, or to be matched, and may stop before."""
+        if self.settings(bound, stage).early_stopping is not None:
+            raise UserError(
+                f"match: {self.recipe.match} wants so much training and no less, and stage {stage.name!r} "
+                f"of {bound.arm.id} may stop early",
+                "compare without --set match, or leave train.early_stopping away",
+            )
 
     def merge(self, bound: BoundArm, stages: Sequence[Stage], models: Mapping[str, str], seed: int) -> str | None:
         """The job that merges experts; None where the last stage's model is kept."""

@@ -274,5 +274,12 @@ def methods(text: str) -> tuple[LoadedPlugin, ...]:
 
 
 def written_parts(text: str) -> list[str]:
-    """The names of one `--plugins`, each with the options written beside it."""
-    return [part.strip() for part in text.split(",") if part.strip()]
+    """The names of one `--plugins`, each with the options written beside it; commas in brackets part values."""
+    parts, depth = [""], 0
+    for character in text:
+        depth += (character in "[{") - (character in "]}")
+        if character == "," and depth <= 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return [part.strip() for part in parts if part.strip()]

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import pydantic
 
+from harness.api import EarlyStopping
 from harness.canonical import Json, digest
 
 Kind = Literal["prepare", "train", "merge", "generate", "respond", "evaluate"]
@@ -62,6 +63,8 @@ class TrainSettings(Declaration):
     dtype: Literal["float32", "bfloat16"] = "float32"
     lora: LoraSettings | None = None
     """Train adapters instead of all weights."""
+    early_stopping: EarlyStopping | None = pydantic.Field(None, exclude_if=lambda settings: settings is None)
+    """Hold examples out, stop where the loss on them falls no more, and keep the model with the lowest."""
 
 
 class InitModel(Declaration):

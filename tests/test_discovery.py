@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness import discovery
-from harness.discovery import HOOKS, SINGLE, installed, load_plugin
+from harness.discovery import HOOKS, SINGLE, installed, load_plugin, written_parts
 
 HEAD = """
     from harness.api import Arm, DataInfo, DataSource, Evaluator, KeepLast, Loss, Merger, Plugin, Stage, hookimpl
@@ -271,3 +271,11 @@ def test_a_file_of_the_working_folder_is_what_was_meant(tmp_path, monkeypatch, r
     assert refused(load_plugin, "half_prompt") == (
         "no plug-in is called 'half_prompt' (did you mean ./half_prompt.py?)"
     )
+
+
+def test_commas_within_an_option_part_no_plugins():
+    assert written_parts("sequential:order=[code,maths], im,dmt:k={a: 1, b: [2,3]}") == [
+        "sequential:order=[code,maths]",
+        "im",
+        "dmt:k={a: 1, b: [2,3]}",
+    ]

@@ -211,6 +211,7 @@ OTHER = {
     "end_of_turn": False,
     "dtype": "bfloat16",
     "lora": {"rank": 4},
+    "early_stopping": {"patience": 1},
 }
 
 
@@ -645,6 +646,13 @@ def test_two_sets_of_answers_of_one_name_are_refused(plan, own):
     )
     with pytest.raises(UserError, match="one mixture holds two different sets called 'chats answered by taught'"):
         plan(own(body), baseline=False)
+
+
+@pytest.mark.parametrize("settings", [["dmt:train.early_stopping={}"], ["sft:train.early_stopping={}"]])
+def test_a_stage_that_may_stop_early_cannot_be_matched(plan, settings):
+    assert plan("dmt", settings=settings)
+    with pytest.raises(UserError, match="match: examples wants so much training and no less, and stage '"):
+        plan("dmt", settings=[*settings, "match=examples"])
 
 
 def test_a_budget_of_answers_cannot_be_matched(plan, own):

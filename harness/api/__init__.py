@@ -80,7 +80,7 @@ from harness.api.merging import (
 from harness.api.nodes import models_behind
 from harness.api.plugin import API_VERSION, Arm, Options, Plugin, Rational, Share, hookimpl
 from harness.api.selection import ask_about, cells, ratings, select, transcript
-from harness.api.stages import Stage
+from harness.api.stages import EarlyStopping, Stage
 from harness.errors import UserError
 
 __all__ = [
@@ -106,6 +106,7 @@ __all__ = [
     "DataInfo",
     "DataSource",
     "Derived",
+    "EarlyStopping",
     "Evaluator",
     "Example",
     "Execute",

@@ -6,8 +6,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import pydantic
+
 from harness.api.data import Mixture
 from harness.api.loss import Loss
+from harness.api.plugin import Options, Share
+
+
+class EarlyStopping(Options):
+    """Hold examples of each stage out, stop when the loss on them falls no more, and keep the best model."""
+
+    held_out: Share = Fraction(1, 20)
+    """Share of the stage's examples, at least one; the same ones for every seed."""
+    evaluations: int = pydantic.Field(4, ge=1)
+    """How often the loss on them is looked at in each epoch; and at the end."""
+    patience: int = pydantic.Field(3, ge=1)
+    """So many looks in a row without a lower loss end the stage."""
 
 
 @dataclass(frozen=True)

@@ -120,7 +120,7 @@ def seal(
     shutil.rmtree(folder, ignore_errors=True)
     written.rename(folder)
     sync(home)
-    older = [path for path in _folders(home) if path < folder]
+    older = [path for path in folders(home) if path < folder]
     for path in older[: -(_KEPT - 1)]:
         shutil.rmtree(path)
     (home / REQUEST).unlink(missing_ok=True)
@@ -129,7 +129,7 @@ def seal(
 
 def newest(home: Path) -> Checkpoint | None:
     """The newest complete checkpoint; damaged ones after it are dropped, for what follows them is trained again."""
-    for folder in reversed(_folders(home)):
+    for folder in reversed(folders(home)):
         if found := _read(folder):
             return found
         shutil.rmtree(folder)
@@ -138,14 +138,15 @@ def newest(home: Path) -> Checkpoint | None:
 
 def discard(home: Path) -> None:
     """Begin anew: no checkpoint is left, and a mark says so if there was one."""
-    folders = _folders(home)
-    if folders:
+    found = folders(home)
+    if found:
         (home / RESTARTED).touch()
-    for folder in folders:
+    for folder in found:
         shutil.rmtree(folder)
 
 
-def _folders(home: Path) -> list[Path]:
+def folders(home: Path) -> list[Path]:
+    """Those of all checkpoints, oldest first."""
     return sorted(home.glob("step-*")) if home.is_dir() else []
 
 

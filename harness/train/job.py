@@ -24,7 +24,7 @@ from harness.machine import failures_named
 from harness.sharding import Sharding, read_sharding
 from harness.train import acceleration, adapters, layouts, network, outcome, preflight
 from harness.train.arguments import StageArguments, arguments
-from harness.train.batches import MicroBatches, Steps
+from harness.train.batches import MicroBatches, Order, Steps
 from harness.train.checkpoints import REQUEST, Spread
 from harness.train.corpus import Corpus
 from harness.train.loop import Place, StageTrainer
@@ -32,6 +32,7 @@ from harness.train.loss import Head, Objective
 from harness.train.observer import StageObserver
 from harness.train.process import isolated
 from harness.train.stagedata import StageData
+from harness.train.stopping import Stopping, looks
 from harness.train.watch import Watch
 from harness.train.world import PATIENCE, World
 
@@ -83,18 +84,23 @@ class _Stage:
         args = arguments(self.declared.settings, batches.steps, self.folder, self.declared.seed, self.sharding)
         networks = self.loaded(batches.corpus, args.device)
         observer = StageObserver.of(self.data, batches, networks.tuned, self.world, args.device)
-        trainer = self.trainer(networks, args, batches, observer)
+        stopping = self.stopping(batches, networks.tuned)
+        trainer = self.trainer(networks, args, batches, observer, stopping)
         with acceleration.accelerated(networks.model, self.execution):
             restarted = trainer.run(restart=bool(self.context.runtime.get("restart_stage")) and not _requeued())
-        self.save(networks.tuned, self.folder)
+        if stopping is None:
+            self.save(networks.tuned, self.folder)
+        elif self.world.main:
+            stopping.take()
         self.world.barrier()
         measured = {
             **outcome.measured(self.context, self.world, trainer, observer.meter),
             "attention": layouts.attention_name(networks.model, self.execution.layout, args.device, self.dtype),
             **({"restarted": True} if restarted else {}),
         }
-        result = outcome.result(self.data, batches, networks.tuned) if self.world.main else {}
-        return {"result": result, "measured": measured}
+        result = outcome.result(self.data, batches, trainer) if self.world.main else {}
+        stopped = {} if stopping is None else {"early_stopping": stopping.result()}
+        return {"result": {**result, **stopped}, "measured": measured}
 
     # --- before any weights are read ------------------------------------------------------------------------------
 
@@ -105,17 +111,29 @@ class _Stage:
 
     def divided(self) -> MicroBatches:
         """The stage's examples in the micro-batches of this rank."""
-        settings, seed = self.declared.settings, self.declared.seed
-        rows = self.data.corpus(self.declared.mixture, settings.max_length)
-        steps = Steps.of(
-            self.data.order(rows),
-            rows.room(self.execution.layout),
-            settings.batch_size,
-            self.micro_tokens,
-            ranks=self.world.size,
-            layout=self.execution.layout,
+        rows = self.data.corpus(self.declared.mixture, self.declared.settings.max_length)
+        return self.in_steps(rows, self.data.order(rows), self.declared.settings.batch_size)
+
+    def in_steps(self, rows: Corpus, order: Order, batch_size: int) -> MicroBatches:
+        layout, ranks = self.execution.layout, self.world.size
+        steps = Steps.of(order, rows.room(layout), batch_size, self.micro_tokens, ranks=ranks, layout=layout)
+        return MicroBatches(rows, steps, self.data.reduction, rank=self.world.rank, seed=self.declared.seed)
+
+    def stopping(self, batches: MicroBatches, tuned: Any) -> Stopping | None:
+        """How the stage may end early; None where it may not."""
+        settings, rows = self.declared.settings, batches.corpus
+        if settings.early_stopping is None:
+            return None
+        held_out = self.data.held_out(rows)
+        per_epoch = (len(rows) - len(held_out)) / settings.batch_size
+        return Stopping(
+            settings.early_stopping,
+            self.in_steps(rows, held_out, len(held_out)),
+            looks(len(batches.steps), per_epoch, settings.early_stopping.evaluations),
+            self.folder,
+            partial(self.save, tuned),
+            self.world.main,
         )
-        return MicroBatches(rows, steps, self.data.reduction, rank=self.world.rank, seed=seed)
 
     # --- networks and trainer -------------------------------------------------------------------------------------
 
@@ -145,7 +163,12 @@ class _Stage:
             )
 
     def trainer(
-        self, networks: _Networks, args: StageArguments, batches: MicroBatches, observer: StageObserver
+        self,
+        networks: _Networks,
+        args: StageArguments,
+        batches: MicroBatches,
+        observer: StageObserver,
+        stopping: Stopping | None,
     ) -> StageTrainer:
         objective = Objective(
             self.data.loss,
@@ -165,6 +188,7 @@ class _Stage:
             watch=self.watch(networks.tuned, len(batches.steps)),
             observer=observer,
             place=Place(self.world, self.spread, {"layout": self.execution.layout, "micro_tokens": self.micro_tokens}),
+            stopping=stopping,
         )
 
     def watch(self, tuned: Any, steps: int) -> Watch:

@@ -6,7 +6,7 @@ import shutil
 import time
 import types
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from harness.train.loss import Objective
 from harness.train.metrics import Metrics
 from harness.train.microbatch import MicroBatch
 from harness.train.observer import Observer
+from harness.train.stopping import Stopper, Stopping
 from harness.train.watch import Watch, Watcher
 from harness.train.world import World
 
@@ -52,17 +53,22 @@ class StageTrainer(Trainer):  # type: ignore[misc]
         watch: Watch,
         observer: Observer | None = None,
         place: Place | None = None,
+        stopping: Stopping | None = None,
     ) -> None:
         super().__init__(model=network, args=args, train_dataset=data)
         self._place = place or Place()
         self._world = self._place.world
         self.remove_callback(PrinterCallback)
         self.add_callback(Watcher(watch, self._world))
+        self._stopping = stopping
+        if stopping is not None:
+            self.add_callback(Stopper(stopping, self._held_out))
         # The loss arrives divided by what the whole step is worth; nothing is left to scale.
         self.loss_is_scaled_for_ga = True
         self._objective = objective
         self._folder = folder
         self._metrics = Metrics(folder)
+        self._records = [self._metrics, *([] if stopping is None else [stopping.record])]
         self._observer = observer or Observer()
         self._tokens = np.concatenate([[0], np.cumsum(data.tokens)])
         self._started = time.monotonic()
@@ -94,7 +100,10 @@ class StageTrainer(Trainer):  # type: ignore[misc]
             found.check(self._place.spread)
             self._seconds_before = found.seconds
         if self._world.main:
-            self._metrics.begin(found.folder if found else None)
+            for record in self._records:
+                record.begin(found.folder if found else None)
+        if self._stopping is not None:
+            self._stopping.begin(self._world.agreed(self._stopping.record.lines if self._world.main else []))
         if self._world.rank:
             torch.manual_seed(self.args.seed + (self._world.rank << 32))  # or all would draw the same noise
         self._started = time.monotonic()
@@ -161,6 +170,17 @@ class StageTrainer(Trainer):  # type: ignore[misc]
         # that its engine returned for one of a backward pass not its own, and divide by the micro-batches once more.
         return loss.clone()
 
+    def _held_out(self) -> float:
+        """The stage's loss on what is held out, over all ranks, without noise and penalty."""
+        assert self._stopping is not None
+        network, batches = self.model_wrapped, self._stopping.batches
+        network.eval()
+        with torch.no_grad():
+            inputs = (replace(self._prepare_inputs(batches[i]), first=False) for i in range(len(batches)))
+            found = sum(float(network(batch, batch.denominator or 1.0)) for batch in inputs)
+        network.train()
+        return self._world.mean(found)
+
     def floating_point_ops(self, inputs: MicroBatch) -> int:  # noqa: ARG002 -- the Trainer's signature
         """Not counted."""
         return 0
@@ -191,7 +211,8 @@ class StageTrainer(Trainer):  # type: ignore[misc]
         if self._world.main:
             step, place = self.state.global_step, self._place
             written = Path(self.args.output_dir) / f"checkpoint-{step}"
-            self._metrics.copy(written)
+            for record in self._records:
+                record.copy(written)
             checkpoints.seal(
                 written,
                 self._folder / CHECKPOINTS,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from harness.canonical import Json
 from harness.context import Context
 from harness.train import acceleration, adapters
@@ -16,12 +14,12 @@ from harness.train.throughput import Meter, peak_tflops
 from harness.train.world import World
 
 
-def result(data: StageData, batches: MicroBatches, tuned: Any) -> Json:
-    """Of a stage that has trained `tuned`."""
-    rows, order = batches.corpus, batches.steps.order
-    losses = Metrics(data.context.folder).losses
+def result(data: StageData, batches: MicroBatches, trainer: StageTrainer) -> Json:
+    """Of a stage that has come to its end, or stopped early."""
+    rows, losses = batches.corpus, Metrics(data.context.folder).losses
+    order = batches.steps.order[: len(losses) * data.declared.settings.batch_size]
     return {
-        "steps": len(batches.steps),
+        "steps": len(losses),
         "examples": len(order),
         "tokens": int(rows.lengths[order].sum()),
         "scored_tokens": int(rows.scored[order].sum()),
@@ -32,7 +30,7 @@ def result(data: StageData, batches: MicroBatches, tuned: Any) -> Json:
         "first_loss": losses[0],
         "final_loss": losses[-1],
         "template_digest": data.renderer.template_digest,
-        "trained_parameters": adapters.trainable(tuned),
+        "trained_parameters": adapters.trainable(trainer.model),
     }
 
 

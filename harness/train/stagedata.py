@@ -11,6 +11,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from harness.api import DataSource, Loss
 from harness.canonical import digest
 from harness.context import Context, Progress
@@ -26,6 +28,7 @@ from harness.train.batches import Order
 from harness.train.corpus import Corpus, Reduction, Weighing
 from harness.train.report import throttled
 from harness.train.selection import Selection
+from harness.train.stopping import held_out
 
 
 @dataclass(frozen=True)
@@ -122,11 +125,17 @@ class StageData:
         settings, seed, n = self.declared.settings, self.declared.seed, len(rows)
         budget = self.declared.budget
         if budget is None:
-            return batches.by_examples(n, examples_in(n, settings.epochs), seed)
+            trained = np.setdiff1d(np.arange(n), self.held_out(rows))
+            return trained[batches.by_examples(len(trained), examples_in(len(trained), settings.epochs), seed)]
         total = self.total(budget)
         if budget.unit == "tokens":
             return batches.by_tokens(rows.lengths, total, seed)
         return batches.by_examples(n, total * settings.batch_size if budget.unit == "steps" else total, seed)
+
+    def held_out(self, rows: Corpus) -> Order:
+        """Which examples are not trained on, but looked at; none unless the stage may stop early."""
+        stopping = self.declared.settings.early_stopping
+        return np.empty(0, dtype=np.int64) if stopping is None else held_out(rows, stopping)
 
     def total(self, budget: Budget) -> int:
         """What the matched stages train on together, in the budget's unit."""

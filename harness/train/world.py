@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from collections.abc import Iterator
@@ -87,8 +88,15 @@ class World:
 
     def highest(self, number: float) -> float:
         """The largest of all processes' numbers."""
+        return max(self._all(number))
+
+    def mean(self, number: float) -> float:
+        """The mean of all processes' numbers, equal to the last bit on all of them."""
+        return math.fsum(self._all(number)) / self.size
+
+    def _all(self, number: float) -> list[float]:
         if self.size == 1:
-            return number
+            return [number]
         numbers: list[float] = [0.0] * self.size
         dist.all_gather_object(numbers, number)
-        return max(numbers)
+        return numbers

@@ -1,5 +1,6 @@
 """What each shipped method plans, against its definition, and the kit's check of every shipped plug-in."""
 
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -9,6 +10,7 @@ from harness.api import DataInfo, Derived, Mixture, Part, Stage
 from harness.arms import bind
 from harness.armspec import ArmSpec
 from harness.discovery import installed
+from harness.errors import UserError
 from harness.testing import check_plugin
 
 DATA = {
@@ -58,6 +60,34 @@ def test_shipped_plugins_pass_the_kits_check(name):
 )
 def test_stages(name, expected):
     assert stages(name) == expected
+
+
+@pytest.mark.parametrize(
+    ("source", "names"), [("general", ["chats"]), ("specialist", ["code", "maths"]), ("maths", ["maths"])]
+)
+def test_single_takes_a_role_or_a_dataset(source, names):
+    assert stages("single", source=source) == [Stage("all", Mixture.of(*names))]
+
+
+def test_single_without_its_source():
+    with pytest.raises(UserError, match=r"neither a role nor a dataset 'maths-only' .* one of specialist, general"):
+        stages("single", source="maths-only")
+
+
+def test_sequential_in_an_order_of_its_own():
+    assert stages("sequential", order=["maths", "code"]) == [
+        Stage("maths", Mixture.of("maths")),
+        Stage("code", Mixture.of("code")),
+        Stage("general", Mixture.of("chats")),
+    ]
+    with pytest.raises(UserError, match="the specialised datasets are code, maths"):
+        stages("sequential", order=["maths"])
+
+
+def test_early_stopping_wraps_every_stage():
+    how = {"held_out": "1/10", "evaluations": 4, "patience": 1}
+    bound = bind(ArmSpec(("early_stopping", "dmt"), {"early_stopping": {"held_out": "1/10", "patience": 1}}))
+    assert list(bound.stages(DATA)) == [replace(stage, train={"early_stopping": how}) for stage in stages("dmt")]
 
 
 def test_no_method_trains_on_pretraining_text_unasked():
