@@ -11,6 +11,7 @@ from harness.api.nodes import curated
 from harness.arms import BoundArm
 from harness.canonical import Json
 from harness.curation.declare import Declarer, default_name
+from harness.data.mixtures import count, settled
 from harness.data.resolve import ArmDatasets, Dataset, Places, derived_item, made_parents
 from harness.discovery import suggestion
 from harness.errors import UserError
@@ -53,7 +54,7 @@ class Mixer:
         if not self.stage.mixture.items:
             what = "its mixture must name a dataset" if self._held else "name some: --set data.general=SOURCE"
             raise UserError(f"{self._who} trains on no data", what)
-        return tuple(map(self._item, self.stage.mixture.items))
+        return settled(tuple(map(self._item, self.stage.mixture.items)), count)
 
     @property
     def seed(self) -> int:

@@ -169,7 +169,7 @@ class DataInfo:
 
 @dataclass(frozen=True)
 class Derived:
-    """Data made from other data by a named operation. `sample` takes a share, the same for equal seeds.
+    """Data made from other data by a named operation: `sample` takes a share, the same for equal seeds.
 
     A smaller share of the same data under the same seed is contained in a larger one.
     """
@@ -235,6 +235,14 @@ def sample(data: Data, fraction: Fraction | None = None, *, amount: int | None =
     if (fraction is None) == (amount is None):
         raise UserError(f"sample({data!r}) needs a fraction or an amount", "give exactly one of them")
     return Derived(parent=data, fraction=fraction, amount=amount)
+
+
+def beside(data: Data, ratio: Fraction) -> Derived:
+    """`floor(ratio * n)` examples of `data`, where the rest of its mixture has n: known or not when it is planned.
+
+    Only what stands in a mixture itself can be measured so.
+    """
+    return Derived(parent=data, op="beside", fraction=ratio)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from harness.api import TFIDF, Curated, Curation, Files
 from harness.canonical import Json, canonical, digest, share
@@ -120,13 +121,18 @@ def _check(data: Curated) -> None:
         )
 
 
+def _exact(value: Any) -> Json:
+    """Fractions as texts, wherever they stand."""
+    if isinstance(value, tuple | list):
+        return [_exact(item) for item in value]
+    return share(value) if isinstance(value, Fraction) else value
+
+
 def _fields(curation: Curation) -> Json:
     """Class and fields as JSON; the embedder is declared apart, by what it is."""
     found = declared_fields(curation)
     fields = {
-        name: share(value) if isinstance(value, Fraction) else value
-        for name, value in found.items()
-        if curation.embedder is None or value != curation.embedder
+        name: _exact(value) for name, value in found.items() if curation.embedder is None or value != curation.embedder
     }
     try:
         canonical(fields)

@@ -29,11 +29,32 @@ def count(item: MixtureItem) -> int | None:
     Raises UserError for an operation that cannot be done.
     """
     n = item.data.n
+    if is_beside(item):
+        return None
     for operation in item.ops:
         size, _ = _operation(operation, item.data.name)
         if n is not None:
             n = size(operation, n, item.data.name)
     return n
+
+
+def is_beside(item: MixtureItem) -> bool:
+    """Whether the rest of its mixture says how many examples the item comes to."""
+    return bool(item.ops) and item.ops[-1].op == BESIDE
+
+
+def settled(items: Sequence[MixtureItem], size: Callable[[MixtureItem], int | None]) -> tuple[MixtureItem, ...]:
+    """The mixture with samples of so many in place of what is `beside` the rest; unchanged while that is unknown."""
+    rest = [size(item) for item in items if not is_beside(item)]
+    total = None if None in rest else sum(n for n in rest if n is not None)
+    return tuple(item if total is None or not is_beside(item) else _sampled(item, total) for item in items)
+
+
+def _sampled(item: MixtureItem, total: int) -> MixtureItem:
+    operation = item.ops[-1]
+    amount = int(Fraction(operation.fraction or 0) * total)
+    sample = Operation(op="sample", amount=max(amount, 1), seed=operation.seed)
+    return item.model_copy(update={"ops": (*item.ops[:-1], sample)})
 
 
 @dataclass(frozen=True)
@@ -164,11 +185,15 @@ Apply = Callable[
     [Operation, "npt.NDArray[np.int64]", "Sequence[str] | Ids", str],
     "npt.NDArray[np.int64]",
 ]
+BESIDE = "beside"
+"""Of as many examples as the rest of the mixture has: `settled` turns it into a sample."""
 OPERATIONS: Mapping[str, tuple[Size, Apply]] = {"sample": (_sample_size, _sample)}
 """What `Derived.op` may name: how many examples it leaves of n, and which."""
 
 
 def _operation(operation: Operation, name: str) -> tuple[Size, Apply]:
+    if operation.op == BESIDE:
+        raise UserError(f"{name}: beside() measures by the rest of a mixture", "use it there, and on nothing else")
     if operation.op not in OPERATIONS:
         raise UserError(
             f"{name}: no operation on data is called {operation.op!r}", f"there are: {', '.join(OPERATIONS)}"

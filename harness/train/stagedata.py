@@ -18,7 +18,7 @@ from harness.canonical import digest
 from harness.context import Context, Progress
 from harness.data import flat
 from harness.data.chat import Renderer
-from harness.data.mixtures import examples_in
+from harness.data.mixtures import examples_in, is_beside, settled
 from harness.data.rendering import TOKENS, Renderings
 from harness.files import explained
 from harness.jobs import CORPUS, Budget, MixtureItem, Train
@@ -103,6 +103,8 @@ class StageData:
 
     def select(self, mixture: Sequence[MixtureItem], max_length: int) -> Selection:
         """The mixture's examples, rendered and cut."""
+        if any(map(is_beside, mixture)):
+            mixture = settled(mixture, lambda item: len(self.renderings.of(item).rows))
         chosen = [self.renderings.of(item) for item in mixture]
         self.contents.update({one.name: one.content for one in chosen})
         if self.loss.per_pair is None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from harness.api import DataSource, Example, Files, Generated, Message
 from harness.canonical import share
-from harness.data.mixtures import choose, count, evenly, materialise
+from harness.data.mixtures import choose, count, evenly, materialise, settled
 from harness.data.sources import declare
 from harness.errors import UserError
 from harness.jobs import DataDeclaration, MixtureItem, Operation
@@ -99,6 +99,42 @@ def test_evenly_spread_examples_are_those_of_the_whole_mixture(sizes, limit):
     whole = [example for _, example in materialise(items, sources, data_root=None).examples]
     taken = min(limit, len(whole))
     assert evenly(items, sources, limit, data_root=None) == [whole[i * len(whole) // taken] for i in range(taken)]
+
+
+# --- beside --------------------------------------------------------------------------------------------------------
+
+
+def aside(ratio, n=1000, name="web", seed=3):
+    return item(n, Operation(op="beside", fraction=share(Fraction(ratio)), seed=seed), name=name)
+
+
+@given(sizes=st.lists(st.integers(0, 50), min_size=1, max_size=3), ratio=st.fractions(0, 1, max_denominator=50))
+def test_what_is_beside_is_as_much_as_the_rest_times_its_ratio(sizes, ratio):
+    rest = [item(n, name=str(k)) for k, n in enumerate(sizes)]
+    *same, web = settled([*rest, aside(ratio)], count)
+    assert same == rest
+    assert count(web) == max(1, int(ratio * sum(sizes)))
+    assert web.ops == (amount(count(web), seed=3),)
+
+
+def test_several_beside_do_not_measure_each_other():
+    mixture = settled([aside(1), item(30, fraction("1/3")), aside("1/2", name="books")], count)
+    assert [count(one) for one in mixture] == [10, 10, 5]
+
+
+def test_what_is_beside_the_unknown_waits_until_it_is_known():
+    mixture = (item(None, name="made"), aside(1))
+    assert settled(mixture, count) == mixture
+    assert count(mixture[1]) is None
+    assert [count(one) for one in settled(mixture, lambda _: 12)] == [None, 12]
+
+
+def test_more_beside_than_there_is_and_what_stands_beside_nothing():
+    (_, web) = settled([item(30), aside(1, n=20)], count)
+    with pytest.raises(UserError, match="30 examples of web are wanted, and there are 20"):
+        count(web)
+    with pytest.raises(UserError, match=r"web: beside\(\) measures by the rest of a mixture"):
+        choose(aside(1), ["a"])
 
 
 def test_datasets_follow_one_another_with_their_names():

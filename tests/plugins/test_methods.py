@@ -24,6 +24,7 @@ ASKED = {
     "lessons": DataInfo("lessons", "curated", 1_600),
     "sums": DataInfo("sums", "narrow", 50_000),
     "web": DataInfo("web", "broad", None),
+    "books": DataInfo("books", "pretraining", 5_000),
 }
 """Data in every role that a shipped method asks for."""
 
@@ -88,6 +89,23 @@ def test_early_stopping_wraps_every_stage():
     how = {"held_out": "1/10", "evaluations": 4, "patience": 1}
     bound = bind(ArmSpec(("early_stopping", "dmt"), {"early_stopping": {"held_out": "1/10", "patience": 1}}))
     assert list(bound.stages(DATA)) == [replace(stage, train={"early_stopping": how}) for stage in stages("dmt")]
+
+
+@pytest.mark.parametrize("ratio", [Fraction(1), Fraction(1, 4)])
+def test_replay_adds_texts_to_every_stage_alike_from_each_set(ratio):
+    data = {**DATA, **{name: DataInfo(name, "pretraining", None) for name in ("web", "books")}}
+    bound = bind(ArmSpec(("replay", "dmt"), {"replay": {"ratio": str(ratio)}}))
+    texts = tuple(Derived(name, op="beside", fraction=ratio / 2) for name in ("web", "books"))
+    assert list(bound.stages(data)) == [
+        replace(stage, mixture=Mixture((*stage.mixture.items, *texts))) for stage in stages("dmt")
+    ]
+
+
+def test_replay_of_nothing_and_from_nothing():
+    bound = bind(ArmSpec(("replay",), {"replay": {"ratio": 0}}))
+    assert list(bound.stages({**DATA, "web": DataInfo("web", "pretraining", 9)})) == stages("sft")
+    with pytest.raises(UserError, match="needs data in the role 'pretraining', and the recipe gives it to none"):
+        bound.stages(DATA)
 
 
 def test_no_method_trains_on_pretraining_text_unasked():
