@@ -522,6 +522,59 @@ def test_mergers_that_cannot_be(plan, own, refused, value, expected):
     assert refused(plan, own(merging(value))) == expected
 
 
+def test_a_plugin_merges_in_the_strategy_s_place(plan, own):
+    strategy = own(
+        f"{EXPERTS}\n@hookimpl(trylast=True)\ndef merger(arm, stages):\n    return Average(('chats', 'maths'))\n"
+    )
+    planned = plan(strategy, f"{strategy},ties:density=1/2", f"{strategy},mergekit:method=della")
+    average, ties, kit = (planned.jobs[arm.seeds[0].merge] for arm in planned.arms[1:])
+    base = next(key for key, job in planned.jobs.items() if job.kind == "prepare")
+    assert [name for name, _ in average.declared["weights"]] == ["chats", "maths"]
+    assert "base" not in average.parents
+    assert ties.declared["method"] == "ties"
+    assert ties.declared["options"] == {"class": "Ties", "density": "1/2", "scale": "1/1", "trim": "model"}
+    assert [maker.split()[:2] for maker in ties.declared["plugins"]] == [["ties", "1.0"]]
+    assert ties.declared["weights"] == [["chats", "1/3"], ["maths", "1/3"], ["code", "1/3"]]
+    assert "seed" not in ties.declared
+    assert kit.declared["options"] == {"method": "della", "parameters": {}}
+    assert kit.declared["seed"] == 0
+    assert ties.parents["base"] == kit.parents["base"] == base
+
+
+def test_another_seed_draws_another_merge_only_where_it_draws(plan, own):
+    planned = plan(f"{own(EXPERTS)},dare", settings=["seeds=[3]"])
+    assert planned.jobs[planned.arms[1].seeds[0].merge].declared["seed"] == 3
+
+
+@pytest.mark.parametrize(
+    ("start", "settings", "expected"),
+    [
+        (
+            "base",
+            [],
+            (
+                "own merges the adapters of stage 'chats', which trains all weights "
+                "(--set train.lora={}, or merge whole weights)"
+            ),
+        ),
+        (
+            "previous",
+            ["train.lora.rank=2"],
+            (
+                "own merges adapters, and those of stage 'maths' were not put on the base "
+                "(start it from base, or merge whole weights)"
+            ),
+        ),
+    ],
+)
+def test_adapters_that_cannot_be_merged_apart(plan, own, start, settings, expected):
+    stages = EXPERTS.replace('start="base"', f"start={start!r}")
+    merger = "@hookimpl\ndef merger(arm, stages):\n    return Average(('chats', 'maths'), adapters='apart')\n"
+    with pytest.raises(UserError) as caught:
+        plan(own(stages + merger), settings=settings)
+    assert str(caught.value) == expected
+
+
 # --- other refusals ------------------------------------------------------------------------------------------------
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli import board, data, grading, judge, read
+from harness.cli import board, data, grading, judge, merging, read
 from harness.cli import store as store_commands
 from harness.cli.options import (
     DEFAULT_STORE,
@@ -223,6 +223,7 @@ def doctor() -> None:
     show_doctor()
 
 
+app.command("merge")(merging.merge)
 app.command("sheet")(grading.sheet)
 app.command("score")(grading.score)
 app.command("show")(read.show)

@@ -99,8 +99,8 @@ def _origin(model: ModelSettings) -> tuple[Path, dict[str, Json]]:
     assert model.id is not None
     if Path(model.id).is_dir():
         return Path(model.id), {}
-    snapshot = _snapshot(model)
-    return snapshot, {"commit": snapshot.name}
+    folder = snapshot(model)
+    return folder, {"commit": folder.name}
 
 
 def _link(model: ModelSettings, folder: Path, target: Path) -> Any:
@@ -131,7 +131,7 @@ def _belongs(path: Path, *, trusted: bool) -> bool:
     return path.name in {CONFIG, INDEX, "generation_config.json"}
 
 
-def _snapshot(model: ModelSettings) -> Path:
+def snapshot(model: ModelSettings) -> Path:
     """The files of a hub model, downloaded or from the cache; hub errors become one line."""
     from huggingface_hub import errors, snapshot_download
 

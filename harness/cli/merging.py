@@ -1,0 +1,90 @@
+"""`harness merge`: models that exist already become one."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from harness.merge.stream import Report
+
+
+def merge(
+    models: Annotated[
+        list[str],
+        typer.Argument(metavar="MODEL...", help="Folders of models, adapters or jobs, or ORG/NAME[@REVISION]."),
+    ],
+    *,
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="The merged model: a folder to be made.")],
+    method: Annotated[
+        str, typer.Option("--method", "-m", metavar="PLUGIN", help="A plug-in that merges: ties, dare, slerp, ...")
+    ] = "average",
+    base: Annotated[
+        str | None,
+        typer.Option("--base", "-b", metavar="MODEL", help="What the models were trained from."),
+    ] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", "-s", metavar="PLUGIN.OPTION=VALUE", help="ties.density=0.2")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Of methods that draw random numbers.")] = 0,
+) -> None:
+    """Merge models into a new one, a shard at a time; harness plugins METHOD lists a method's options."""
+    from harness.errors import UserError
+    from harness.merge.card import model_card
+    from harness.merge.direct import Request
+
+    if out.exists():
+        raise UserError(f"{out} exists already", "name another folder with --out, or remove it")
+    request = Request.of(models, base, method, _options(settings or [], method), seed=seed)
+    weights = dict(request.declared.weights)
+    typer.echo(f"{request.declared.method} of {len(weights)} models")
+    for name, weight in weights.items():
+        typer.echo(f"  {weight:>6}  {name}")
+    if request.base is not None:
+        typer.echo(f"    base  {request.base.name}")
+    with _reporting(f"merge into {out}") as report:
+        parameters = request.write(out, model_card(request, out.resolve().name, _command()), report)
+    typer.echo(f"{parameters:,} parameters in {out}; its README.md says of what they were made")
+
+
+def _options(settings: list[str], method: str) -> dict[str, Any]:
+    """The method's options, by name."""
+    from harness.discovery import load_plugin
+    from harness.errors import UserError
+    from harness.settings import Setting
+
+    name = load_plugin(method).plugin.name
+    options = {}
+    for setting in map(Setting.parse, settings):
+        if setting.arm is not None or setting.path[0] != name or len(setting.path) == 1:
+            raise UserError(
+                f"--set {'.'.join(setting.path)} is no option of {name}", f"write --set {name}.OPTION=VALUE"
+            )
+        options[".".join(setting.path[1:])] = setting.value
+    return options
+
+
+def _command() -> str:
+    return shlex.join(["harness", *sys.argv[1:]])
+
+
+@contextmanager
+def _reporting(label: str) -> Iterator[Report]:
+    """A bar on a terminal; elsewhere what is printed before and after says enough."""
+    from rich.console import Console
+
+    from harness.cli.progress import FittingBars
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda _done, _total: None
+        return
+    with FittingBars(console) as bars:
+        task = bars.add_task(label, total=None, note="tensors", left=True)
+        yield lambda done, total: bars.update(task, completed=done, total=total)

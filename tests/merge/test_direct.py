@@ -1,0 +1,113 @@
+"""`harness merge`: what is typed, what is printed, what lies there afterwards."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import pytest
+import torch
+import yaml
+from typer.testing import CliRunner
+
+from harness.cli.app import app
+from harness.errors import UserError
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch, write_model, tensors_of):
+    """The working folder, with the models `one`, `two` and `base` in it."""
+    monkeypatch.chdir(tmp_path)
+    for seed, name in enumerate(("one", "two", "base")):
+        write_model(tmp_path / name, tensors_of(seed), seed + 1)
+    return tmp_path
+
+
+@pytest.fixture
+def harness(monkeypatch):
+    def run(*arguments):
+        monkeypatch.setattr("sys.argv", ["harness", *arguments])
+        done = CliRunner().invoke(app, arguments)
+        if done.exception is not None and not isinstance(done.exception, SystemExit):
+            raise done.exception
+        return done.output
+
+    return run
+
+
+def test_the_mean_of_two_models(harness, place, read_model, tensors_of):
+    said = harness("merge", "one", "two", "--out", "made", "--set", "average.weights=[3,1]")
+    assert said.splitlines() == [
+        "average of 2 models",
+        "     3/4  one",
+        "     1/4  two",
+        "55 parameters in made; its README.md says of what they were made",
+    ]
+    found = read_model(place / "made")
+    torch.testing.assert_close(found["bias"], 0.75 * tensors_of(0)["bias"] + 0.25 * tensors_of(1)["bias"])
+    assert json.loads((place / "made" / "config.json").read_text()) == {"folder": "one"}
+
+
+def test_the_card_says_where_the_model_comes_from(harness, place):
+    said = harness("merge", "one", "two", "-m", "ties", "-b", "base", "-s", "ties.density=0.5", "-o", "made/ties")
+    assert "    base  base" in said.splitlines()
+    _, front, card = (place / "made" / "ties" / "README.md").read_text().split("---\n")
+    assert yaml.safe_load(front) == {"library_name": "transformers", "tags": ["merge", "instruct-harness"]}
+    weights = place / "one" / "model-00001-of-00001.safetensors"
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    assert f"| one | 1/2 | {weights.name} {digest} |" in card
+    assert "| base | base | model-00001-of-00003.safetensors " in card
+    assert "the plug-in `ties` 1.0 (arXiv:2306.01708)" in card
+    assert "  density: 1/2\n" in card
+    assert "harness merge one two -m ties -b base -s ties.density=0.5 -o made/ties" in card
+
+
+def test_a_seed_is_written_down(harness, place, read_model):
+    for seed in "12":
+        harness("merge", "one", "two", "-m", "dare", "-b", "base", "--seed", seed, "-o", f"made{seed}")
+        assert f"seed: {seed}\n" in (place / f"made{seed}" / "README.md").read_text()
+    assert not torch.equal(read_model(place / "made1")["bias"], read_model(place / "made2")["bias"])
+
+
+def test_a_finished_job_is_a_model(harness, place, read_model, tensors_of, write_model):
+    write_model(place / "job" / "model", tensors_of(5))
+    harness("merge", "job", "-m", "slerp", "--base", "base", "-s", "slerp.t=1", "-o", "made")
+    assert torch.equal(read_model(place / "made")["bias"], tensors_of(5)["bias"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("one", "two", "-o", "base"), "base exists already (name another folder with --out, or remove it)"),
+        (("one", "one", "-o", "made"), "one is named twice (let it weigh more: --set average.weights=[2,1])"),
+        (("one", "./three", "-o", "made"), ("there is no model folder ./three (name a folder with config.json, "
+         "or a hub id)")),
+        (("one", "two", "-m", "ties", "-o", "made"), ("ties compares with what the models were trained from "
+         "(name it: --base MODEL)")),
+        (("one", "two", "-m", "tise", "-o", "made"), "no plug-in is called 'tise' (did you mean 'ties'?)"),
+        (("one", "two", "-m", "dmt", "-o", "made"), "the plug-in 'dmt' does not merge (those that do: "),
+        (("one", "two", "-m", "sft", "-o", "made"), "sft keeps one of the models as it is (choose another --method)"),
+        (("one", "two", "-s", "ties.density=1", "-o", "made"), ("--set ties.density is no option of average "
+         "(write --set average.OPTION=VALUE)")),
+        (("one", "two", "-s", "average.weight=1", "-o", "made"), ("there is no setting 'average.weight' "
+         "(did you mean 'weights'?)")),
+        (("one", "two", "base", "-m", "slerp", "-o", "made"), "slerp merges two models, and there are 3 "),
+        (("one", "two", "-s", "average.adapters=apart", "-b", "base", "-o", "made"), ("one brings no adapter to merge "
+         "apart (merge whole weights)")),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_merged_is_one_line(harness, place, arguments, said):
+    before = sorted(place.rglob("*"))
+    with pytest.raises(UserError) as caught:
+        harness("merge", *arguments)
+    assert str(caught.value).startswith(said)
+    assert sorted(place.rglob("*")) == before
+
+
+def test_other_tokenizers_are_refused(harness, place):
+    (place / "two" / "tokenizer.json").write_text(
+        json.dumps({"model": {"vocab": [["a", 0.0], ["c", 0.0]]}, "added_tokens": [{"id": 2, "content": "<s>"}]})
+    )
+    with pytest.raises(UserError, match=r"one and two have other tokenizers: token 1 is 'b' in one and 'c' in the"):
+        harness("merge", "one", "two", "-o", "made")
+    assert not (place / "made").exists()

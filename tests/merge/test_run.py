@@ -1,0 +1,76 @@
+"""Experts of a run, merged by plug-ins in the strategy's place, for real."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from harness.store import Store
+from harness.testing import run_tiny
+
+EXPERTS = '''
+"""An expert for each dataset, averaged unless another plug-in merges."""
+
+from harness.api import Average, Mixture, Plugin, Stage, experts, hookimpl
+
+PLUGIN = Plugin(name="experts", version="1.0", summary="An expert for each dataset.")
+
+
+@hookimpl
+def strategy(arm, data):
+    """From the base, each."""
+    return [Stage(name, Mixture.of(name), start="base") for name in sorted(data)]
+
+
+@hookimpl(trylast=True)
+def merger(arm, stages):
+    """The mean."""
+    return Average(experts(stages))
+'''
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    plugin = folder / "experts.py"
+    plugin.write_text(EXPERTS)
+    arms = [str(plugin), f"{plugin},ties", f"{plugin},average:adapters=apart", f"{plugin},dare"]
+    board = run_tiny(arms, folder, settings=["train.lora.rank=2", "limit=1", "seeds=[1]"])
+    return folder, board
+
+
+@pytest.mark.timeout(300)
+def test_arms_share_experts_and_merge_them_differently(ran):
+    folder, _ = ran
+    entries = Store(folder / "store").entries()
+    merges = {entry.manifest["label"]: entry.manifest for entry in entries if entry.manifest["kind"] == "merge"}
+    trained = [entry for entry in entries if entry.manifest["kind"] == "train"]
+    assert len(trained) == 1 + 3
+    assert sorted(merges) == [
+        "average+experts@average.adapters=apart: average 3 experts (seed 1)",
+        "dare+experts: merge 3 experts by dare (seed 1)",
+        "experts+ties: merge 3 experts by ties (seed 1)",
+        "experts: average 3 experts (seed 1)",
+    ]
+    by_method = {label.partition(":")[0]: manifest for label, manifest in merges.items()}
+    assert by_method["experts"]["declared"].keys() == {"method", "weights"}
+    assert by_method["dare+experts"]["declared"]["seed"] == 1
+    assert by_method["experts+ties"]["declared"]["options"] == {
+        "class": "Ties", "density": "1/5", "scale": "1/1", "trim": "model"
+    }  # fmt: skip
+    assert [plugin["name"] for plugin in by_method["experts+ties"]["plugins"]] == ["ties"]
+    assert "base" in by_method["experts+ties"]["parents"]
+    models = {label: load_file(folder / "store" / "jobs" / manifest["key"] / "model" / "model.safetensors")
+              for label, manifest in by_method.items()}  # fmt: skip
+    name = "model.layers.0.self_attn.q_proj.weight"
+    several = [tensors[name] for tensors in models.values()]
+    assert all(not torch.equal(one, two) for i, one in enumerate(several) for two in several[:i])
+
+
+def test_the_plan_says_what_merges(ran):
+    folder, _ = ran
+    plan = json.loads((folder / "run" / "plan.json").read_text())
+    assert {job["declared"]["method"] for job in plan["jobs"].values() if job["kind"] == "merge"} == {
+        "average", "dare", "ties",
+    }  # fmt: skip
