@@ -1,6 +1,7 @@
 """What each selection leaves, by numbers worked out by hand, and the properties that every selection has."""
 
 import json
+import re
 from collections import Counter
 from dataclasses import replace
 
@@ -483,3 +484,22 @@ def test_a_real_training_set_overlaps_with_itself_alone(mirror):
     tools = Tools(benchmarks=known)
     assert left(Clean(13, 8), [*leaked, longer, example("own", "What is 2 + 2?", "4")], tools) == ["own"]
     assert [overlap["item"] for overlap in tools.told["overlaps"]] == [*map(str, range(20)), "0"]
+
+
+def test_ten_of_gsm8ks_training_questions_overlap_with_its_test_questions(mirror):
+    def rows(name):
+        return [json.loads(line) for line in (mirror / f"openai/gsm8k/{name}.jsonl").read_text().splitlines()]
+
+    def runs(row):
+        for text in (row["question"], row["answer"]):
+            words = re.findall(r"\w+", text.lower())
+            yield from (tuple(words[k : k + 13]) for k in range(len(words) - 12))
+
+    train, test = rows("train"), rows("test")
+    sought = {run for row in test for run in runs(row)}
+    expected = [str(n) for n, row in enumerate(train) if not sought.isdisjoint(runs(row))]
+    tools = Tools(benchmarks={"gsm8k": [Item(str(n), row) for n, row in enumerate(test)]})
+    examples = [example(str(n), row["question"], row["answer"]) for n, row in enumerate(train)]
+    left(Clean(13, 13), examples, tools)
+    assert [overlap["example"] for overlap in tools.told["overlaps"]] == expected
+    assert len(expected) == 10
