@@ -38,7 +38,7 @@ def test_built_in_plugins_keep_the_rules(name):
 
 
 def test_an_unknown_name_is_answered_with_the_nearest(refused):
-    assert refused(load_plugin, "dtm") == "no plug-in is called 'dtm' (did you mean 'dmt'?)"
+    assert refused(load_plugin, "neftun") == "no plug-in is called 'neftun' (did you mean 'neftune'?)"
     assert refused(load_plugin, "zzzz") == f"no plug-in is called 'zzzz' (there are: {', '.join(BUILT_IN)})"
 
 
