@@ -41,6 +41,34 @@ def near_base(tmp_path_factory):
     return folder
 
 
+LIKES = """
+from harness.api import DataSource, Example, Generated, Message, Mixture, Plugin, Stage, dpo, hookimpl
+
+PLUGIN = Plugin(name="likes", version="1.0", summary="Prefers the smaller of two numbers.")
+
+def pairs():
+    for i in range(160):
+        turns = (Message("user", f"{i} or {7 * i}?"), Message("assistant", "so " * (i % 5) + str(i)))
+        yield Example(str(i), turns, rejected="so " * (i % 3) + str(7 * i))
+
+@hookimpl
+def data_source(arm):
+    return {"likes": DataSource(Generated(pairs, n=160, recipe={"n": 160}))}
+
+@hookimpl
+def strategy(arm, data):
+    return [Stage("liking", Mixture.of("likes"), objective="dpo", loss=dpo(0.5), train={"lr": 1e-3})]
+"""
+
+
+@pytest.fixture(scope="session")
+def likes(tmp_path_factory):
+    """The file of a method that learns from preference pairs."""
+    path = tmp_path_factory.mktemp("likes") / "likes.py"
+    path.write_text(LIKES)
+    return path
+
+
 @pytest.fixture(scope="session")
 def plain(make, tmp_path_factory):
     """Plain torch in one process, by arm and settings: the folder of the job."""
@@ -147,6 +175,21 @@ def test_references_and_a_penalty_count_once_whoever_trains(make, differences, n
 @pytest.mark.timeout(240)
 def test_references_stay_whole_where_weights_are_sharded(make, differences, near_base):
     assert max(differences(*make.ranks_2, *sharded("zero3"), arm=str(near_base / "compared.py"))) < EXACT
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize(
+    ("sharding", "settings"),
+    [
+        ("none", ()),
+        *(pytest.param(name, (), marks=pytest.mark.soak) for name in ("zero0", "zero2", "zero3")),
+        pytest.param("zero2", ("train.lora.rank=4",), marks=pytest.mark.soak),
+    ],
+)
+def test_pairs_are_compared_alike_whoever_trains(make, differences, likes, sharding, settings):
+    settings = (f"data={{general: [{likes}]}}", *settings)
+    how = {"settings": settings, "arm": str(likes), "micro_tokens": 150}
+    assert max(differences(*make.ranks_2, *sharded(sharding), **how)) < EXACT
 
 
 def test_a_penalty_on_weights_in_shards_is_refused(make, near_base, one_rank, tmp_path):
