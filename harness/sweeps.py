@@ -33,12 +33,11 @@ def arms_of(text: str, recipe: Recipe, settings: Sequence[Setting], sweeps: Sequ
 
     Raises UserError for a value that will not do, and for two values that are the same one.
     """
-    plain = arm_spec(text, recipe, settings)
     mine = [sweep for sweep in sweeps if _concerns(sweep, text)]
     found: dict[str, ArmSpec] = {}
     for values in product(*(sweep.values for sweep in mine)):
         swept = [Setting(None, sweep.path, value) for sweep, value in zip(mine, values, strict=True)]
-        spec = arm_spec(text, recipe, settings, swept) if swept else plain
+        spec = arm_spec(text, recipe, settings, swept)
         if spec.id in found:
             raise UserError(
                 f"the sweep of {', '.join(sweep.name for sweep in mine)} names {spec.id} twice", "once is enough"
@@ -63,5 +62,7 @@ def check_sweeps(sweeps: Sequence[Sweep], texts: Sequence[str], waiting: Mapping
 
 def _concerns(sweep: Sweep, text: str) -> bool:
     """Whether the arm of that `--plugins` has the setting, and is the one that the sweep names, if it names one."""
-    names = {p.plugin.name for p in methods(text)}
-    return (sweep.arm is None or same_arm(sweep.arm, "+".join(names))) and sweep.path[0] in {*COMMON, *names}
+    plugins = methods(text)
+    plain = ArmSpec(tuple(p.path or p.plugin.name for p in plugins))
+    named = sweep.arm is None or same_arm(sweep.arm, plain.id)
+    return named and sweep.path[0] in {*COMMON, *(p.plugin.name for p in plugins)}

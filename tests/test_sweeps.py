@@ -1,5 +1,6 @@
 """Sweeps: an arm for each value, what they share, what they are compared with, and what cannot be swept."""
 
+import json
 from collections import Counter
 
 import pytest
@@ -172,6 +173,19 @@ def test_six_values_of_k_train_one_first_stage(tmp_path, command):
     by_arm = {line["arm"]: line["composite"]["score"] for line in board["lines"]}
     assert shown[1].split()[-6:] == [f"{100 * by_arm[f'dmt@dmt.k={k}']:.1f}" for k in SIX]
     assert "composite, against sft" in out
+
+
+def test_arms_train_on_their_own_data(tmp_path):
+    run_tiny([], tmp_path, sweeps=["data.general.fraction=1/4,1"], settings=["limit=1", "data.specialist.fraction=1/8"])
+    trained = {
+        entry.manifest["label"].partition(":")[0]: entry.manifest["result"]["datasets"]["playground_chat"]["examples"]
+        for entry in Store(tmp_path / "store").entries()
+        if entry.manifest["kind"] == "train"
+    }
+    assert trained == {"sft@data.general.fraction=1/4": 10, "sft@data.general.fraction=1": 40}
+    rows = [json.loads(row.read_text())["result"] for row in (tmp_path / "run" / "rows").iterdir()]
+    assert len({row["recipe_sha256"] for row in rows}) == 1
+    assert all({data["role"] for data in row["data"]} == {"general", "specialist"} for row in rows)
 
 
 # --- recipes -------------------------------------------------------------------------------------------------------
