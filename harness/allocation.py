@@ -40,6 +40,7 @@ class Slurm(Allocation):
     warning_seconds: int = pydantic.Field(90, ge=20)
     """How long before the time limit a job is told to write a last checkpoint and to go back into the queue."""
     prepare: Allocation = Allocation()
+    fisher: Allocation = Allocation()
     train: Allocation = Allocation()
     merge: Allocation = Allocation()
     generate: Allocation = Allocation()

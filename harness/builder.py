@@ -129,6 +129,7 @@ class JobBuilder:
                 parents={
                     "start": start,
                     **({"base": models["base"]} if "base" in loss.references else {}),
+                    **({"fisher": mixer.fisher(loss.fisher, settings.max_length)} if loss.fisher else {}),
                     **made_parents(declared.items()),
                 },
                 payload={**self.payload(bound), "stage": stage.name},

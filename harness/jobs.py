@@ -15,9 +15,17 @@ import pydantic
 from harness.api import EarlyStopping
 from harness.canonical import Json, digest
 
-Kind = Literal["prepare", "train", "merge", "generate", "respond", "evaluate"]
+Kind = Literal["prepare", "fisher", "train", "merge", "generate", "respond", "evaluate"]
 
-SEMANTICS: Mapping[str, int] = {"prepare": 1, "train": 1, "merge": 1, "generate": 2, "respond": 1, "evaluate": 2}
+SEMANTICS: Mapping[str, int] = {
+    "prepare": 1,
+    "fisher": 1,
+    "train": 1,
+    "merge": 1,
+    "generate": 2,
+    "respond": 1,
+    "evaluate": 2,
+}
 """Version of what each kind of job means. Raise it when the core's code changes a job's result."""
 
 
@@ -213,6 +221,17 @@ class PrepareData(Declaration):
     benchmarks: Mapping[str, BenchmarkItems] = pydantic.Field(default_factory=dict, exclude_if=lambda found: not found)
     """The run's benchmarks by name, where it looks at them."""
     seed: int = 0
+
+
+class EstimateFisher(Declaration):
+    """`fisher`: the diagonal Fisher information of the weights of the parent `model`, as a model of the same form.
+
+    It lies in `<job>/model/`: whatever reads or streams weights finds each one's under its own name.
+    """
+
+    items: tuple[MixtureItem, ...]
+    """What it is estimated on."""
+    max_length: int
 
 
 class StageBudget(Declaration):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from harness.api import Answered, Curated, Data, Derived, Stage
+from harness.api import Answered, Curated, Data, Derived, Fisher, Stage, sample, with_role
 from harness.api.nodes import curated
 from harness.arms import BoundArm
 from harness.canonical import Json
@@ -16,7 +16,7 @@ from harness.data.resolve import ArmDatasets, Dataset, Places, derived_item, mad
 from harness.discovery import suggestion
 from harness.errors import UserError
 from harness.evaluate.declare import Declarer as BenchmarkDeclarer
-from harness.jobs import BenchmarkItems, DataDeclaration, Generate, Job, MixtureItem
+from harness.jobs import BenchmarkItems, DataDeclaration, EstimateFisher, Generate, Job, MixtureItem
 from harness.judge.settings import Judging
 from harness.recipe import Recipe
 from harness.suite import chosen
@@ -80,6 +80,20 @@ class Mixer:
     def _held(self) -> Mapping[str, Dataset]:
         """The arm's datasets by name."""
         return self.jobs.data.of(self.bound)
+
+    def fisher(self, wanted: Fisher, max_length: int) -> str:
+        """The job that estimates the Fisher information of the base model. Raises UserError for a role without data."""
+        names = with_role(self.jobs.data.infos(self.bound), wanted.role)
+        items = []
+        for name in names:
+            item, share = self._held[name].item, max(1, wanted.examples // len(names))
+            n = count(item)
+            items.append(derived_item(item, sample(name, amount=share if n is None else min(n, share)), seed=0))
+        declared = EstimateFisher(items=tuple(items), max_length=max_length)
+        label = f"{self.bound.arm.id}: Fisher information of the base on {', '.join(names)}"
+        parents = {"model": self._model("base", "the Fisher information")}
+        payload = self.jobs.payload(self.bound)
+        return self.jobs.add(Job("fisher", label, declared.model_dump(mode="json"), parents=parents, payload=payload))
 
     def _model(self, name: str, what: str) -> str:
         if name not in self.models:

@@ -26,7 +26,19 @@ from harness.context import Context, Progress
 from harness.data.resolve import Places
 from harness.endpoints.model import take_served
 from harness.errors import Failure, HarnessError, Leaving, told
-from harness.jobs import CHECKPOINTS, CORPUS, Evaluate, Generate, Job, Merge, PrepareData, PrepareModel, Respond, Train
+from harness.jobs import (
+    CHECKPOINTS,
+    CORPUS,
+    EstimateFisher,
+    Evaluate,
+    Generate,
+    Job,
+    Merge,
+    PrepareData,
+    PrepareModel,
+    Respond,
+    Train,
+)
 from harness.launch.order import FILE as ORDER
 from harness.machine import failures_named
 from harness.processes import die_with_parent
@@ -160,7 +172,7 @@ class Worker:
             "started": task.started.isoformat(timespec="seconds"),
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         }
-        self.store.commit(job, manifest, without=(CHECKPOINTS, CORPUS) if job.kind == "train" else ())
+        self.store.commit(job, manifest, without=(CHECKPOINTS, CORPUS))
         self.say(event="done", key=job.key, seconds=seconds)
 
     def execute(self, job: Job, scene: Scene, context: Context) -> Mapping[str, Any]:
@@ -178,6 +190,10 @@ class Worker:
                 located = prepare.model.model_copy(update={"id": job.payload["model_path"]})
                 prepare = prepare.model_copy(update={"model": located})
             outcome = prepare_model(prepare, scene.sources, context)
+        elif job.kind == "fisher":
+            from harness.train.fisher import estimate
+
+            outcome = estimate(EstimateFisher.model_validate(job.declared), scene.sources, context)
         elif job.kind == "train":
             outcome = self.train(job, scene, context)
         elif job.kind == "merge":

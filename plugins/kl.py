@@ -49,4 +49,5 @@ def loss_fn(arm: Arm) -> Generator[None, Loss, Loss]:
         losses = inner.per_token(model, batch, references)
         return losses + options.weight * divergence(model, batch, references["base"])
 
-    return replace(inner, per_token=per_token, references=("base",))
+    references = tuple(dict.fromkeys((*inner.references, "base")))
+    return replace(inner, per_token=per_token, references=references)

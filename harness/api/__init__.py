@@ -60,7 +60,7 @@ from harness.api.data import (
 )
 from harness.api.drawing import drawn
 from harness.api.grades import answer_digest
-from harness.api.loss import Batch, Loss, Model, dpo, nll, token_loss
+from harness.api.loss import Batch, Fisher, Loss, Model, dpo, nll, token_loss
 from harness.api.merging import (
     Average,
     Combination,
@@ -113,6 +113,7 @@ __all__ = [
     "Execute",
     "Execution",
     "Files",
+    "Fisher",
     "Generated",
     "Hub",
     "Item",

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from harness.api.data import Part
+from harness.api.data import PRETRAINING, Part
 
 if TYPE_CHECKING:
     import torch
@@ -84,6 +84,23 @@ def nll(model: Model, batch: Batch, references: Mapping[str, Model]) -> torch.Te
     return model.token_nll(batch)
 
 
+Reference = Literal["base", "start", "fisher"]
+
+
+@dataclass(frozen=True)
+class Fisher:
+    """The diagonal of the Fisher information of the base model's weights, estimated by a job of the plan.
+
+    The squared gradient of an example's log-likelihood, summed over examples and divided by their scored tokens. The
+    labels are those of the data (the empirical Fisher), and responses and texts are what is scored.
+    """
+
+    role: str = PRETRAINING
+    """Role of the datasets it is estimated on, in equal parts."""
+    examples: int = 256
+    """At most so many."""
+
+
 Penalty = Callable[["torch.nn.Module", "Mapping[str, torch.nn.Module]"], "torch.Tensor"]
 """Of the network in training and the references by name: a scalar."""
 
@@ -102,12 +119,14 @@ class Loss:
     per_pair: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None
     """Of preference pairs: the losses, [pairs], from `sum(weights * per_token)` over each chosen and each rejected
     conversation, [pairs] both. A step minimises their mean, whatever the stage's `loss_reduction`."""
-    references: tuple[Literal["base", "start"], ...] = ()
+    references: tuple[Reference, ...] = ()
     """Frozen models the loss compares with: `base`, or the model that the stage starts from."""
+    fisher: Fisher | None = None
+    """What the reference `fisher` is, where there is one: a network whose weights are the base's Fisher information."""
     embed: Callable[[torch.Tensor, Batch], torch.Tensor] | None = None
     """Perturbs the input embeddings [rows, length, width] in training only."""
 
-    def penalised(self, penalty: Penalty, *references: Literal["base"]) -> Loss:
+    def penalised(self, penalty: Penalty, *references: Reference) -> Loss:
         """This loss with one more penalty, which looks at these references."""
         inner = self.penalty
 

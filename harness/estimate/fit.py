@@ -34,8 +34,8 @@ class Room:
 
 
 def references_of(job: Job) -> int:
-    """Frozen models that a training job compares with: the base, and where it learns from pairs, its own start."""
-    return int("base" in job.parents) + int(job.declared["objective"] == "dpo")
+    """Frozen models that a training job holds: the base, its Fisher information, and with pairs its own start."""
+    return int("base" in job.parents) + int("fisher" in job.parents) + int(job.declared["objective"] == "dpo")
 
 
 def room(execution: Execution, workers: int) -> Room:

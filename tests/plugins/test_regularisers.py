@@ -172,6 +172,7 @@ def test_they_compose_with_losses_strategies_and_each_other():
     assert made.embed is not None
     assert made.penalty is not None
     assert made.references == ("base",)
+    assert set(loss("kl", "ewc").references) == {"base", "fisher"}
     assert loss("kl", "dmt").per_token is not loss("dmt").per_token
 
 
