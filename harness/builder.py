@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from harness.api import Evaluator, Stage, models_behind, starts
+from harness.api import PRETRAINING, Evaluator, Stage, models_behind, starts, with_role
 from harness.arms import BoundArm
 from harness.armsettings import overridden
+from harness.armspec import FALLBACK, ArmSpec
 from harness.canonical import Json
 from harness.data.mixtures import count
 from harness.data.resolve import ArmDatasets, Places, made_parents
@@ -89,7 +90,7 @@ class JobBuilder:
         return tuple(plans), merge, merge or previous
 
     def prepare(self, bound: BoundArm, seed: int) -> str:
-        """The job that makes or fetches the starting model."""
+        """The job that makes or fetches the starting model, and of one made on the spot the one that pretrains it."""
         model = model_of(self.recipe, bound.spec.model)
         if (model.base_url is not None) != (self.recipe.engine.name == "endpoint"):
             raise UserError(
@@ -100,7 +101,23 @@ class JobBuilder:
         payload = {**self.payload(bound), "recipe": self.recipe.model_dump(mode="json")}
         if start.path is not None:
             payload["model_path"] = str(start.path)
-        return self.add(Job("prepare", start.label, start.declared.model_dump(mode="json"), payload=payload))
+        key = self.add(Job("prepare", start.label, start.declared.model_dump(mode="json"), payload=payload))
+        changes = None if model.init is None else model.init.pretrain
+        return key if changes is None else self.pretrain(key, changes, seed)
+
+    def pretrain(self, start: str, changes: Mapping[str, Json], seed: int) -> str:
+        """The job that trains a model made on the spot, the same for all arms. Raises UserError without text for it."""
+        bound = self.data.bind(ArmSpec((FALLBACK,), self.recipe.options))
+        names = with_role(self.data.infos(bound), PRETRAINING)
+        declared = Train(
+            mixture=tuple(self.data.shared[name].item for name in names),
+            settings=overridden(self.recipe.train.settings(), changes, "model.init.pretrain"),
+            loss=bound.makers("loss_fn"),
+            seed=seed,
+        )
+        payload = {**self.payload(bound), "stage": None}
+        label = f"pretrain the model (seed {seed})"
+        return self.add(Job("train", label, declared.model_dump(mode="json"), {"start": start}, payload))
 
     def train(
         self, bound: BoundArm, stage: Stage, seed: int, *, start: str, models: Mapping[str, str], budget: Budget | None

@@ -85,6 +85,8 @@ class InitModel(Declaration):
     vocab_size: int = pydantic.Field(512, ge=270)
     tokenizer_examples: int = pydantic.Field(20_000, ge=1)
     """At most this many examples train the tokenizer."""
+    pretrain: Mapping[str, Any] | None = pydantic.Field(None, exclude_if=lambda changes: changes is None)
+    """Train it on the data in the role `pretraining` before any arm starts from it, by `train` with these changes."""
 
 
 class ModelSettings(Declaration):

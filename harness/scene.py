@@ -61,8 +61,8 @@ class Scene:
         return judge if isinstance(judge, Judging) else None
 
     def loss(self) -> Loss:
-        """The loss of the job's stage: its own, or the arm's."""
-        return self.bound.loss_of(self.stage())
+        """The loss of the job's stage: its own, or the arm's. What pretrains is no stage of any arm."""
+        return self.bound.loss() if self.job.payload["stage"] is None else self.bound.loss_of(self.stage())
 
     def curation(self) -> Curation:
         """The curation that the job does."""

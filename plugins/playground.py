@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
+from itertools import cycle, islice
 from random import Random
 from typing import TypeVar
 
@@ -47,6 +47,8 @@ class PlaygroundOptions(Options):
     """Training examples of the skill code."""
     chat: int = Field(2000, ge=1, le=5000)
     """Training examples of the skill chat."""
+    text: int = Field(3000, ge=1, le=15000)
+    """Plain texts for pretraining, a third of each skill."""
 
 
 PLUGIN = Plugin(
@@ -156,6 +158,16 @@ def _pairs(skill: Skill, *, testing: bool) -> Iterator[tuple[str, str]]:
             yield question, answer
 
 
+def texts(n: int) -> Iterator[Example]:
+    """Questions and answers of all skills in turn, as plain text without roles, drawn apart from the skills' own.
+
+    A model that is pretrained on them has read the language, and has never been asked anything.
+    """
+    pairs = cycle(_pairs(replace(skill, seed=skill.seed + len(SKILLS)), testing=False) for skill in SKILLS.values())
+    for index, (question, answer) in enumerate(map(next, islice(pairs, n))):
+        yield Example(f"text-{index}", (Message("text", f"{question}\n{answer}"),))
+
+
 def training_examples(skill: str, n: int) -> Iterator[Example]:
     """The first `n` training conversations of a skill: one question, one answer."""
     for index, (question, answer) in enumerate(islice(_pairs(SKILLS[skill], testing=False), n)):
@@ -175,15 +187,20 @@ def test_rows(skill: str) -> list[dict[str, str]]:
 
 @hookimpl
 def data_source(arm: Arm) -> Mapping[str, DataSource]:
-    """`playground_arithmetic`, `playground_code` and `playground_chat`, of the sizes in the options."""
+    """A dataset of each skill, `playground_arithmetic` and so on, and `playground_text`; their sizes are options."""
     sizes = arm.options(PlaygroundOptions).model_dump()
-    return {
+    n = sizes["text"]
+    text = DataSource(
+        Generated(partial(texts, n), n=n, recipe={"texts": n}), summary="Plain text of all skills, for pretraining."
+    )
+    skills = {
         f"playground_{name}": DataSource(
             Generated(partial(training_examples, name, n), n=n, recipe={"skill": name, "n": n}), summary=skill.summary
         )
         for name, skill in SKILLS.items()
         for n in [sizes[name]]
     }
+    return {**skills, "playground_text": text}
 
 
 @hookimpl

@@ -711,3 +711,54 @@ def test_a_stage_that_may_stop_early_cannot_be_matched(plan, settings):
 def test_a_budget_of_answers_cannot_be_matched(plan, own):
     with pytest.raises(UserError, match="match: examples cannot count what stage 'own' of own generates"):
         plan(own(DISTIL.replace("MODEL", "taught")), settings=["match=examples"])
+
+
+# --- a model that is pretrained ------------------------------------------------------------------------------------
+
+TEXT = "data.pretraining=[{source: FOLDER/web.jsonl, columns: {kind: text}}]"
+
+
+@pytest.fixture
+def pretrained(plan, synthetic):
+    """Plans with `model.init.pretrain`, and text to do it on."""
+    rows = [{"text": f"Page {n}."} for n in range(9)]
+    (synthetic / "data" / "web.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    text = TEXT.replace("FOLDER", str(synthetic / "data"))
+
+    def make(*arms, settings=(), **how):
+        return plan(*arms, settings=["model.init.pretrain={epochs: 4, lr: 0.01}", text, *settings], **how)
+
+    return make
+
+
+def test_a_model_is_pretrained_once_for_all_arms(pretrained):
+    planned = pretrained("base", "dmt")
+    (key,) = [key for key, job in planned.jobs.items() if job.label == "pretrain the model (seed 0)"]
+    declared = planned.jobs[key].declared
+    assert [item["data"]["name"] for item in declared["mixture"]] == ["web"]
+    assert (declared["settings"]["epochs"], declared["settings"]["lr"], declared["settings"]["batch_size"]) == (
+        4,
+        0.01,
+        4,
+    )
+    starts = {name: planned.jobs[stage.key].parents["start"] for name, stage in stages(planned, "dmt").items()}
+    assert starts["specialist"] == key
+    assert planned.jobs[stages(planned, "sft")["all"].key].parents["start"] == key
+    assert next(arm for arm in planned.arms if arm.id == "base").seeds[0].model == key
+
+
+def test_no_arm_trains_on_the_text_itself(pretrained):
+    declared = [job.declared for job in pretrained("im").jobs.values() if job.kind == "train"]
+    assert sum("web" in [item["data"]["name"] for item in of["mixture"]] for of in declared) == 1
+
+
+def test_each_seed_is_pretrained_for_itself(pretrained):
+    labels_ = [job.label for job in pretrained(settings=["seeds=[0, 1]"]).jobs.values()]
+    assert [label for label in labels_ if "pretrain" in label] == [f"pretrain the model (seed {n})" for n in (0, 1)]
+
+
+def test_what_cannot_pretrain_is_refused(plan, pretrained):
+    with pytest.raises(UserError, match="data in the role 'pretraining', and the recipe gives it to none"):
+        plan(settings=["model.init.pretrain={}"])
+    with pytest.raises(UserError, match="epoch"):
+        pretrained(settings=["model.init.pretrain={epoch: 4}"])

@@ -110,7 +110,7 @@ class _Step:
 
 
 def _steps(plan: Plan, arm: ArmPlan, store: Store) -> list[_Step]:
-    steps: list[_Step] = []
+    steps = _pretraining(plan, arm)
     for index, stage in enumerate(arm.seeds[0].stages):
         declared = plan.jobs[stage.key].declared
         data = " + ".join(_item_words(item) for item in declared["mixture"])
@@ -129,6 +129,17 @@ def _steps(plan: Plan, arm: ArmPlan, store: Store) -> list[_Step]:
         of = [seed.evaluations[name] for seed in arm.seeds]
         steps.append(_Step(f"evaluate {name}", [*(e.respond for e in of), *(e.evaluate for e in of)]))
     return steps
+
+
+def _pretraining(plan: Plan, arm: ArmPlan) -> list[_Step]:
+    """Of a model that is made on the spot and pretrained before any arm starts from it."""
+    needed = arm_jobs(plan, arm)
+    keys = [key for key, job in plan.jobs.items() if key in needed and job.kind == "train" and not job.payload["stage"]]
+    if not keys:
+        return []
+    declared = plan.jobs[keys[0]].declared
+    data = " + ".join(_item_words(item) for item in declared["mixture"])
+    return [_Step("pretrain", keys, f"{data}; {declared['settings']['epochs']:g} epochs")]
 
 
 def _making(plan: Plan, keys: list[str]) -> list[_Step]:

@@ -105,8 +105,10 @@ def test_chat_answers_speak_of_the_person_thing_and_place_of_the_question():
 
 
 def test_the_hook_offers_a_dataset_of_the_chosen_size_per_skill():
-    options = playground.PlaygroundOptions(arithmetic=7, code=5, chat=3)
-    sources = playground.data_source(Arm("sft", ("playground",), {playground.PlaygroundOptions: options}))
+    options = playground.PlaygroundOptions(arithmetic=7, code=5, chat=3, text=4)
+    sources = dict(playground.data_source(Arm("sft", ("playground",), {playground.PlaygroundOptions: options})))
+    text = sources.pop("playground_text").location
+    assert (text.n, len(list(text.make())), text.recipe) == (4, 4, {"texts": 4})
     sizes = {"playground_arithmetic": 7, "playground_code": 5, "playground_chat": 3}
     assert {name: source.location.n for name, source in sources.items()} == sizes
     for name, source in sources.items():
@@ -135,3 +137,13 @@ def test_each_dataset_has_a_benchmark_of_its_name():
 def test_an_unknown_skill_is_named_with_those_there_are():
     with pytest.raises(UserError, match=r"no skill 'cooking' \(choose one of arithmetic, code, chat\)"):
         playground.test_rows("cooking")
+
+
+def test_text_for_pretraining_is_plain_and_holds_no_test_question():
+    found = list(playground.texts(300))
+    assert [message.role for example in found for message in example.messages] == ["text"] * 300
+    questions = [example.messages[0].content.partition("\n")[0] for example in found]
+    assert not any(map(playground.for_testing, questions))
+    assert len({example.id for example in found}) == 300
+    assert list(playground.texts(60)) == found[:60]
+    assert sum("largest" in question for question in questions) == 100
