@@ -17,7 +17,10 @@ from harness.jobs import Merge
 BASE = "base"
 """Role of the parent that the merged models' training started from."""
 
-_OWN = {"stages", "weights", "adapters"}
+BY_EXAMPLES = "examples"
+"""In the place of a weight that is known once the stages have been trained."""
+
+_OWN = {"stages", "weights", "by_examples", "adapters"}
 """Fields of every combination, which have their own place in the declaration."""
 
 
@@ -55,12 +58,15 @@ def declare_merge(bound: BoundArm, stages: Sequence[Stage], known: Sequence[str]
     unknown = [name for name in merger.stages if name not in known]
     if unknown or not merger.stages:
         raise UserError(f"{who} merges {unknown or 'nothing'}", suggestion("", [s.name for s in stages]))
+    if merger.weights and merger.by_examples:
+        raise UserError(f"{who} merges by weights and by examples", "leave one of them away")
     if merger.weights and len(merger.weights) != len(merger.stages):
         raise UserError(
             f"{who} merges {len(merger.stages)} stages with {len(merger.weights)} weights",
             "give one weight for each stage",
         )
-    weights = tuple((name, share(weight)) for name, weight in zip(merger.stages, merger.shares, strict=True))
+    shares = [BY_EXAMPLES] * len(merger.stages) if merger.by_examples else map(share, merger.shares)
+    weights = tuple(zip(merger.stages, shares, strict=True))
     if isinstance(merger, MergeKit):
         options = {name: plain(getattr(merger, name)) for name in ("method", "parameters")}
         return DeclaredMerge(Merge(method="mergekit", weights=weights, options=options, seed=seed), merger.base)

@@ -95,8 +95,9 @@ def _seed_run(arm: ArmPlan, seed: SeedPlan, plan: Plan, store: Store) -> SeedRun
     merge = None
     if seed.merge is not None:
         job = plan.jobs[seed.merge]
-        weights = dict(job.declared["weights"])
-        merge = MergeRun(seed.merge, job.declared["method"], weights, _manifest(store, job)["measured"])
+        manifest = _manifest(store, job)
+        weights = manifest["result"].get("shares") or dict(job.declared["weights"])
+        merge = MergeRun(seed.merge, job.declared["method"], weights, manifest["measured"])
     return SeedRun(seed.seed, evaluations, tuple(train), merge)
 
 

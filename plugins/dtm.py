@@ -28,6 +28,7 @@ from harness.api import (
     Plugin,
     Stage,
     UserError,
+    experts,
     hookimpl,
     without_role,
 )
@@ -46,6 +47,8 @@ class DtmOptions(Options):
     """A sentence-transformers model: a hub id, `id@revision` or a folder. `tfidf` needs no model."""
     first_turn: bool = True
     """Train on the first user and assistant turn of each conversation alone, as the released code does."""
+    weights: Literal["uniform", "size"] = "uniform"
+    """What the mean weighs the experts by: all the same, or by the examples that each was trained on."""
     no_eos: bool = False
     """Leave the token that ends a response out of the loss, as the released code does."""
     only: int | None = Field(None, ge=0)
@@ -127,7 +130,8 @@ def strategy(arm: Arm, data: Mapping[str, DataInfo]) -> Sequence[Stage]:
 @hookimpl(trylast=True)
 def merger(arm: Arm, stages: Sequence[Stage]) -> Merger:
     """The mean of the experts' weights."""
-    return KeepLast() if len(stages) == 1 else Average(tuple(stage.name for stage in stages))
+    names = experts(stages)
+    return Average(names, by_examples=arm.options(DtmOptions).weights == "size") if len(names) > 1 else KeepLast()
 
 
 def _too_few(k: int, what: str) -> UserError:

@@ -67,6 +67,8 @@ class Merged(Merger):
     stages: tuple[str, ...]
     weights: tuple[Fraction, ...] = ()
     """One for each stage; none stands for `1 / len(stages)` each."""
+    by_examples: bool = field(default=False, kw_only=True)
+    """Weigh each stage by the examples that it has been trained on instead: its share of them, known once it was."""
 
     @property
     def shares(self) -> tuple[Fraction, ...]:

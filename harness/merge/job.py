@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
+from collections.abc import Sequence
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
 
-from harness.api import Merger
-from harness.canonical import Json
+from harness.api import Merged, Merger
+from harness.canonical import Json, share
 from harness.context import Context, Progress
 from harness.jobs import Merge
 from harness.machine import failures_named
 from harness.merge.members import merge_members
 from harness.merge.stream import Member
 from harness.mergers import BASE
+from harness.store import MANIFEST
 
 ADAPTER = "adapter"
 """Folder beside `model/` in which a stage leaves its adapters."""
@@ -30,6 +36,11 @@ def merge(declared: Merge, merger: Merger, context: Context) -> Json:
     parents = [(stage, context.parents[stage]) for stage, _ in declared.weights]
     members = [Member(stage, folder / "model", folder / ADAPTER) for stage, folder in parents]
     base = context.parents[BASE] / "model" if BASE in context.parents else None
+    shares: Json = None
+    if isinstance(merger, Merged):
+        if merger.by_examples:
+            merger = replace(merger, weights=_by_examples([folder for _, folder in parents]))
+        shares = {stage: share(weight) for (stage, _), weight in zip(parents, merger.shares, strict=True)}
     with failures_named("merging", context.folder):
         parameters = merge_members(
             merger,
@@ -40,6 +51,13 @@ def merge(declared: Merge, merger: Merger, context: Context) -> Json:
             report=lambda done, total: context.progress(Progress(done, total, "tensor")),
         )
     return {
-        "result": {"models": len(members), "parameters": parameters},
+        "result": {"models": len(members), "parameters": parameters, "shares": shares},
         "measured": {"seconds": time.perf_counter() - started},
     }
+
+
+def _by_examples(jobs: Sequence[Path]) -> tuple[Fraction, ...]:
+    """Each stage's share of the examples that all of them were trained on."""
+    manifests = [json.loads((job / MANIFEST).read_text(encoding="utf-8")) for job in jobs]
+    examples: list[int] = [manifest["result"]["examples"] for manifest in manifests]
+    return tuple(Fraction(n, sum(examples)) for n in examples)

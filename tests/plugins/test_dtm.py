@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from harness.api import Average, Curated, DataInfo, Example, KeepLast, Message, UserError
 from harness.arms import bind
 from harness.armspec import ArmSpec
+from harness.canonical import share
 from harness.store import Store
 from harness.testing import run_tiny
 
@@ -152,6 +153,11 @@ def test_another_merger_takes_the_means_place(tmp_path):
     assert bound.merger(bound.stages(DATA)) == Average(("expert_3",))
 
 
+def test_experts_can_be_weighed_by_their_portions():
+    bound = arm("dtm", k=2, weights="size")
+    assert bound.merger(bound.stages(DATA)) == Average(("expert_0", "expert_1"), by_examples=True)
+
+
 def test_one_expert_alone():
     bound = arm("dtm", only=2)
     stages = bound.stages(DATA)
@@ -183,7 +189,7 @@ def test_without_eos_the_end_of_a_turn_is_not_learnt():
 def dispersed(tmp_path_factory):
     """A run of `im,dtm`, and of its first expert alone."""
     folder = tmp_path_factory.mktemp("dtm")
-    run_tiny(["im,dtm", "im,dtm:only=0"], folder, settings=["dtm.embedder=tfidf", "dtm.k=2"])
+    run_tiny(["im,dtm", "im,dtm:only=0", "im,dtm:weights=size"], folder, settings=["dtm.embedder=tfidf", "dtm.k=2"])
     return Store(folder / "store")
 
 
@@ -205,12 +211,22 @@ def test_every_example_is_trained_on_by_one_expert(dispersed):
 def test_the_merge_is_the_mean_of_the_experts(dispersed):
     from safetensors.numpy import load_file
 
-    (merge,) = manifests(dispersed, "merge").values()
-    weights = load_file(dispersed.folder(merge["key"]) / "model" / "model.safetensors")
-    experts = [
-        load_file(dispersed.folder(merge["parents"][f"expert_{j}"]) / "model" / "model.safetensors") for j in range(2)
+    def weights(key):
+        return load_file(dispersed.folder(key) / "model" / "model.safetensors")
+
+    (curated,) = [m for label, m in manifests(dispersed, "prepare").items() if "Disperse" in label]
+    sizes = curated["result"]["examples"]
+    merges = [entry.manifest for entry in dispersed.entries() if entry.manifest["kind"] == "merge"]
+    shares = {frozenset(merge["result"]["shares"].items()): merge for merge in merges}
+    wanted = [
+        {"expert_0": "1/2", "expert_1": "1/2"},
+        {f"expert_{j}": share(Fraction(sizes[str(j)], 120)) for j in (0, 1)},
     ]
-    assert any(not np.array_equal(experts[0][name], experts[1][name]) for name in weights)
-    for name, tensor in weights.items():
-        np.testing.assert_allclose(tensor, (experts[0][name] + experts[1][name]) / 2, rtol=1e-6, atol=1e-8)
-    assert Fraction(dict(merge["declared"]["weights"])["expert_0"]) == Fraction(1, 2)
+    assert shares.keys() == {frozenset(of.items()) for of in wanted}
+    for of in wanted:
+        merge = shares[frozenset(of.items())]
+        merged, experts = weights(merge["key"]), [weights(merge["parents"][f"expert_{j}"]) for j in (0, 1)]
+        assert any(not np.array_equal(experts[0][name], experts[1][name]) for name in merged)
+        a, b = (float(Fraction(of[f"expert_{j}"])) for j in (0, 1))
+        for name, tensor in merged.items():
+            np.testing.assert_allclose(tensor, a * experts[0][name] + b * experts[1][name], rtol=1e-5, atol=1e-7)
