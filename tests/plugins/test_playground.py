@@ -126,9 +126,9 @@ def test_sizes_beyond_the_supply_of_questions_are_refused():
         playground.PlaygroundOptions(chat=5001)
 
 
-def test_each_dataset_has_a_benchmark_of_its_name():
+def test_each_skill_has_a_benchmark_of_its_datasets_name():
     offered = playground.evaluator(ARM)
-    assert [benchmark.name for benchmark in offered] == list(playground.data_source(ARM))
+    assert [*(benchmark.name for benchmark in offered), "playground_text"] == list(playground.data_source(ARM))
     for benchmark in offered:
         assert benchmark.protocol == "exact-1"
         assert benchmark.task == LmEvalTask(task=benchmark.name, metric="exact_match", filter="none")
