@@ -86,8 +86,8 @@ def test_the_recipe_of_all_methods_compares_at_least_ten_arms(tmp_path):
         ("dmt.kk=1", "there is no setting 'dmt.kk' (did you mean 'k'?)"),
         ("options.dmt.kk=1", "there is no setting 'dmt.kk' (did you mean 'k'?)"),
         ("judge={modle: gpt}", "there is no setting 'judge.modle' (did you mean 'model'?)"),
-        ("dtm.k=1", "there is no setting 'dtm.k' (did you mean 'dmt'?)"),
-        ("options.dtm.k=1", "no plug-in is called 'dtm' (did you mean 'dmt'?)"),
+        ("dmtt.k=1", "there is no setting 'dmtt.k' (did you mean 'dmt'?)"),
+        ("options.dmtt.k=1", "no plug-in is called 'dmtt' (did you mean 'dmt'?)"),
         ("suite=playgroud", "there is no suite playgroud (give a YAML file; did you mean 'playground'?)"),
     ],
 )
