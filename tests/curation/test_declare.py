@@ -51,7 +51,7 @@ class Named(Part):
 
 def test_class_and_fields_are_declared(declare):
     declared = declare(Curated("talk", Part(limits={"low": 0.5})), seed=4)
-    assert declared.curation == {"class": "Part", "share": "1/3", "words": ("a",), "limits": {"low": 0.5}}
+    assert declared.curation == {"class": "Part", "share": "1/3", "words": ["a"], "limits": {"low": 0.5}}
     assert (declared.plugin, declared.seed, declared.portions) == ("own 1.0", 4, ("all",))
     assert (declared.engine, declared.judge, declared.embedder) == (None, None, None)
 
