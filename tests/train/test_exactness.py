@@ -173,6 +173,13 @@ def test_references_and_a_penalty_count_once_whoever_trains(make, differences, n
 
 @pytest.mark.soak
 @pytest.mark.timeout(240)
+@pytest.mark.parametrize("sharding", ["none", "zero2", "zero3"])
+def test_the_divergence_from_the_base_counts_alike_whoever_trains(make, differences, sharding):
+    assert max(differences(*make.ranks_2, *sharded(sharding), arm="kl,im", chunk_tokens=16)) < EXACT
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(240)
 def test_references_stay_whole_where_weights_are_sharded(make, differences, near_base):
     assert max(differences(*make.ranks_2, *sharded("zero3"), arm=str(near_base / "compared.py"))) < EXACT
 
