@@ -20,9 +20,10 @@ from harness.board.inputs import (
 )
 from harness.board.numbers import DeclaredSuite
 from harness.canonical import Json, canonical
+from harness.data.resolve import made_by
 from harness.discovery import LoadedPlugin
 from harness.errors import Failure
-from harness.jobs import Job
+from harness.jobs import Job, MixtureItem
 from harness.plan import ArmPlan, Plan, SeedPlan
 from harness.store import SHORT, Store
 
@@ -40,7 +41,7 @@ def _arm_run(arm: ArmPlan, plan: Plan, store: Store) -> ArmRun:
         id=arm.id,
         plugins=tuple(_plugin(loaded, arm) for loaded in arm.bound.plugins),
         seeds=tuple(_seed_run(arm, seed, plan, store) for seed in arm.seeds),
-        data=_data(arm, plan),
+        data=_data(arm, plan, store),
         baseline=arm.baseline,
         match=f"{plan.recipe.match} of {arm.spec.matched}" if arm.spec.matched else None,
         model=_model(arm.seeds[0].model, plan, store) if arm.spec.model else None,
@@ -56,15 +57,29 @@ def _plugin(loaded: LoadedPlugin, arm: ArmPlan) -> PluginRecord:
     return PluginRecord(loaded.plugin.name, loaded.plugin.version, distribution, loaded.digest, options)
 
 
-def _data(arm: ArmPlan, plan: Plan) -> tuple[DataRecord, ...]:
-    """The datasets that the arm's stages read, each once."""
+def _data(arm: ArmPlan, plan: Plan, store: Store) -> tuple[DataRecord, ...]:
+    """The datasets that the arm's stages read, each once, and what those are made of that jobs of the plan made."""
     roles = {name: dataset.role for name, dataset in arm.data.items()}
-    records = {}
-    for stage in arm.seeds[0].stages:
-        for item in plan.jobs[stage.key].declared["mixture"]:
-            data = item["data"]
-            role = roles.get(data["name"], "generated")
-            records[data["name"]] = DataRecord(data["name"], data["source"], data["content"], data["n"], role)
+    todo = [item for stage in arm.seeds[0].stages for item in plan.jobs[stage.key].declared["mixture"]]
+    records: dict[str, DataRecord] = {}
+    while todo:
+        item = MixtureItem.model_validate(todo.pop(0))
+        data = item.data
+        key, file = made_by(item)
+        if data.name in records:
+            continue
+        if not file:
+            role = roles.get(data.name, "generated")
+            records[data.name] = DataRecord(data.name, data.source, data.content, data.n, role)
+            continue
+        job = plan.jobs[key]
+        result = _manifest(store, job)["result"]
+        n, content = result["examples"], result["content"]
+        if job.curates:
+            n, content = (of[data.source["portion"]] for of in (n, content))
+        role = "curated" if job.curates else "generated"
+        records[data.name] = DataRecord(data.name, data.source, content, n, role)
+        todo += job.declared["items"] if job.curates else [job.declared["item"]]
     return tuple(records.values())
 
 

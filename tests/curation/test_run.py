@@ -1,5 +1,7 @@
 """Curated data in whole runs: planned, done by the right worker, trained on, and never done twice."""
 
+import json
+
 import pytest
 
 from harness.store import Store
@@ -88,3 +90,15 @@ def test_a_second_run_starts_nothing(halved):
     run_tiny([f"{halved / 'halves.py'},dmt"], halved)
     assert {entry.key for entry in Store(halved / "store").entries()} == before
     assert sorted((halved / "run" / "logs").glob("*")) == logs
+
+
+def test_a_row_tells_what_was_curated_and_what_it_was_made_of(halved):
+    rows = [json.loads(path.read_text())["result"] for path in (halved / "run" / "rows").iterdir()]
+    (row,) = [row for row in rows if row["arm"] == "dmt+halves"]
+    found = {data["name"]: (data["role"], data["n"]) for data in row["data"]}
+    for skill, role in (("arithmetic", "specialist"), ("code", "specialist"), ("chat", "general")):
+        name = f"playground_{skill}"
+        assert found[name] == (role, 40)
+        assert found[f"{name} Half"] == ("curated", 20)
+        assert found[f"{name} Half Likely"] == ("curated", 10)
+    assert all(data["content"] for data in row["data"] if data["role"] == "curated")
