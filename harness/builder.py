@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from harness.api import PRETRAINING, Evaluator, Stage, models_behind, starts, with_role
+from harness.api import PRETRAINING, Evaluator, Mixture, Stage, models_behind, starts, with_role
 from harness.arms import BoundArm
 from harness.armsettings import overridden
 from harness.armspec import FALLBACK, ArmSpec
@@ -199,9 +199,16 @@ class JobBuilder:
             return None
         if merge.declared.adapters == "apart":
             self._check_adapters(bound, stages, merge.stages)
+        declared, label = merge.declared, f"{bound.arm.id}: {merge.label} (seed {seed})"
+        if merge.held_out:
+            scored = Stage("held out", Mixture(merge.held_out))
+            items = Mixer(self, bound, scored, seed, models).items()
+            lengths = [self.settings(bound, stage).max_length for stage in stages]
+            declared = declared.model_copy(update={"held_out": items, "max_length": max(lengths)})
         parents = {name: models[name] for name in (*merge.stages, *([BASE] if merge.base else []))}
-        label, declared = f"{bound.arm.id}: {merge.label} (seed {seed})", merge.declared.model_dump(mode="json")
-        return self.add(Job("merge", label, declared, parents=parents, payload=self.payload(bound)))
+        parents |= made_parents(declared.held_out)
+        dumped = declared.model_dump(mode="json")
+        return self.add(Job("merge", label, dumped, parents=parents, payload=self.payload(bound)))
 
     def _check_adapters(self, bound: BoundArm, stages: Sequence[Stage], merged: Sequence[str]) -> None:
         """Adapters can be merged apart where there are some, and all were put on the base."""

@@ -290,6 +290,10 @@ class Merge(Declaration):
     """`name version` of the plug-ins whose code combines."""
     seed: int | None = pydantic.Field(None, exclude_if=lambda seed: seed is None)
     """Of methods that draw random numbers."""
+    held_out: tuple[MixtureItem, ...] = pydantic.Field((), exclude_if=lambda items: not items)
+    """What candidates are scored on, by methods that choose which models they merge."""
+    max_length: int | None = pydantic.Field(None, exclude_if=lambda tokens: tokens is None)
+    """Tokens after which held-out conversations are cut."""
 
 
 class Generate(Declaration):

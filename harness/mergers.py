@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from fractions import Fraction
 from typing import Any
 
-from harness.api import Average, Combination, KeepLast, Merged, MergeKit, Merger, Stage, experts
+from harness.api import Average, Combination, Data, KeepLast, Merged, MergeKit, Merger, Stage, experts
 from harness.arms import BoundArm
 from harness.canonical import Json, share
 from harness.discovery import suggestion
@@ -20,7 +20,7 @@ BASE = "base"
 BY_EXAMPLES = "examples"
 """In the place of a weight that is known once the stages have been trained."""
 
-_OWN = {"stages", "weights", "by_examples", "adapters"}
+_OWN = {"stages", "weights", "by_examples", "adapters", "held_out"}
 """Fields of every combination, which have their own place in the declaration."""
 
 
@@ -30,6 +30,8 @@ class DeclaredMerge:
 
     declared: Merge
     base: bool
+    held_out: tuple[Data, ...] = ()
+    """What candidates are scored on, still to be declared."""
 
     @property
     def stages(self) -> tuple[str, ...]:
@@ -72,7 +74,7 @@ def declare_merge(bound: BoundArm, stages: Sequence[Stage], known: Sequence[str]
         return DeclaredMerge(Merge(method="mergekit", weights=weights, options=options, seed=seed), merger.base)
     if not isinstance(merger, Combination):
         raise UserError(f"{who} merges by {type(merger).__name__}, which no job does", "make it a Combination")
-    return DeclaredMerge(_combination(bound, merger, weights, seed), needs_base(merger))
+    return DeclaredMerge(_combination(bound, merger, weights, seed), needs_base(merger), merger.held_out)
 
 
 def needs_base(merger: Merger) -> bool:

@@ -199,7 +199,9 @@ class Worker:
         elif job.kind == "merge":
             from harness.merge.job import merge
 
-            outcome = merge(Merge.model_validate(job.declared), scene.merger(), context)
+            merging = Merge.model_validate(job.declared)
+            sources = scene.sources_of(merging.held_out, context.parents)
+            outcome = merge(merging, scene.merger(), sources, context)
         elif job.kind == "generate":
             from harness.engines.answers import generate
 

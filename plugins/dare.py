@@ -76,4 +76,11 @@ def merger(arm: Arm, stages: Sequence[Stage]) -> Merger:
     if options.density == 0:
         raise UserError("dare.density is 0: nothing would be left of the experts", "--set dare.density=1/10")
     weights = proportions(options.weights, names)
-    return Dare(names, weights, options.adapters, options.density, options.consensus, options.scale)
+    return Dare(
+        names,
+        weights,
+        options.adapters,
+        density=options.density,
+        consensus=options.consensus,
+        scale=options.scale,
+    )

@@ -61,4 +61,4 @@ def merger(arm: Arm, stages: Sequence[Stage]) -> Merger:
     """The task vectors of the stages that nothing goes on from, added to the base."""
     options, names = arm.options(TaskArithmeticOptions), experts(stages)
     weights = options.weights or tuple(Fraction(1) for _ in names)
-    return TaskArithmetic(names, weights, options.adapters, options.scale)
+    return TaskArithmetic(names, weights, options.adapters, scale=options.scale)

@@ -83,7 +83,7 @@ def merger(arm: Arm, stages: Sequence[Stage]) -> Merger:
     """TIES of the stages that nothing goes on from."""
     options, names = arm.options(TiesOptions), experts(stages)
     weights = proportions(options.weights, names)
-    return Ties(names, weights, options.adapters, options.density, options.scale, options.trim)
+    return Ties(names, weights, options.adapters, density=options.density, scale=options.scale, trim=options.trim)
 
 
 def _kept(density: Fraction, n: int) -> int:

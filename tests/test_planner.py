@@ -592,7 +592,7 @@ def test_adapters_that_cannot_be_merged_apart(plan, own, start, settings, expect
         ),
         (
             "Stage('all', Mixture.of(Derived('maths', 'shuffle', amount=3)))",
-            "maths: no operation on data is called 'shuffle' (there are: sample)",
+            "maths: no operation on data is called 'shuffle' (there are: sample, rest)",
         ),
         (
             "Stage('all', Mixture.of(sample('maths', amount=9)))",

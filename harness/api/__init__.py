@@ -60,10 +60,12 @@ from harness.api.data import (
 )
 from harness.api.drawing import drawn
 from harness.api.grades import answer_digest
+from harness.api.holding import held_out, hold_out
 from harness.api.loss import Batch, Fisher, Loss, Model, dpo, nll, token_loss
 from harness.api.merging import (
     Average,
     Combination,
+    HeldOutLoss,
     KeepLast,
     Merged,
     MergeKit,
@@ -115,6 +117,7 @@ __all__ = [
     "Files",
     "Fisher",
     "Generated",
+    "HeldOutLoss",
     "Hub",
     "Item",
     "JudgePrompt",
@@ -164,6 +167,8 @@ __all__ = [
     "drawn",
     "experts",
     "final_answer",
+    "held_out",
+    "hold_out",
     "hookimpl",
     "in_role",
     "models_behind",

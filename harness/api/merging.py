@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from harness.api.data import Data
 from harness.api.nodes import models_behind
 from harness.api.plugin import Options, Rational
 from harness.api.stages import Stage
@@ -56,6 +57,9 @@ class Parameter:
         return delta if self.base is None else delta.add_(self.base)
 
 
+HeldOutLoss = Callable[[Sequence[str]], float]
+"""The mean loss of response tokens in the held-out data, under the combination of some of the stages."""
+
 Parameters = Callable[[], Iterable[Parameter]]
 """All parameters of the models, one after the other, each time it is called."""
 
@@ -87,7 +91,14 @@ class Combination(Merged, ABC):
     """`apart`: combine the A and the B of the stages' low-rank adapters, each for itself, and add their product to the
     base; `merged`: combine whole weights."""
 
+    held_out: tuple[Data, ...] = field(default=(), kw_only=True)
+    """What `members` scores by, which no stage has trained on; see `hold_out`."""
+
     needs: ClassVar[frozenset[MergeNeed]] = frozenset()
+
+    def members(self, loss: HeldOutLoss) -> Sequence[str]:  # noqa: ARG002 (most take all)
+        """Which of the stages are merged: all, unless `held_out` says by what to choose."""
+        return self.stages
 
     def survey(self, parameters: Parameters) -> Any:  # noqa: ARG002 (most need none)
         """What must be known of all parameters before the first is combined; every `combine` is given it."""

@@ -180,6 +180,19 @@ def _sample(
     return np.sort(chosen[smallest])
 
 
+def _rest_size(operation: Operation, n: int, name: str) -> int:
+    return n - _sample_size(operation, n, name)
+
+
+def _rest(
+    operation: Operation, chosen: npt.NDArray[np.int64], ids: Sequence[str] | Ids, name: str
+) -> npt.NDArray[np.int64]:
+    """All but the sample of the same size and seed."""
+    import numpy as np
+
+    return np.setdiff1d(chosen, _sample(operation, chosen, ids, name), assume_unique=True)
+
+
 Size = Callable[[Operation, int, str], int]
 Apply = Callable[
     [Operation, "npt.NDArray[np.int64]", "Sequence[str] | Ids", str],
@@ -187,7 +200,7 @@ Apply = Callable[
 ]
 BESIDE = "beside"
 """Of as many examples as the rest of the mixture has: `settled` turns it into a sample."""
-OPERATIONS: Mapping[str, tuple[Size, Apply]] = {"sample": (_sample_size, _sample)}
+OPERATIONS: Mapping[str, tuple[Size, Apply]] = {"sample": (_sample_size, _sample), "rest": (_rest_size, _rest)}
 """What `Derived.op` may name: how many examples it leaves of n, and which."""
 
 

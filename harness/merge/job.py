@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
-from harness.api import Merged, Merger
+from harness.api import Combination, DataSource, Merged, Merger
 from harness.canonical import Json, share
 from harness.context import Context, Progress
 from harness.jobs import Merge
@@ -24,9 +24,10 @@ ADAPTER = "adapter"
 """Folder beside `model/` in which a stage leaves its adapters."""
 
 
-def merge(declared: Merge, merger: Merger, context: Context) -> Json:
+def merge(declared: Merge, merger: Merger, sources: Mapping[str, DataSource], context: Context) -> Json:
     """Leave the merged model of the parents in `context.folder/model`, with the first one's tokenizer and config.
 
+    `sources` say where held-out data lies, for mergers that choose among the models by it.
     Raises UserError for parents whose tensors differ in name, shape or kind.
     """
     started = time.perf_counter()
@@ -36,12 +37,22 @@ def merge(declared: Merge, merger: Merger, context: Context) -> Json:
     parents = [(stage, context.parents[stage]) for stage, _ in declared.weights]
     members = [Member(stage, folder / "model", folder / ADAPTER) for stage, folder in parents]
     base = context.parents[BASE] / "model" if BASE in context.parents else None
+    if isinstance(merger, Merged) and merger.by_examples:
+        merger = replace(merger, weights=_by_examples([folder for _, folder in parents]))
+    losses: dict[str, Json] = {}
     shares: Json = None
-    if isinstance(merger, Merged):
-        if merger.by_examples:
-            merger = replace(merger, weights=_by_examples([folder for _, folder in parents]))
-        shares = {stage: share(weight) for (stage, _), weight in zip(parents, merger.shares, strict=True)}
     with failures_named("merging", context.folder):
+        if declared.held_out and isinstance(merger, Combination):
+            from harness.merge.choosing import choose
+            from harness.train.scoring import conversations
+
+            reader = parents[0][1] / "model"
+            rows = conversations(declared.held_out, sources, declared.max_length or 0, reader, context)
+            chosen = choose(merger, members, base, rows, context)
+            merger, losses = chosen.combination, {"held_out_losses": chosen.told()}
+            members = [member for stage in merger.stages for member in members if member.name == stage]
+        if isinstance(merger, Merged):
+            shares = {stage: share(weight) for stage, weight in zip(merger.stages, merger.shares, strict=True)}
         parameters = merge_members(
             merger,
             members,
@@ -51,7 +62,7 @@ def merge(declared: Merge, merger: Merger, context: Context) -> Json:
             report=lambda done, total: context.progress(Progress(done, total, "tensor")),
         )
     return {
-        "result": {"models": len(members), "parameters": parameters, "shares": shares},
+        "result": {"models": len(members), "parameters": parameters, "shares": shares, **losses},
         "measured": {"seconds": time.perf_counter() - started},
     }
 

@@ -77,6 +77,14 @@ def test_samples_are_exact_ordered_nested_and_without_repetition(n, seed, shares
     assert [len(small), len(large)] == [count(item(n, fraction(k, seed))) for k in sorted(shares)]
 
 
+@given(n=st.integers(1, 40), seed=st.integers(0, 5), k=st.fractions(0, 1, max_denominator=300))
+def test_a_sample_and_its_rest_are_all_and_have_nothing_in_common(n, seed, k):
+    rest = fraction(k, seed).model_copy(update={"op": "rest"})
+    assert sorted(take(n, fraction(k, seed)) + take(n, rest)) == list(range(n))
+    assert take(n, rest) == sorted(take(n, rest))
+    assert len(take(n, rest)) == count(item(n, rest))
+
+
 @given(n=st.integers(1, 40), first=st.integers(1, 40), second=st.integers(1, 40))
 def test_a_sample_of_a_sample_is_the_smaller_sample(n, first, second):
     small, large = sorted([min(first, n), min(second, n)])

@@ -35,21 +35,28 @@ def ran(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     plugin = folder / "experts.py"
     plugin.write_text(EXPERTS)
-    arms = [str(plugin), f"{plugin},ties", f"{plugin},average:adapters=apart", f"{plugin},dare"]
-    board = run_tiny(arms, folder, settings=["train.lora.rank=2", "limit=1", "seeds=[1]"])
-    return folder, board
+    arms = [
+        str(plugin),
+        f"{plugin},ties",
+        f"{plugin},average:adapters=apart",
+        f"{plugin},dare",
+        f"{plugin},soup:held_out=1/4",
+    ]
+    run_tiny(arms, folder, settings=["train.lora.rank=2", "limit=1", "seeds=[1]"])
+    return folder
 
 
 @pytest.mark.timeout(300)
 def test_arms_share_experts_and_merge_them_differently(ran):
-    folder, _ = ran
+    folder = ran
     entries = Store(folder / "store").entries()
     merges = {entry.manifest["label"]: entry.manifest for entry in entries if entry.manifest["kind"] == "merge"}
     trained = [entry for entry in entries if entry.manifest["kind"] == "train"]
-    assert len(trained) == 1 + 3
+    assert len(trained) == 1 + 3 + 3  # the soup's experts do not see what is held out
     assert sorted(merges) == [
         "average+experts@average.adapters=apart: average 3 experts (seed 1)",
         "dare+experts: merge 3 experts by dare (seed 1)",
+        "experts+soup@soup.held_out=1/4: merge 3 experts by soup (seed 1)",
         "experts+ties: merge 3 experts by ties (seed 1)",
         "experts: average 3 experts (seed 1)",
     ]
@@ -68,9 +75,35 @@ def test_arms_share_experts_and_merge_them_differently(ran):
     assert all(not torch.equal(one, two) for i, one in enumerate(several) for two in several[:i])
 
 
+def test_a_greedy_soup_keeps_what_lowers_the_loss_on_what_no_stage_saw(ran):
+    folder = ran
+    store = Store(folder / "store")
+    (soup,) = (entry.manifest for entry in store.entries() if entry.manifest["label"].endswith("by soup (seed 1)"))
+    assert [item["data"]["name"] for item in soup["declared"]["held_out"]] == [
+        "playground_arithmetic", "playground_chat", "playground_code",
+    ]  # fmt: skip
+    assert {op["op"] for item in soup["declared"]["held_out"] for op in item["ops"]} == {"sample"}
+    for key in soup["parents"].values():
+        declared = store.manifest(key)["declared"]
+        assert [op["op"] for item in declared["mixture"] for op in item["ops"]] == ["rest"]
+        assert store.manifest(key)["result"]["examples"] == 30
+    losses = {tuple(one["stages"]): one["loss"] for one in soup["result"]["held_out_losses"]}
+    names = sorted((stages for stages in losses if len(stages) == 1), key=losses.get)
+    assert len(names) == 3
+    kept, lowest = names[0], losses[names[0]]
+    for name in names[1:]:
+        tried = losses[kept + name]
+        if tried < lowest:
+            kept, lowest = kept + name, tried
+    assert soup["result"]["shares"] == {name: f"1/{len(kept)}" for name in kept}
+    rows = [json.loads(path.read_text())["result"] for path in (folder / "run" / "rows").glob("*.json")]
+    (merged,) = (row["seeds"][0]["merge"] for row in rows if "soup" in row["arm"])
+    assert merged["weights"] == soup["result"]["shares"]
+
+
 def test_the_plan_says_what_merges(ran):
-    folder, _ = ran
+    folder = ran
     plan = json.loads((folder / "run" / "plan.json").read_text())
     assert {job["declared"]["method"] for job in plan["jobs"].values() if job["kind"] == "merge"} == {
-        "average", "dare", "ties",
+        "average", "dare", "soup", "ties",
     }  # fmt: skip

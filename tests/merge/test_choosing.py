@@ -1,0 +1,90 @@
+"""Greedy soups: who joins, by numbers worked out by hand and by real models' losses."""
+
+from __future__ import annotations
+
+import json
+from fractions import Fraction
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from harness.api import Average, DataSource, Files, HeldOutLoss, PairColumns
+from harness.context import Context
+from harness.jobs import DataDeclaration, MixtureItem
+from harness.merge.choosing import SCORES, choose, of_stages
+from harness.merge.stream import Member
+from harness.train.scoring import conversations, response_loss
+
+ROWS = [{"prompt": f"Add {n} and {n}.", "completion": f"{2 * n}"} for n in range(6)]
+
+
+def asked(losses) -> HeldOutLoss:
+    return lambda stages: losses["".join(stages)]
+
+
+def test_a_model_joins_where_the_mean_gets_better(combination):
+    soup = combination("soup", "abcd")
+    losses = {"a": 3.0, "b": 1.0, "c": 2.0, "d": 4.0}
+    # in the order b, c, a, d: c helps, a does not, d does
+    losses |= {"bc": 0.9, "bca": 0.95, "bcd": 0.8}
+    assert soup.members(asked(losses)) == ["b", "c", "d"]
+
+
+def test_a_model_that_changes_nothing_does_not_join(combination):
+    soup = combination("soup", "ab")
+    assert soup.members(asked({"a": 1.0, "b": 1.0, "ab": 1.0})) == ["a"]
+
+
+def test_weights_keep_their_proportions():
+    some = of_stages(Average(("a", "b", "c"), (Fraction(1, 2), Fraction(1, 3), Fraction(1, 6))), ["c", "a"])
+    assert some == Average(("c", "a"), (Fraction(1, 4), Fraction(3, 4)))
+
+
+@pytest.fixture
+def rows(chat_models, tmp_path):
+    (tmp_path / "held.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    context = Context(tmp_path, {}, {"threads": 1}, lambda _: None)
+    source = DataSource(Files((str(tmp_path / "held.jsonl"),)), PairColumns())
+    item = MixtureItem(data=DataDeclaration(name="held", source={}))
+    return conversations([item], {"held": source}, 256, chat_models["a"] / "model", context), context
+
+
+def test_the_loss_is_that_of_transformers(chat_models, rows):
+    folder = chat_models["a"] / "model"
+    tokenizer, network = AutoTokenizer.from_pretrained(folder), AutoModelForCausalLM.from_pretrained(folder)
+    total = tokens = 0
+    for row in ROWS:
+        turns = [{"role": "user", "content": row["prompt"]}, {"role": "assistant", "content": row["completion"]}]
+        whole = tokenizer.apply_chat_template(turns, return_dict=False)
+        start = len(tokenizer.apply_chat_template(turns[:1], add_generation_prompt=True, return_dict=False))
+        end = max(place for place, token in enumerate(whole) if token == tokenizer.eos_token_id) + 1
+        with torch.no_grad():
+            logits = network(torch.tensor([whole])).logits[0, start - 1 : end - 1]
+        total += float(torch.nn.functional.cross_entropy(logits, torch.tensor(whole[start:end]), reduction="sum"))
+        tokens += end - start
+    assert response_loss(folder, *rows) == pytest.approx(total / tokens, rel=1e-5)
+
+
+def test_every_candidate_is_merged_scored_and_written_down_once(chat_models, rows, combination):
+    selection, context = rows
+    members = [Member(name, chat_models[name] / "model") for name in "ab"]
+    soup = combination("soup", "ab")
+    choice = choose(soup, members, None, selection, context)
+    alone = {(name,): response_loss(chat_models[name] / "model", selection, context) for name in "ab"}
+    assert {stages: loss for stages, loss in choice.losses.items() if len(stages) == 1} == alone
+    (both,) = (stages for stages in choice.losses if len(stages) == 2)
+    best = min(alone, key=alone.get)
+    assert both[:1] == best
+    kept = both if choice.losses[both] < alone[best] else best
+    assert choice.combination.stages == kept
+    assert {tuple(one["stages"]): one["loss"] for one in choice.told()} == choice.losses
+    assert not list(context.folder.glob("candidate-*"))
+
+    written = json.loads((context.folder / SCORES).read_text())
+    for one in written:  # what is on disk is not computed again
+        one["loss"] = 0.5 if len(one["stages"]) == 2 else 1.0
+    (context.folder / SCORES).write_text(json.dumps(written))
+    again = choose(soup, members, None, selection, context)
+    assert again.combination.stages == both or set(again.combination.stages) == set(both)
+    assert set(again.losses.values()) == {0.5, 1.0}
