@@ -24,7 +24,7 @@ from harness.jobs import (
     TrainSettings,
 )
 from harness.judge.settings import Judging
-from harness.mergers import BASE, declare_merge
+from harness.mergers import BASE, FISHER, declare_merge
 from harness.mixing import Mixer
 from harness.plan import ArmPlan, Evaluation, SeedPlan, StagePlan
 from harness.recipe import Recipe, model_of, recipe_of
@@ -207,6 +207,11 @@ class JobBuilder:
             declared = declared.model_copy(update={"held_out": items, "max_length": max(lengths)})
         parents = {name: models[name] for name in (*merge.stages, *([BASE] if merge.base else []))}
         parents |= made_parents(declared.held_out)
+        if merge.fisher is not None:
+            for stage in (stage for stage in stages if stage.name in merge.stages):
+                length = self.settings(bound, stage).max_length
+                key = Mixer(self, bound, stage, seed, models).stage_fisher(merge.fisher, length)
+                parents[f"{FISHER}{stage.name}"] = key
         dumped = declared.model_dump(mode="json")
         return self.add(Job("merge", label, dumped, parents=parents, payload=self.payload(bound)))
 

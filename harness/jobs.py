@@ -234,6 +234,11 @@ class EstimateFisher(Declaration):
     items: tuple[MixtureItem, ...]
     """What it is estimated on."""
     max_length: int
+    examples: int | None = pydantic.Field(None, exclude_if=lambda n: n is None)
+    """At most so many of them all, drawn by the seed; None: every one."""
+    labels: Literal["data", "sampled"] = pydantic.Field("data", exclude_if=lambda labels: labels == "data")
+    """`data`: the likelihood is of the data's own tokens; `sampled`: of tokens drawn from the model's predictions."""
+    seed: int = pydantic.Field(0, exclude_if=lambda seed: seed == 0)
 
 
 class StageBudget(Declaration):

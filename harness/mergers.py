@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from fractions import Fraction
 from typing import Any
 
-from harness.api import Average, Combination, Data, KeepLast, Merged, MergeKit, Merger, Stage, experts
+from harness.api import Average, Combination, Data, KeepLast, Merged, MergeKit, Merger, Stage, StageFisher, experts
 from harness.arms import BoundArm
 from harness.canonical import Json, share
 from harness.discovery import suggestion
@@ -19,6 +19,9 @@ BASE = "base"
 
 BY_EXAMPLES = "examples"
 """In the place of a weight that is known once the stages have been trained."""
+
+FISHER = "fisher:"
+"""Begins the role of the parent that holds the Fisher information of a merged model, whose stage's name follows."""
 
 _OWN = {"stages", "weights", "by_examples", "adapters", "held_out"}
 """Fields of every combination, which have their own place in the declaration."""
@@ -32,6 +35,8 @@ class DeclaredMerge:
     base: bool
     held_out: tuple[Data, ...] = ()
     """What candidates are scored on, still to be declared."""
+    fisher: StageFisher | None = None
+    """How the Fisher information of each model is estimated, by a job of its own."""
 
     @property
     def stages(self) -> tuple[str, ...]:
@@ -74,7 +79,7 @@ def declare_merge(bound: BoundArm, stages: Sequence[Stage], known: Sequence[str]
         return DeclaredMerge(Merge(method="mergekit", weights=weights, options=options, seed=seed), merger.base)
     if not isinstance(merger, Combination):
         raise UserError(f"{who} merges by {type(merger).__name__}, which no job does", "make it a Combination")
-    return DeclaredMerge(_combination(bound, merger, weights, seed), needs_base(merger), merger.held_out)
+    return DeclaredMerge(_combination(bound, merger, weights, seed), needs_base(merger), merger.held_out, merger.fisher)
 
 
 def needs_base(merger: Merger) -> bool:

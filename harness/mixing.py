@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from harness.api import Answered, Curated, Data, Derived, Fisher, Stage, sample, with_role
+from harness.api import Answered, Curated, Data, Derived, Fisher, Stage, StageFisher, sample, with_role
 from harness.api.nodes import curated
 from harness.arms import BoundArm
 from harness.canonical import Json
@@ -93,6 +93,16 @@ class Mixer:
         label = f"{self.bound.arm.id}: Fisher information of the base on {', '.join(names)}"
         parents = {"model": self._model("base", "the Fisher information")}
         payload = self.jobs.payload(self.bound)
+        return self.jobs.add(Job("fisher", label, declared.model_dump(mode="json"), parents=parents, payload=payload))
+
+    def stage_fisher(self, wanted: StageFisher, max_length: int) -> str:
+        """The job that estimates the Fisher information of the stage's own model on the stage's data."""
+        items, model = self.items(), self._model(self.stage.name, "the Fisher information")
+        declared = EstimateFisher(
+            items=items, max_length=max_length, examples=wanted.examples, labels=wanted.labels, seed=self.seed
+        )
+        label = f"{self.bound.arm.id}: Fisher information of {self.stage.name} (seed {self.run_seed})"
+        parents, payload = {"model": model, **made_parents(items)}, self.jobs.payload(self.bound)
         return self.jobs.add(Job("fisher", label, declared.model_dump(mode="json"), parents=parents, payload=payload))
 
     def _model(self, name: str, what: str) -> str:

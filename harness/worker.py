@@ -193,7 +193,8 @@ class Worker:
         elif job.kind == "fisher":
             from harness.train.fisher import estimate
 
-            outcome = estimate(EstimateFisher.model_validate(job.declared), scene.sources, context)
+            estimating = EstimateFisher.model_validate(job.declared)
+            outcome = estimate(estimating, scene.sources_of(estimating.items, context.parents), context)
         elif job.kind == "train":
             outcome = self.train(job, scene, context)
         elif job.kind == "merge":

@@ -31,6 +31,17 @@ class KeepLast(Merger):
 
 
 @dataclass(frozen=True)
+class StageFisher:
+    """The diagonal of the Fisher information of each merged model, on what its stage trained on: a job for each."""
+
+    examples: int = 256
+    """At most so many of its stage's."""
+    labels: Literal["sampled", "data"] = "sampled"
+    """`sampled`: tokens are drawn from the model's own predictions, as the Fisher information is defined; `data`: the
+    data's own (the empirical one)."""
+
+
+@dataclass(frozen=True)
 class Parameter:
     """One parameter as the models have it: float32 tensors of one shape, the operator's own to write over."""
 
@@ -41,6 +52,8 @@ class Parameter:
     """Theirs."""
     base: torch.Tensor | None = None
     """The tensor that the models' training started from, where the combination needs it."""
+    fisher: tuple[torch.Tensor, ...] = ()
+    """The diagonal of each model's Fisher information, where the combination asks for it."""
     generator: torch.Generator | None = None
     """Random numbers of its own, fixed by the run's seed and its name; where the combination needs some."""
 
@@ -95,6 +108,11 @@ class Combination(Merged, ABC):
     """What `members` scores by, which no stage has trained on; see `hold_out`."""
 
     needs: ClassVar[frozenset[MergeNeed]] = frozenset()
+
+    @property
+    def fisher(self) -> StageFisher | None:
+        """How the models' Fisher information is estimated, for combinations that weigh by it."""
+        return None
 
     def members(self, loss: HeldOutLoss) -> Sequence[str]:  # noqa: ARG002 (most take all)
         """Which of the stages are merged: all, unless `held_out` says by what to choose."""

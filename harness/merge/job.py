@@ -17,7 +17,7 @@ from harness.jobs import Merge
 from harness.machine import failures_named
 from harness.merge.members import merge_members
 from harness.merge.stream import Member
-from harness.mergers import BASE
+from harness.mergers import BASE, FISHER
 from harness.store import MANIFEST
 
 ADAPTER = "adapter"
@@ -59,6 +59,11 @@ def merge(declared: Merge, merger: Merger, sources: Mapping[str, DataSource], co
             base,
             target,
             seed=declared.seed or 0,
+            fisher={
+                role.removeprefix(FISHER): folder / "model"
+                for role, folder in context.parents.items()
+                if role.startswith(FISHER)
+            },
             report=lambda done, total: context.progress(Progress(done, total, "tensor")),
         )
     return {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from harness.api import Combination, MergeKit, Merger
@@ -13,7 +13,14 @@ from harness.mergers import BASE
 
 
 def merge_members(
-    merger: Merger, members: Sequence[Member], base: Path | None, target: Path, *, seed: int, report: Report
+    merger: Merger,
+    members: Sequence[Member],
+    base: Path | None,
+    target: Path,
+    *,
+    seed: int,
+    report: Report,
+    fisher: Mapping[str, Path] | None = None,
 ) -> int:
     """Leave the merged model in the empty folder `target`; returns its parameters.
 
@@ -30,4 +37,4 @@ def merge_members(
         return merge_by_mergekit(merger, folders, base, target, seed)
     if not isinstance(merger, Combination):
         raise Failure(f"nothing here merges by {type(merger).__name__}", "update the harness")
-    return Merging(merger, tuple(members), base, seed).write(target, report)
+    return Merging(merger, tuple(members), base, seed, fisher or {}).write(target, report)

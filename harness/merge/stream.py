@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -51,6 +51,8 @@ class Merging:
     members: tuple[Member, ...]
     base: Path | None = None
     seed: int = 0
+    fisher: Mapping[str, Path] = field(default_factory=dict)
+    """By member the model-shaped folder with its Fisher information, where the combination weighs by it."""
 
     def write(self, target: Path, report: Report = lambda _done, _total: None) -> int:
         """Leave the merged model in `target`, cut into files like the model it takes after; returns its parameters.
@@ -76,7 +78,10 @@ class Merging:
         named = [*opened.items(), *([("the base", base)] if base is not None else [])]
         for other in named[1:]:
             check_alike(named[0], other)
-        combined = _Combined(self.combination, opened, base, self.seed)
+        fisher = {name: Stored.model(self.fisher[name]) for name in opened if name in self.fisher}
+        for name, information in fisher.items():
+            check_alike(named[0], (f"the Fisher information of {name}", information))
+        combined = _Combined(self.combination, opened, base, self.seed, tuple(fisher.values()))
         survey = self.combination.survey(combined.parameters)
         return lambda name: combined.tensor(name, survey)
 
@@ -105,6 +110,8 @@ class _Combined:
     models: Mapping[str, Tensors]
     base: Tensors | None
     seed: int
+    fisher: tuple[Tensors, ...] = ()
+    """In the order of the models."""
 
     def parameters(self) -> Iterator[Parameter]:
         """All of them in the order of their names; each is read when it is asked for."""
@@ -136,6 +143,7 @@ class _Combined:
             tuple(tensors.read(name).float() for tensors in self.models.values()),
             tuple(map(float, self.combination.shares)),
             None if self.base is None else self.base.read(name).float(),
+            tuple(information.read(name).float() for information in self.fisher),
             self._generator(name) if "seed" in self.combination.needs else None,
         )
 

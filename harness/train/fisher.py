@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
-from transformers import AutoTokenizer
+from torch.nn import functional as F  # noqa: N812 -- the field's name for it
 
-from harness.api import DataSource, Part
+from harness.api import DataSource
 from harness.canonical import Json
 from harness.context import Context, Progress
-from harness.data.dialect import Dialect
-from harness.data.rendering import TOKENS, Renderings
 from harness.errors import UserError
-from harness.jobs import CORPUS, EstimateFisher
+from harness.jobs import EstimateFisher
 from harness.machine import failures_named
-from harness.modelfolder import trusts_code
 from harness.train import layouts, network
 from harness.train.loss import CausalModel
 from harness.train.microbatch import MicroBatch
 from harness.train.process import isolated
 from harness.train.report import throttled
-from harness.train.selection import Selection
+from harness.train.scoring import conversations, scored
 from harness.train.world import World
 
 
@@ -38,22 +35,24 @@ def estimate(declared: EstimateFisher, data: Mapping[str, DataSource], context: 
     start, layout = context.parents["model"] / "model", context.execution.layout
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     with isolated(context.runtime.get("threads")), failures_named("estimating the Fisher information", context.folder):
-        rows = _selected(declared, data, context, start)
+        rows = conversations(declared.items, data, declared.max_length, start, context)
+        places, generator = _drawn(len(rows), declared), torch.Generator().manual_seed(declared.seed)
         attention = layouts.attention_for(start, layout, device, torch.float32)
         model = network.load(start, attention).to(device).eval()
         head = layouts.check(model, layout)
         squares = {name: torch.zeros_like(parameter) for name, parameter in model.named_parameters()}
         tell, tokens, examples = throttled(context.progress), 0, 0
-        for place in range(len(rows)):
-            batch = _scored(rows.batch(slice(place, place + 1)), padded=layout != "packed").to(device)
+        for done, place in enumerate(places.tolist(), start=1):
+            batch = scored(rows, place, padded=layout != "packed").to(device)
             if len(batch.kept):
                 model.zero_grad()
-                CausalModel(model, head).token_nll(batch).sum().backward()  # type: ignore[no-untyped-call]
+                nll = _nll(CausalModel(model, head), batch, declared.labels, generator)
+                nll.backward()  # type: ignore[no-untyped-call]
                 for name, parameter in model.named_parameters():
                     if parameter.grad is not None:
                         squares[name] += parameter.grad.square()
                 tokens, examples = tokens + len(batch.kept), examples + 1
-            tell(Progress(place + 1, len(rows), "example"))
+            tell(Progress(done, len(places), "example"))
         if not tokens:
             raise UserError("the Fisher information has no scored token to be estimated on", "name other data")
         with torch.no_grad():
@@ -64,22 +63,17 @@ def estimate(declared: EstimateFisher, data: Mapping[str, DataSource], context: 
     return {"result": result, "measured": {"seconds": time.perf_counter() - started}}
 
 
-def _selected(declared: EstimateFisher, data: Mapping[str, DataSource], context: Context, start: Path) -> Selection:
-    tokenizer = AutoTokenizer.from_pretrained(start, trust_remote_code=trusts_code(start))
-    cache = Path(context.runtime["cache"]) if context.runtime.get("cache") else None
-    renderings = Renderings(
-        data,
-        Dialect.of(tokenizer),
-        (cache or context.folder / CORPUS) / TOKENS,
-        data_root=context.data_root,
-        facts=cache,
-    )
-    return Selection.of([renderings.of(item) for item in declared.items], declared.max_length)
+def _drawn(n: int, declared: EstimateFisher) -> npt.NDArray[np.int64]:
+    """Which of n conversations are looked at, in their order."""
+    drawn = np.random.Generator(np.random.PCG64(declared.seed)).permutation(n)
+    return np.sort(drawn[: declared.examples])
 
 
-def _scored(example: MicroBatch, *, padded: bool) -> MicroBatch:
-    """The example with its responses scored, which is all of a text; nothing predicts its first token."""
-    parts = example.parts[0].numpy()
-    weights = (parts == Part.RESPONSE).astype(np.float32)
-    weights[0] = 0.0
-    return MicroBatch.of([example.input_ids[0].numpy().astype(np.int32)], [parts], [weights], padded=padded)
+def _nll(model: CausalModel, batch: MicroBatch, labels: str, generator: torch.Generator) -> torch.Tensor:
+    """The negative log-likelihood of the scored tokens, or of others drawn in their place; a scalar."""
+    if labels == "data":
+        return model.token_nll(batch).sum()
+    logits = model.logits(batch)[0].index_select(0, batch.kept)
+    expected = logits.detach().softmax(dim=-1).cpu()
+    others = expected.multinomial(1, generator=generator)[:, 0].to(logits.device)
+    return F.cross_entropy(logits, others, reduction="sum")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -40,14 +40,13 @@ def conversations(
     return Selection.of([renderings.of(item) for item in items], max_length)
 
 
-def scored(rows: Selection, *, padded: bool) -> Iterator[MicroBatch]:
-    """One conversation each, its responses scored, which is all of a text; nothing predicts a first token."""
-    for place in range(len(rows)):
-        example = rows.batch(slice(place, place + 1))
-        parts = example.parts[0].numpy()
-        weights = (parts == Part.RESPONSE).astype(np.float32)
-        weights[0] = 0.0
-        yield MicroBatch.of([example.input_ids[0].numpy().astype(np.int32)], [parts], [weights], padded=padded)
+def scored(rows: Selection, place: int, *, padded: bool) -> MicroBatch:
+    """One conversation, its responses scored, which is all of a text; nothing predicts its first token."""
+    example = rows.batch(slice(place, place + 1))
+    parts = example.parts[0].numpy()
+    weights = (parts == Part.RESPONSE).astype(np.float32)
+    weights[0] = 0.0
+    return MicroBatch.of([example.input_ids[0].numpy().astype(np.int32)], [parts], [weights], padded=padded)
 
 
 def response_loss(folder: Path, rows: Selection, context: Context, note: str = "") -> float:
@@ -63,7 +62,8 @@ def response_loss(folder: Path, rows: Selection, context: Context, note: str = "
         model = network.load(folder, attention).to(device).eval()
         with torch.enable_grad():
             head = layouts.check(model, layout)
-        for place, batch in enumerate(scored(rows, padded=layout != "packed")):
+        for place in range(len(rows)):
+            batch = scored(rows, place, padded=layout != "packed")
             if len(batch.kept):
                 total += float(CausalModel(model, head).token_nll(batch.to(device)).double().sum())
                 tokens += len(batch.kept)

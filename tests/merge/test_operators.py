@@ -164,6 +164,32 @@ def test_a_density_of_nothing_is_refused(combination, refused):
     )
 
 
+def fisher_mean(combination, tensors, fishers, **options):
+    made = combination("fisher", [str(i) for i in range(len(tensors))], **options)
+
+    def parameter():
+        return Parameter("p", tuple(torch.tensor(row) for row in tensors), tuple(map(float, made.shares)),
+                         fisher=tuple(torch.tensor(row) for row in fishers))  # fmt: skip
+
+    return made.combine(parameter(), made.survey(lambda: [parameter()])).tolist()
+
+
+def test_what_matters_more_weighs_more(combination):
+    tensors, fishers = [[1.0, 2.0, 8.0], [5.0, 4.0, 4.0]], [[3.0, 0.0, 4.0], [6.0, 8.0, 0.0]]
+    # (3 * 1 + 6 * 5) / 9; all of the second; all of the first
+    assert fisher_mean(combination, tensors, fishers, normalize=False) == pytest.approx([33 / 9, 4, 8], rel=1e-5)
+    # by norms 5 and 10: 0.6 and 0.6
+    assert fisher_mean(combination, tensors, fishers) == pytest.approx([3, 4, 8], rel=1e-5)
+    # weighed 3 : 1 besides: (0.6 * 3 * 1 + 0.6 * 5) / (0.6 * 4)
+    assert fisher_mean(combination, tensors, fishers, weights=[3, 1]) == pytest.approx([2, 4, 8], rel=1e-5)
+
+
+def test_where_nothing_matters_the_mean_is_plain(combination):
+    assert fisher_mean(combination, [[1.0], [3.0]], [[0.0], [0.0]]) == pytest.approx([2])
+    found = fisher_mean(combination, [[1.0, 1.0], [3.0, 3.0]], [[0.0, 2.0], [0.0, 2.0]])
+    assert found == pytest.approx([2, 2])
+
+
 # --- properties ----------------------------------------------------------------------------------------------------
 
 numbers = st.floats(-4, 4, width=32)
@@ -217,6 +243,19 @@ def test_merging_identical_models_is_the_identity(combination, rows, base):
         found = combine(combination, method, same if method == "average" else same[:2], base)
         # without a base the tensors are themselves what is merged
         torch.testing.assert_close(found, torch.tensor(rows[0]), atol=1e-5, rtol=1e-5)
+
+
+informations = st.lists(st.lists(st.floats(0.125, 8, width=32), min_size=4, max_size=4), min_size=2, max_size=4)
+
+
+@FEW
+@given(row=st.lists(numbers, min_size=4, max_size=4), scale=st.integers(-30, 30), fishers=informations)
+def test_fisher_weights_keep_identical_models_and_forget_a_model_s_own_scale(combination, row, scale, fishers):
+    assert fisher_mean(combination, [row] * len(fishers), fishers) == pytest.approx(row, rel=1e-4, abs=1e-5)
+    others = [[value + k for value in row] for k in range(len(fishers))]
+    scaled = [[value * 2.0**scale for value in fishers[0]], *fishers[1:]]
+    here, there = (fisher_mean(combination, others, each) for each in (fishers, scaled))
+    assert here == pytest.approx(there, rel=1e-4, abs=1e-4)
 
 
 @FEW

@@ -41,6 +41,7 @@ def ran(tmp_path_factory):
         f"{plugin},average:adapters=apart",
         f"{plugin},dare",
         f"{plugin},soup:held_out=1/4",
+        f"{plugin},fisher:examples=5",
     ]
     run_tiny(arms, folder, settings=["train.lora.rank=2", "limit=1", "seeds=[1]"])
     return folder
@@ -56,6 +57,7 @@ def test_arms_share_experts_and_merge_them_differently(ran):
     assert sorted(merges) == [
         "average+experts@average.adapters=apart: average 3 experts (seed 1)",
         "dare+experts: merge 3 experts by dare (seed 1)",
+        "experts+fisher@fisher.examples=5: merge 3 experts by fisher (seed 1)",
         "experts+soup@soup.held_out=1/4: merge 3 experts by soup (seed 1)",
         "experts+ties: merge 3 experts by ties (seed 1)",
         "experts: average 3 experts (seed 1)",
@@ -101,9 +103,22 @@ def test_a_greedy_soup_keeps_what_lowers_the_loss_on_what_no_stage_saw(ran):
     assert merged["weights"] == soup["result"]["shares"]
 
 
+def test_fisher_information_is_estimated_of_each_expert_on_its_own_data(ran):
+    manifests = {entry.key: entry.manifest for entry in Store(ran / "store").entries()}
+    (merge,) = (of for of in manifests.values() if of["label"].endswith("by fisher (seed 1)"))
+    names = ["playground_arithmetic", "playground_chat", "playground_code"]
+    assert sorted(merge["parents"]) == sorted([*names, *(f"fisher:{name}" for name in names)])
+    for name in names:
+        fisher = manifests[merge["parents"][f"fisher:{name}"]]
+        assert fisher["kind"] == "fisher"
+        assert fisher["parents"] == {"model": merge["parents"][name]}
+        assert [item["data"]["name"] for item in fisher["declared"]["items"]] == [name]
+        assert fisher["result"]["examples"] == 5
+
+
 def test_the_plan_says_what_merges(ran):
     folder = ran
     plan = json.loads((folder / "run" / "plan.json").read_text())
     assert {job["declared"]["method"] for job in plan["jobs"].values() if job["kind"] == "merge"} == {
-        "average", "dare", "soup", "ties",
+        "average", "dare", "fisher", "soup", "ties",
     }  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F  # noqa: N812
@@ -21,8 +22,8 @@ def estimated(make, base, tmp_path):
     """The outcome of a job and the folder of the information it left."""
     from harness.train.fisher import estimate
 
-    def run(*names, max_length=64, layout="packed"):
-        declared = EstimateFisher(items=tuple(map(make.item, names)), max_length=max_length)
+    def run(*names, max_length=64, layout="packed", **more):
+        declared = EstimateFisher(items=tuple(map(make.item, names)), max_length=max_length, **more)
         context = make.context(tmp_path / layout, parents={"model": base}, execution={"layout": layout})
         return estimate(declared, make.sources, context), tmp_path / layout
 
@@ -63,6 +64,34 @@ def test_the_information_is_the_mean_of_squared_gradients(make, base, estimated,
         assert tensor.dtype == torch.float32
         torch.testing.assert_close(tensor, wanted[name], atol=1e-7, rtol=1e-4, msg=name)
     assert max(float(tensor.max()) for tensor in found.values()) > 1e-3
+
+
+def test_labels_can_be_drawn_from_the_model(make, base, estimated):
+    """Of one example, whose draws are made once more here."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from harness.data.chat import Renderer
+
+    outcome, folder = estimated("first", labels="sampled", examples=1, seed=4)
+    assert outcome["result"]["examples"] == 1
+    examples = list(make.sources["first"].location.make())
+    place = int(np.random.Generator(np.random.PCG64(4)).permutation(len(examples))[0])
+    rendered = Renderer(AutoTokenizer.from_pretrained(base / "model")).render(examples[place])
+    scored = (torch.tensor(rendered.parts) == Part.RESPONSE)[1:]
+    model = AutoModelForCausalLM.from_pretrained(base / "model").eval()
+    logits = model(torch.tensor([rendered.ids])).logits[0, :-1][scored]
+    drawn = logits.detach().softmax(-1).multinomial(1, generator=torch.Generator().manual_seed(4))[:, 0]
+    assert not torch.equal(drawn, torch.tensor(rendered.ids)[1:][scored])
+    F.cross_entropy(logits, drawn, reduction="sum").backward()
+    found = make.weights(folder)
+    for name, parameter in model.named_parameters():
+        if name in found:
+            wanted = parameter.grad.square() / int(scored.sum())
+            torch.testing.assert_close(found[name], wanted, atol=1e-6, rtol=1e-3, msg=name)
+
+
+def test_as_many_examples_as_are_asked_for(estimated):
+    assert estimated("first", examples=7)[0]["result"]["examples"] == 7
 
 
 def test_data_of_which_nothing_is_scored_is_refused(estimated):
