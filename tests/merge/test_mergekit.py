@@ -102,7 +102,7 @@ def test_dare(llamas, combination, read_model, consensus, method):
         dare = combination("dare", "abc", density="1/5", scale="1/5", consensus=consensus, weights=[1, 1, 2])
         generator = torch.Generator().manual_seed(7)
         tensors = tuple(model[name].clone() for model in models)
-        ours = dare.combine(Parameter(name, tensors, (0.25, 0.25, 0.5), base[name].clone(), generator), None)
+        ours = dare.combine(Parameter(name, tensors, (0.25, 0.25, 0.5), base[name].clone(), generator=generator), None)
         torch.manual_seed(7)
         group = TensorGroup.from_tensors([base[name], *(model[name] for model in models)], base_index=0)
         theirs = get(method).merge_group(

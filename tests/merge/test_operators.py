@@ -108,7 +108,7 @@ def test_dare_is_right_on_average(combination):
     first, second, n = torch.tensor([1.0, -2.0]), torch.tensor([3.0, 0.5]), 4000
     drawn = torch.stack([
         dare.combine(Parameter("p", (first.clone(), second.clone()), (0.5, 0.5), torch.zeros(2),
-                               torch.Generator().manual_seed(seed)), None)
+                               generator=torch.Generator().manual_seed(seed)), None)
         for seed in range(n)
     ])  # fmt: skip
     spread = ((first**2 + second**2) / 4 * (1 - 0.2) / 0.2 / n).sqrt()
@@ -220,7 +220,7 @@ def combine(combination, method, rows, base, **options):
     def parameter():
         generator = torch.Generator().manual_seed(0)
         tensors = tuple(torch.tensor(row) for row in rows)
-        return Parameter("p", tensors, tuple(map(float, made.shares)), torch.tensor(base), generator)
+        return Parameter("p", tensors, tuple(map(float, made.shares)), torch.tensor(base), generator=generator)
 
     return made.combine(parameter(), made.survey(lambda: [parameter()]))
 
