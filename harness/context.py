@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,12 @@ class Context:
     """What people call the job: `dmt+im: train general (seed 0)`."""
     run: str = ""
     """The recipe's name."""
+
+    def within(self, name: str) -> Context:
+        """For a part of the work, in a folder of its own below this one."""
+        folder = self.folder / name
+        folder.mkdir(exist_ok=True)
+        return replace(self, folder=folder)
 
     @property
     def data_root(self) -> Path | None:

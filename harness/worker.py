@@ -194,7 +194,8 @@ class Worker:
             from harness.train.fisher import estimate
 
             estimating = EstimateFisher.model_validate(job.declared)
-            outcome = estimate(estimating, scene.sources_of(estimating.items, context.parents), context)
+            sources = scene.sources_of(estimating.items, context.parents)
+            outcome = estimate(estimating, sources, context.parents["model"] / "model", context)
         elif job.kind == "train":
             outcome = self.train(job, scene, context)
         elif job.kind == "merge":

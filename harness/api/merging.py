@@ -114,6 +114,11 @@ class Combination(Merged, ABC):
         """How the models' Fisher information is estimated, for combinations that weigh by it."""
         return None
 
+    @property
+    def chooses(self) -> bool:
+        """Whether it merges only some of its stages' models."""
+        return type(self).members is not Combination.members
+
     def members(self, loss: HeldOutLoss) -> Sequence[str]:  # noqa: ARG002 (most take all)
         """Which of the stages are merged: all, unless `held_out` says by what to choose."""
         return self.stages

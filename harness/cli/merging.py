@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from harness.cli.options import DataRootOption
+
 if TYPE_CHECKING:
-    from harness.merge.stream import Report
+    from harness.context import Progress
 
 
 def merge(
@@ -32,25 +35,30 @@ def merge(
     settings: Annotated[
         list[str] | None, typer.Option("--set", "-s", metavar="PLUGIN.OPTION=VALUE", help="ties.density=0.2")
     ] = None,
+    data: Annotated[
+        list[str] | None,
+        typer.Option("--data", "-d", metavar="SOURCE", help="For fisher and soup: once, or once for each model."),
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Of methods that draw random numbers.")] = 0,
+    data_root: DataRootOption = None,
 ) -> None:
     """Merge models into a new one, a shard at a time; harness plugins METHOD lists a method's options."""
     from harness.errors import UserError
     from harness.merge.card import model_card
-    from harness.merge.direct import Request
+    from harness.merge.direct import Request, Told
 
     if out.exists():
         raise UserError(f"{out} exists already", "name another folder with --out, or remove it")
-    request = Request.of(models, base, method, _options(settings or [], method), seed=seed)
-    weights = dict(request.declared.weights)
-    typer.echo(f"{request.declared.method} of {len(weights)} models")
-    for name, weight in weights.items():
-        typer.echo(f"  {weight:>6}  {name}")
+    request = Request.of(models, base, method, _options(settings or [], method), data=data or (), seed=seed)
+    card = partial(model_card, title=out.resolve().name, command=shlex.join(["harness", *sys.argv[1:]]))
+    with _reporting(f"merge into {out}") as progress:
+        made = request.write(out, Told(progress, card), data_root)
+    typer.echo(f"{request.declared.method} of {len(made.shares)} models")
+    for name, weight in made.shares.items():
+        typer.echo(f"  {weight!s:>6}  {name}")
     if request.base is not None:
         typer.echo(f"    base  {request.base.name}")
-    with _reporting(f"merge into {out}") as report:
-        parameters = request.write(out, model_card(request, out.resolve().name, _command()), report)
-    typer.echo(f"{parameters:,} parameters in {out}; its README.md says of what they were made")
+    typer.echo(f"{made.parameters:,} parameters in {out}; its README.md says of what they were made")
 
 
 def _options(settings: list[str], method: str) -> dict[str, Any]:
@@ -70,21 +78,19 @@ def _options(settings: list[str], method: str) -> dict[str, Any]:
     return options
 
 
-def _command() -> str:
-    return shlex.join(["harness", *sys.argv[1:]])
-
-
 @contextmanager
-def _reporting(label: str) -> Iterator[Report]:
-    """A bar on a terminal; elsewhere what is printed before and after says enough."""
+def _reporting(label: str) -> Iterator[Callable[[Progress], None]]:
+    """A bar on a terminal; elsewhere what is printed afterwards says enough."""
     from rich.console import Console
 
     from harness.cli.progress import FittingBars
 
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield lambda _done, _total: None
+        yield lambda _: None
         return
     with FittingBars(console) as bars:
-        task = bars.add_task(label, total=None, note="tensors", left=True)
-        yield lambda done, total: bars.update(task, completed=done, total=total)
+        task = bars.add_task(label, total=None, note="", left=True)
+        yield lambda now: bars.update(
+            task, completed=int(now.done), total=int(now.total), note=f"{now.unit}s  {now.note}"
+        )

@@ -7,13 +7,14 @@ from importlib.metadata import version
 import yaml
 
 from harness.canonical import Json
-from harness.merge.direct import Given, Request
+from harness.merge.direct import Given, Made, Request
 
 
-def model_card(request: Request, title: str, command: str) -> str:
+def model_card(request: Request, made: Made, title: str, command: str) -> str:
     """Markdown with the front matter that the hub reads."""
-    made = next(p for p in request.bound.plugins if p.plugin.name in request.bound.arm.plugins)
-    plugin, options = made.plugin, {made.plugin.name: request.bound.options_of(made), "seed": request.declared.seed}
+    loaded = next(p for p in request.bound.plugins if p.plugin.name in request.bound.arm.plugins)
+    plugin, data = loaded.plugin, {"data": list(request.data)} if request.data else {}
+    options: Json = {plugin.name: request.bound.options_of(loaded), **data, "seed": request.seed}
     paper = f" ({plugin.paper})" if plugin.paper else ""
     return f"""\
 ---
@@ -26,7 +27,7 @@ Merged by instruct-harness {version("instruct-harness")} with the plug-in `{plug
 
 | model | weight | weights as of |
 |---|---|---|
-{_rows(request)}
+{_rows(request, made)}
 
 ```yaml
 {_yaml(options)}
@@ -44,9 +45,8 @@ def _front(request: Request) -> dict[str, Json]:
     return {**parents, "library_name": "transformers", "tags": ["merge", "instruct-harness"]}
 
 
-def _rows(request: Request) -> str:
-    weights = dict(request.declared.weights)
-    rows = [(model, weights.get(model.name, "")) for model in request.models]
+def _rows(request: Request, made: Made) -> str:
+    rows = [(model, str(made.shares.get(model.name, "not chosen"))) for model in request.models]
     rows += [(request.base, "base")] if request.base else []
     return "\n".join(f"| {model.name} | {weight} | {_version(model)} |" for model, weight in rows)
 

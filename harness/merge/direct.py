@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from harness.api import Combination, Merged, Mixture, Stage
 from harness.arms import BoundArm, bind
 from harness.armspec import ArmSpec
 from harness.canonical import Json, file_digest
+from harness.context import Context, Progress
 from harness.discovery import installed, load_plugin
 from harness.errors import UserError
 from harness.files import explained
 from harness.jobs import Merge, ModelSettings
 from harness.machine import failures_named
 from harness.merge.adapters import is_adapter
+from harness.merge.evidence import Evidence, asks
 from harness.merge.job import ADAPTER
 from harness.merge.members import merge_members
-from harness.merge.stream import Member, Report
+from harness.merge.stream import Member
 from harness.mergers import BASE, declare_merge, needs_base
 from harness.modelfolder import CONFIG, weight_files
 from harness.recipe import named_model
@@ -43,6 +47,23 @@ class Given:
 
 
 @dataclass(frozen=True)
+class Made:
+    """What came of a merge."""
+
+    parameters: int
+    shares: Mapping[str, Fraction]
+    """Weights of the models that were merged."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """Who is told of a merge while it goes on, and how its card is written."""
+
+    progress: Callable[[Progress], None]
+    card: Callable[[Request, Made], str]
+
+
+@dataclass(frozen=True)
 class Request:
     """Models on their way to becoming one, and how."""
 
@@ -51,14 +72,26 @@ class Request:
     bound: BoundArm
     merger: Merged
     declared: Merge
+    data: tuple[str, ...] = ()
+    """Datasets that the merger looks at."""
+    seed: int = 0
+    """Of what is drawn."""
 
     @classmethod
     def of(
-        cls, models: Sequence[str], base: str | None, method: str, options: Mapping[str, Json], *, seed: int = 0
+        cls,
+        models: Sequence[str],
+        base: str | None,
+        method: str,
+        options: Mapping[str, Json],
+        *,
+        data: Sequence[str] = (),
+        seed: int = 0,
     ) -> Request:
         """Find the models, and ask the plug-in `method` what becomes of them.
 
-        Raises UserError for models that are not there or named twice, and for a plug-in that does not merge.
+        Raises UserError for models that are not there or named twice, for a plug-in that does not merge, and for data
+        or a base that it lacks.
         """
         if twice := [name for name in models if models.count(name) > 1]:
             raise UserError(f"{twice[0]} is named twice", "let it weigh more: --set average.weights=[2,1]")
@@ -78,33 +111,61 @@ class Request:
         assert merge is not None
         if base is None and (BASE in merger.stages or (isinstance(merger, Combination) and needs_base(merger))):
             raise UserError(f"{name} compares with what the models were trained from", "name it: --base MODEL")
-        return cls(given, None if base is None else locate(base), bound, merger, merge.declared)
+        _check_data(name, merger, data)
+        return cls(given, None if base is None else locate(base), bound, merger, merge.declared, tuple(data), seed)
 
     @property
     def given(self) -> tuple[Given, ...]:
         """The models, and the base where there is one."""
         return (*self.models, *([self.base] if self.base else []))
 
-    def write(self, out: Path, card: str, report: Report) -> int:
-        """Leave the merged model in the new folder `out`, whole or not at all; returns its parameters."""
-        by_name = {model.name: model for model in self.models}
-        base = self.base.folder if self.base else None
-        members = [
-            Member(name, by_name[name].folder, by_name[name].adapter) if name in by_name else Member(name, base)
-            for name in self.merger.stages
-        ]
+    def write(self, out: Path, told: Told, data_root: Path | None = None) -> Made:
+        """Leave the merged model in the new folder `out`, whole or not at all."""
         written = out.with_name(f".{out.name}.writing")
         shutil.rmtree(written, ignore_errors=True)
         with explained(out.parent, "--out"), failures_named("merging", out.parent):
             written.mkdir(parents=True)
             try:
-                seed = self.declared.seed or 0
-                parameters = merge_members(self.merger, members, base, written, seed=seed, report=report)
-                (written / "README.md").write_text(card, encoding="utf-8")
+                with TemporaryDirectory(dir=written, prefix=".") as work:
+                    context = Context(Path(work), {}, {"data_root": data_root}, told.progress)
+                    made = self._merged(written, context)
+                (written / "README.md").write_text(told.card(self, made), encoding="utf-8")
                 written.rename(out)
             finally:
                 shutil.rmtree(written, ignore_errors=True)
-        return parameters
+        return made
+
+    def _merged(self, target: Path, context: Context) -> Made:
+        merger, base, seed = self.merger, self.base.folder if self.base else None, self.seed
+        known = {model.name: Member(model.name, model.folder, model.adapter) for model in self.models}
+        known.setdefault(BASE, Member(BASE, base))
+        fisher: dict[str, Path] = {}
+        if self.data and isinstance(merger, Combination):
+            evidence, members = Evidence.of(self.data, context.data_root), [known[stage] for stage in merger.stages]
+            if merger.fisher is not None:
+                fisher = evidence.fisher(merger.fisher, members, context, seed)
+            if merger.chooses:
+                merger = evidence.chosen(merger, members, base, context)
+        parameters = merge_members(
+            merger,
+            [known[stage] for stage in merger.stages],
+            base,
+            target,
+            seed=seed,
+            fisher=fisher,
+            report=lambda done, total: context.progress(Progress(done, total, "tensor")),
+        )
+        return Made(parameters, dict(zip(merger.stages, merger.shares, strict=True)))
+
+
+def _check_data(name: str, merger: Merged, data: Sequence[str]) -> None:
+    wanted = asks(merger)
+    if wanted and not data:
+        raise UserError(f"{name} {wanted}", "name it: --data SOURCE")
+    if data and not wanted:
+        raise UserError(f"{name} looks at no data", "leave --data away")
+    if merger.by_examples:
+        raise UserError(f"{name} weighs by what stages were trained on, which only a run knows", "name weights")
 
 
 def locate(text: str) -> Given:

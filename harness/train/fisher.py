@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -25,14 +26,14 @@ from harness.train.scoring import conversations, scored
 from harness.train.world import World
 
 
-def estimate(declared: EstimateFisher, data: Mapping[str, DataSource], context: Context) -> Json:
-    """Leave the diagonal of the Fisher information in `context.folder/model`, in the form of the parent `model`.
+def estimate(declared: EstimateFisher, data: Mapping[str, DataSource], start: Path, context: Context) -> Json:
+    """Leave the diagonal of the Fisher information in `context.folder/model`, in the form of the model in `start`.
 
     Each weight is the sum over examples of the squared gradient of the example's log-likelihood, divided by the scored
     tokens of all; float32. Raises UserError for data of which nothing is scored.
     """
     started = time.perf_counter()
-    start, layout = context.parents["model"] / "model", context.execution.layout
+    layout = context.execution.layout
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     with isolated(context.runtime.get("threads")), failures_named("estimating the Fisher information", context.folder):
         rows = conversations(declared.items, data, declared.max_length, start, context)

@@ -91,6 +91,8 @@ def test_a_finished_job_is_a_model(harness, place, read_model, tensors_of, write
          "(write --set average.OPTION=VALUE)")),
         (("one", "two", "-s", "average.weight=1", "-o", "made"), ("there is no setting 'average.weight' "
          "(did you mean 'weights'?)")),
+        (("one", "two", "-m", "soup", "-o", "made"), "soup chooses by the loss on held-out data (name it: --data SOURCE)"),
+        (("one", "two", "-d", "x.jsonl", "-o", "made"), "average looks at no data (leave --data away)"),
         (("one", "two", "base", "-m", "slerp", "-o", "made"), "slerp merges two models, and there are 3 "),
         (("one", "two", "-s", "average.adapters=apart", "-b", "base", "-o", "made"), ("one brings no adapter to merge "
          "apart (merge whole weights)")),
@@ -111,3 +113,49 @@ def test_other_tokenizers_are_refused(harness, place):
     with pytest.raises(UserError, match=r"one and two have other tokenizers: token 1 is 'b' in one and 'c' in the"):
         harness("merge", "one", "two", "-o", "made")
     assert not (place / "made").exists()
+
+
+@pytest.fixture
+def chats(tmp_path, monkeypatch, chat_models):
+    """The working folder, with two real chat models and two files of conversations."""
+    monkeypatch.chdir(tmp_path)
+    for name, folder in chat_models.items():
+        (tmp_path / name).symlink_to(folder / "model")
+    for name, factor in (("twice", 2), ("thrice", 3)):
+        rows = [{"prompt": f"{n} times {factor}?", "completion": f"{n * factor}"} for n in range(5)]
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return tmp_path
+
+
+@pytest.mark.timeout(120)
+def test_fisher_information_on_each_model_s_own_data(chats, harness, read_model):
+    harness("merge", "a", "b", "-m", "fisher", "-d", "twice.jsonl", "-d", "thrice.jsonl", "-o", "made")
+    one, two, found = (read_model(chats / name) for name in ("a", "b", "made"))
+    assert (chats / "made" / "README.md").read_text().count("- twice.jsonl\n") == 1
+    assert sorted(path.name for path in (chats / "made").iterdir()) == sorted(
+        {path.name for path in (chats / "a").iterdir()} | {"README.md"}
+    )
+    between = 0
+    for name, tensor in found.items():
+        low, high = torch.minimum(one[name], two[name]) - 1e-5, torch.maximum(one[name], two[name]) + 1e-5
+        assert ((tensor >= low) & (tensor <= high)).all(), name
+        between += int((tensor - (one[name] + two[name]) / 2).abs().gt(1e-3).sum())
+    assert between > 1000  # it is not the plain mean
+
+
+@pytest.mark.timeout(120)
+def test_a_soup_says_who_was_chosen(chats, harness):
+    said = harness("merge", "a", "b", "-m", "soup", "-d", "twice.jsonl", "-o", "made").splitlines()
+    chosen = [line.split()[1] for line in said[1:-1]]
+    assert said[0] == f"soup of {len(chosen)} models"
+    card = (chats / "made" / "README.md").read_text()
+    for name in "ab":
+        assert (
+            f"| {name} | {'1/' + str(len(chosen)) if name in chosen else 'not chosen'} |".replace("1/1 ", "1 ") in card
+        )
+
+
+def test_data_for_some_of_the_models_is_refused(chats, harness):
+    with pytest.raises(UserError, match=r"2 datasets are named for 3 models \(give --data once, or once for each\)"):
+        harness("merge", "a", "b", "./a", "-m", "fisher", "-d", "twice.jsonl", "-d", "thrice.jsonl", "-o", "made")
+    assert not (chats / "made").exists()

@@ -25,7 +25,7 @@ def estimated(make, base, tmp_path):
     def run(*names, max_length=64, layout="packed", **more):
         declared = EstimateFisher(items=tuple(map(make.item, names)), max_length=max_length, **more)
         context = make.context(tmp_path / layout, parents={"model": base}, execution={"layout": layout})
-        return estimate(declared, make.sources, context), tmp_path / layout
+        return estimate(declared, make.sources, base / "model", context), tmp_path / layout
 
     return run
 
