@@ -28,6 +28,7 @@ from harness.api import (
     UserError,
     dpo,
     drawn,
+    experts,
     final_answer,
     hookimpl,
     in_role,
@@ -137,6 +138,11 @@ def strategy(arm: Arm, data: Mapping[str, DataInfo]) -> Generator[None, Sequence
     options = arm.options(SelfRefineOptions)
     stages = yield
     asked = in_role(data, options.role)
+    if len(apart := experts(stages)) > 1:
+        raise UserError(
+            f"self_refine goes on from one model, and the arm's stages end with {len(apart)}: {', '.join(apart)}",
+            "leave it away, or the plug-in that trains experts",
+        )
 
     def answered(name: str) -> Answered:
         return Answered(

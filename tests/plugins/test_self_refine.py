@@ -144,6 +144,11 @@ def test_a_last_stage_learns_from_pairs_of_the_one_before():
     assert last.loss.per_pair(torch.tensor([0.0]), torch.tensor([1.0])).item() == pytest.approx(0.554355)  # -ln s(0.3)
 
 
+def test_several_experts_are_no_model_to_go_on_from():
+    with pytest.raises(UserError, match=r"end with 4: expert_0, expert_1, expert_2, expert_3 \(leave it away"):
+        stages("self_refine", "dtm")
+
+
 @pytest.mark.parametrize(("pattern", "says"), [("#### .+", "has no group"), ("(", "is no regular expression")])
 def test_patterns_that_find_no_answer_are_refused(pattern, says):
     with pytest.raises(UserError, match=says):
