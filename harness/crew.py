@@ -67,10 +67,8 @@ class Queue:
 
     def following(self) -> Iterator[Job]:
         """Jobs that wait for nothing but answers which are coming; those with most to score first."""
-        free = [
-            job for job in self.left.values() if (waits := self._waits(job)) and waits == {job.parents.get("answers")}
-        ]
-        free = [job for job in free if job.parents["answers"] in self.arriving]
+        asked = [job for job in self.left.values() if job.parents.get("answers") in self.arriving]
+        free = [job for job in asked if self._waits(job) == {job.parents["answers"]}]
         yield from sorted(free, key=lambda job: -self.arriving[job.parents["answers"]])
 
     def _waits(self, job: Job) -> set[str]:
@@ -240,7 +238,6 @@ class Crew:
                 worker = self._worker(name)
                 if worker is not None:
                     yield worker, queue.take(part)
-
         for job in queue.following():
             name = self._lane([job])
             if name in FOLLOWING and (name != "judge" or self._free_to_ask()):
