@@ -20,6 +20,7 @@ from statistics import fmean
 
 from harness.board.differences import Difference, method_difference, paired_composite
 from harness.board.intervals import pooled
+from harness.board.items import ItemScores
 from harness.board.publish import read_board, read_row, run_scores
 from harness.board.rows import Row
 
@@ -72,7 +73,7 @@ def difference(folder: Path, merged: Row, experts: Sequence[Row]) -> Difference:
     pairs = []
     for benchmark in merged.result.tasks:
         scores = [run_scores(folder, row, benchmark, seed) for row in experts]
-        pairs.append((run_scores(folder, merged, benchmark, seed), pooled(scores)))
+        pairs.append((ItemScores.of(run_scores(folder, merged, benchmark, seed)), ItemScores.of(pooled(scores))))
     return paired_composite(pairs)
 
 

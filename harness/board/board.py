@@ -4,28 +4,29 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Mapping, Sequence
-from functools import cache
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import pydantic
 
 from harness.api.benchmarks import Missing
 from harness.board.compare import (
-    LEVEL,
-    Comparison,
+    ItemsOf,
     ScoresOf,
     baseline_of,
     compare,
     compare_composites,
-    marked_comparisons,
+    items_of,
     oriented,
 )
-from harness.board.differences import benjamini_hochberg, holm
 from harness.board.files import model_json, write_atomically
-from harness.board.intervals import Interval, Scores, macro_interval, pooled
+from harness.board.intervals import Interval, macro_interval
+from harness.board.marks import LEVEL, MARGIN, Comparison, benjamini_hochberg, holm, marked_comparisons
 from harness.board.numbers import Part, TaskResult
 from harness.board.rows import Row, device_hours, row_path
+
+if TYPE_CHECKING:
+    from harness.board.ranks import Standing
 
 MISSING: tuple[str, ...] = get_args(Missing)
 
@@ -57,6 +58,13 @@ class Line(Part):
 
     rank: int | None
     """From 1; equal composites share a rank; None without a composite."""
+    rank_low: int | None = None
+    """The best rank it may have: 1 + the number of rows that are significantly better, of all pairs."""
+    rank_high: int | None = None
+    """The worst rank it may have; with 95 % confidence all rows' ranks lie from low to high. None before version 4."""
+    group: int | None = None
+    """From 1, downwards: no two rows of a group can be told apart. Rows of neighbouring groups may be alike too, which
+    their ranges of ranks tell."""
     row: str
     arm: str
     baseline: str | None
@@ -93,8 +101,9 @@ class Column(Part):
 class Board(Part):
     """Rows that share a recipe, ranked."""
 
-    schema_version: Literal[1, 2, 3] = 3
-    """2 knows `device_hours` and `restarted`; 3 suites with a version, groups, scales and what failed to be scored."""
+    schema_version: Literal[1, 2, 3, 4] = 4
+    """2 knows `device_hours` and `restarted`; 3 suites with a version, groups, scales and what failed to be scored; 4
+    ranges of ranks, groups, equivalence and what a comparison could have found."""
     suite: str
     suite_version: int | None = pydantic.Field(None, exclude_if=lambda version: version is None)
     suite_sha256: str
@@ -105,6 +114,8 @@ class Board(Part):
     limit: int | None = None
     """Only so many items of each benchmark were asked; None for all."""
     level: float = LEVEL
+    margin: float = MARGIN
+    """Within so much of each other two scores are equal, as a share of the whole scale."""
     lines: tuple[Line, ...]
 
 
@@ -113,25 +124,19 @@ def build_board(rows: Sequence[Row], scores_of: ScoresOf) -> Board:
     first = rows[0].result
     assert all(row.result.recipe_sha256 == first.recipe_sha256 for row in rows)
     assert all(row.result.suite.sha256 == first.suite.sha256 for row in rows)
+    from harness.board.ranks import standings
+
     pairs = {row.id: base for row in rows if (base := baseline_of(row, rows)) is not None}
     by_id = {row.id: row for row in rows}
-
-    @cache  # cells and composites pair the same items
-    def read(row: str, benchmark: str, seed: int) -> Scores:
-        return scores_of(by_id[row], benchmark, seed)
-
-    def scores(row: Row, benchmark: str, seed: int) -> Scores:
-        return read(row.id, benchmark, seed)
-
-    composites = {(id_, ""): compare_composites(by_id[id_], base, scores) for id_, base in pairs.items()}
-    cells = {
-        (id_, name): compare(by_id[id_], base, name, scores) for id_, base in pairs.items() for name in first.tasks
-    }
+    items = items_of(rows, scores_of)
+    composites = {(id_, ""): compare_composites(by_id[id_], base, items) for id_, base in pairs.items()}
+    cells = {(id_, name): compare(by_id[id_], base, name, items) for id_, base in pairs.items() for name in first.tasks}
     directions = {"": True} | {name: task.higher_is_better for name, task in first.tasks.items()}
-    comparisons = marked_comparisons(composites, holm, directions) | marked_comparisons(
-        cells, benjamini_hochberg, directions
+    comparisons = marked_comparisons(composites, holm, directions, MARGIN) | marked_comparisons(
+        cells, benjamini_hochberg, directions, MARGIN
     )
     ordered = sorted(rows, key=lambda row: (-_rank_score(row), row.result.arm, row.id))
+    standing = standings(ordered, items)
     return Board(
         suite=first.suite.name,
         suite_version=first.suite.version,
@@ -148,7 +153,7 @@ def build_board(rows: Sequence[Row], scores_of: ScoresOf) -> Board:
         },
         composite=first.composite.rule,
         limit=first.limit,
-        lines=tuple(_line(row, ordered, pairs.get(row.id), comparisons, scores) for row in ordered),
+        lines=tuple(_line(row, standing.get(row.id), pairs.get(row.id), comparisons, items) for row in ordered),
     )
 
 
@@ -166,15 +171,17 @@ def _rank_score(row: Row) -> float:
 
 def _line(
     row: Row,
-    ordered: Sequence[Row],
+    standing: Standing | None,
     base: Row | None,
     comparisons: Mapping[tuple[str, str], Comparison],
-    scores_of: ScoresOf,
+    items: ItemsOf,
 ) -> Line:
     result = row.result
-    better = sum(_rank_score(other) > _rank_score(row) for other in ordered)
     return Line(
-        rank=None if result.composite.score is None else better + 1,
+        rank=standing and standing.rank,
+        rank_low=standing and standing.low,
+        rank_high=standing and standing.high,
+        group=standing and standing.group,
         row=row.id,
         arm=result.arm,
         baseline=base and base.id,
@@ -185,7 +192,7 @@ def _line(
         tokens=result.tokens_seen(),
         device_hours=device_hours(row.measured.jobs),
         restarted=row.measured.restarted,
-        composite=_composite_cell(row, comparisons.get((row.id, "")), scores_of),
+        composite=_composite_cell(row, comparisons.get((row.id, "")), items),
         missing=result.composite.missing,
         groups={
             group: Cell(
@@ -208,19 +215,19 @@ def _line(
     )
 
 
-def _composite_cell(row: Row, comparison: Comparison | None, scores_of: ScoresOf) -> Cell:
+def _composite_cell(row: Row, comparison: Comparison | None, items: ItemsOf) -> Cell:
     tasks, composite = row.result.tasks, row.result.composite
     interval = composite.interval
     if interval is None and composite.score is not None and not any(task.total for task in tasks.values()):
         seeds, shares = sorted(composite.seeds), row.result.suite.shares()
         drawn = seeds if row.result.one_model else seeds[:1]
-        interval = macro_interval(
-            [
-                list(oriented(pooled([scores_of(row, name, seed) for seed in drawn]), task).values())
-                for name, task in tasks.items()
-            ],
-            [shares[name] for name in tasks],
-        )
+        from harness.board.items import averaged
+
+        asked = [
+            oriented(averaged([items(row, name, seed) for seed in drawn]), task).scored()
+            for name, task in tasks.items()
+        ]
+        interval = macro_interval(asked, [shares[name] for name in tasks])
     return Cell(
         score=composite.score,
         interval=interval,

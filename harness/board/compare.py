@@ -1,16 +1,11 @@
-"""How an arm's scores compare with its baseline's, on the same items or the same seeds.
-
-A difference is marked `+` or `-` only when it stays significant after adjusting for the number of comparisons: Holm
-over the composites, Benjamini and Hochberg over the single benchmarks. Everything else is `?`, with the reason where
-there is one beside "too small to tell".
-"""
+"""How an arm's scores compare with another's, on the same items or the same seeds; not yet marked."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal
-
-import pydantic
+from dataclasses import replace
+from functools import cache
+from typing import TYPE_CHECKING
 
 from harness.board.differences import (
     FIRM_SEEDS,
@@ -18,33 +13,35 @@ from harness.board.differences import (
     Difference,
     method_difference,
     paired_composite,
-    paired_difference,
 )
-from harness.board.intervals import Bounds, Scored, Scores, pooled
-from harness.board.numbers import TaskResult
+from harness.board.intervals import Bounds, Scores
+from harness.board.marks import Comparison
+from harness.board.numbers import TaskResult, mean_or_none
 from harness.board.rows import Row
 
-LEVEL = 0.05
-"""Family-wise error of the composites' marks, and false discovery rate of the benchmarks'."""
+if TYPE_CHECKING:
+    from harness.board.items import ItemScores
 
 ScoresOf = Callable[[Row, str, int], Scores]
 """Row, benchmark and seed to the score of each item; items are (id, content hash)."""
 
+ItemsOf = Callable[[Row, str, int], "ItemScores"]
+"""The same as arrays."""
 
-class Comparison(pydantic.BaseModel):
-    """How a score compares with the baseline's."""
 
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
+def items_of(rows: Sequence[Row], scores_of: ScoresOf) -> ItemsOf:
+    """Each evaluation of the rows, read once; those of equal items share one tuple of them."""
+    from harness.board.items import Item, ItemScores
 
-    difference: Difference | None
-    """The arm's score minus the baseline's, in the benchmark's own direction; None where they cannot be paired."""
-    provisional: bool = False
-    """Several seeds, and fewer than five. One seed makes no claim about a method that could be provisional."""
-    adjusted_p: float | None = None
-    mark: Literal["+", "-", "?"] = "?"
-    """Better, worse, or not known to differ."""
-    blocked: str = ""
-    """Why no mark is given whatever the numbers say."""
+    by_id = {row.id: row for row in rows}
+    known: dict[tuple[Item, ...], tuple[Item, ...]] = {}
+
+    @cache
+    def read(row: str, benchmark: str, seed: int) -> ItemScores:
+        found = ItemScores.of(scores_of(by_id[row], benchmark, seed))
+        return replace(found, items=known.setdefault(found.items, found.items))
+
+    return lambda row, benchmark, seed: read(row.id, benchmark, seed)
 
 
 def baseline_of(row: Row, rows: Sequence[Row]) -> Row | None:
@@ -57,31 +54,29 @@ def _common_seeds(a: Row, b: Row) -> list[int]:
     return sorted(a.result.composite.seeds.keys() & b.result.composite.seeds.keys())
 
 
-def compare(row: Row, base: Row, benchmark: str, scores_of: ScoresOf) -> Comparison:
+def compare(row: Row, base: Row, benchmark: str, items: ItemsOf) -> Comparison:
     """Two rows on one benchmark, not yet marked."""
     task, other = row.result.tasks[benchmark], base.result.tasks[benchmark]
     seeds = _common_seeds(row, base)
-    if why := _not_comparable(row, base, [benchmark], seeds, scores_of):
+    if why := _not_comparable(row, base, [benchmark], seeds, items):
         return Comparison(difference=None, blocked=why)
     checkpoints = row.result.one_model and base.result.one_model
     found: Difference | None = None
     if not checkpoints:
-        found = _over_seeds(
-            {part.seed: part.score for part in task.seeds},
-            {part.seed: part.score for part in other.seeds},
-            _bounds([task, other]),
-        )
+        found = _over_seeds(_by_seed(task), _by_seed(other), _bounds([task, other]))
     if found is None and task.total is not None:
-        return _of_totals(task.score, other.score, task.items)
-    pairs = _paired_items(row, base, benchmark, seeds, scores_of)
-    found = found or paired_difference(*_of_items(pairs, checkpoints=checkpoints))
+        return _of_totals([_by_seed(one) for one in (task, other)], seeds, task.items)
+    if found is None:
+        found = paired_composite(
+            [_of_items(_paired_items(row, base, benchmark, seeds, items), checkpoints=checkpoints)]
+        )
     return _comparison(found, _missing(task, other), 1 if checkpoints else len(seeds))
 
 
-def compare_composites(row: Row, base: Row, scores_of: ScoresOf) -> Comparison:
-    """Two rows on the macro-average, not yet marked."""
+def compare_composites(row: Row, base: Row, items: ItemsOf, *, interval: bool = True) -> Comparison:
+    """Two rows on the macro-average, not yet marked. Without `interval`, a difference over items has none."""
     mine, theirs, seeds = row.result, base.result, _common_seeds(row, base)
-    if why := _not_comparable(row, base, list(mine.tasks), seeds, scores_of):
+    if why := _not_comparable(row, base, list(mine.tasks), seeds, items):
         return Comparison(difference=None, blocked=why)
     if mine.composite.score is None or theirs.composite.score is None:
         return Comparison(difference=None, blocked="there is no composite")
@@ -89,24 +84,30 @@ def compare_composites(row: Row, base: Row, scores_of: ScoresOf) -> Comparison:
     checkpoints = mine.one_model and theirs.one_model
     found = None if checkpoints else _over_seeds(mine.composite.seeds, theirs.composite.seeds, bounds)
     if found is None and any(task.total for task in mine.tasks.values()):
-        return _of_totals(mine.composite.score, theirs.composite.score, sum(task.items for task in mine.tasks.values()))
+        asked = sum(task.items for task in mine.tasks.values())
+        return _of_totals([mine.composite.seeds, theirs.composite.seeds], seeds, asked)
     if found is None:
         pairs = {
-            name: _of_items(_paired_items(row, base, name, seeds, scores_of), checkpoints=checkpoints)
+            name: _of_items(_paired_items(row, base, name, seeds, items), checkpoints=checkpoints)
             for name in mine.tasks
         }
         shares = mine.suite.shares()
         found = paired_composite(
             [(oriented(a, mine.tasks[name]), oriented(b, mine.tasks[name])) for name, (a, b) in pairs.items()],
             [shares[name] for name in pairs],
+            interval=interval,
         )
     blocked = next((why for name, task in mine.tasks.items() if (why := _missing(task, theirs.tasks[name]))), "")
     return _comparison(found, blocked, 1 if checkpoints else len(seeds))
 
 
-def oriented(scores: Scores, task: TaskResult) -> dict[tuple[str, str], Scored]:
+def oriented(scores: ItemScores, task: TaskResult) -> ItemScores:
     """The items' scores as they enter the composite."""
-    return {item: Scored(task.oriented(one.value), one.weight) for item, one in scores.items()}
+    return scores if task.higher_is_better else scores.map(lambda values: 1 - values)
+
+
+def _by_seed(task: TaskResult) -> dict[int, float | None]:
+    return {part.seed: part.score for part in task.seeds}
 
 
 def _bounds(tasks: Sequence[TaskResult]) -> Bounds:
@@ -122,15 +123,16 @@ def _over_seeds(a: Mapping[int, float | None], b: Mapping[int, float | None], bo
     )
 
 
-def _of_totals(a: float | None, b: float | None, items: int) -> Comparison:
-    """A difference that the items of one seed give no interval for."""
+def _of_totals(sides: Sequence[Mapping[int, float | None]], seeds: Sequence[int], items: int) -> Comparison:
+    """A difference, over the seeds of both sides, that the items of one seed give no interval for."""
+    a, b = (mean_or_none(side[seed] for seed in seeds) for side in sides)
     assert a is not None
     assert b is not None
     difference = Difference(value=a - b, interval=None, p=None, n=items, claim="checkpoint")
     return Comparison(difference=difference, blocked="a total has no interval over its items, only over seeds")
 
 
-def _not_comparable(row: Row, base: Row, benchmarks: Sequence[str], seeds: Sequence[int], scores_of: ScoresOf) -> str:
+def _not_comparable(row: Row, base: Row, benchmarks: Sequence[str], seeds: Sequence[int], items: ItemsOf) -> str:
     """Why two rows cannot be compared on these benchmarks; empty where they can."""
     if not seeds:
         return "no seed in common"
@@ -138,34 +140,39 @@ def _not_comparable(row: Row, base: Row, benchmarks: Sequence[str], seeds: Seque
         of = "" if len(benchmarks) == 1 else f" of {name}"
         if None in (row.result.tasks[name].score, base.result.tasks[name].score):
             return f"there is no score{of}"
-        if not _paired_items(row, base, name, seeds, scores_of):
+        if not _paired_items(row, base, name, seeds, items):
             return f"the items{of} differ"
     return ""
 
 
 def _paired_items(
-    row: Row, base: Row, benchmark: str, seeds: Sequence[int], scores_of: ScoresOf
-) -> list[tuple[Scores, Scores]]:
+    row: Row, base: Row, benchmark: str, seeds: Sequence[int], items: ItemsOf
+) -> list[tuple[ItemScores, ItemScores]]:
     """The scores of the items that both have, seed by seed; empty where the items of any seed differ.
 
     Items that went missing on one side are no difference.
     """
+    from harness.board.items import shared
+
     tasks = [one.result.tasks[benchmark] for one in (row, base)]
-    pairs: list[tuple[Scores, Scores]] = []
+    pairs = []
     for seed in seeds:
-        a, b = (scores_of(one, benchmark, seed) for one in (row, base))
+        a, b = (items(one, benchmark, seed) for one in (row, base))
+        mine, theirs = shared(a, b)
         missing = [next(part.n_missing for part in task.seeds if part.seed == seed) for task in tasks]
-        both = a.keys() & b.keys()
-        if not both or len(a.keys() - both) > missing[1] or len(b.keys() - both) > missing[0]:
+        both = len(mine.items)
+        if not both or len(a.items) - both > missing[1] or len(b.items) - both > missing[0]:
             return []
-        pairs.append(({item: a[item] for item in both}, {item: b[item] for item in both}))
+        pairs.append((mine, theirs))
     return pairs
 
 
-def _of_items(pairs: Sequence[tuple[Scores, Scores]], *, checkpoints: bool) -> tuple[Scores, Scores]:
+def _of_items(pairs: Sequence[tuple[ItemScores, ItemScores]], *, checkpoints: bool) -> tuple[ItemScores, ItemScores]:
     """The first seed's items; or of two checkpoints, each asked several times, what every item scores on average."""
     if checkpoints:
-        return pooled([a for a, _ in pairs]), pooled([b for _, b in pairs])
+        from harness.board.items import averaged
+
+        return averaged([a for a, _ in pairs]), averaged([b for _, b in pairs])
     return pairs[0]
 
 
@@ -182,24 +189,3 @@ def _comparison(difference: Difference, blocked: str, seeds: int) -> Comparison:
     if difference.claim == "method" and difference.n < MARK_SEEDS:
         blocked = blocked or f"{difference.n} seeds are too few"
     return Comparison(difference=difference, provisional=1 < seeds < FIRM_SEEDS, blocked=blocked)
-
-
-def marked_comparisons(
-    comparisons: Mapping[tuple[str, str], Comparison],
-    adjust: Callable[[Sequence[float]], list[float]],
-    higher_is_better: Mapping[str, bool],
-) -> dict[tuple[str, str], Comparison]:
-    """The comparisons with p-values adjusted for their number, and with their marks."""
-    tested = {
-        key: (one.difference.value, one.difference.p)
-        for key, one in comparisons.items()
-        if one.difference is not None and one.difference.p is not None
-    }
-    adjusted = dict(zip(tested, adjust([p for _, p in tested.values()]), strict=True))
-    marked = dict(comparisons)
-    for key, (value, _) in tested.items():
-        update: dict[str, object] = {"adjusted_p": adjusted[key]}
-        if adjusted[key] < LEVEL and not comparisons[key].blocked:
-            update["mark"] = "+" if (value > 0) == higher_is_better[key[1]] else "-"
-        marked[key] = comparisons[key].model_copy(update=update)
-    return marked

@@ -1,16 +1,18 @@
-"""Paired differences between two arms, what kind of claim each supports, and the adjustment for their number."""
+"""Paired differences between two arms, and what kind of claim each supports."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import pydantic
 
-from harness.board.intervals import Bounds, Interval, Scored, Scores, is_binary, t_interval, within
-from harness.errors import UserError
+from harness.board.intervals import Bounds, Interval, Scores, t_interval, within
+
+if TYPE_CHECKING:
+    from harness.board.items import ItemScores, Pool
+    from harness.board.student import Estimate
 
 FIRM_SEEDS = 5
 """From so many seeds on a claim about a method is no longer provisional."""
@@ -25,79 +27,131 @@ class Difference(pydantic.BaseModel):
 
     value: float
     interval: Interval | None
-    """None where the difference is one of totals over the items of one seed: a total has no sampling of items."""
+    """None where the difference is one of totals over the items of one seed: a total has no sampling of items. None
+    too where nothing varies."""
     p: float | None
     """Two-sided, before any adjustment for the number of comparisons; None where there is no interval."""
     n: int
     """Pairs: items for a claim about checkpoints, seeds for a claim about methods."""
     claim: Literal["checkpoint", "method"]
+    error: float | None = None
+    """Standard error; None where there is no interval."""
+    df: float | None = None
+    """Degrees of freedom of Student's t; None for the normal distribution."""
+
+    @property
+    def estimate(self) -> Estimate | None:
+        """What its tests follow from."""
+        from harness.board.student import Estimate
+
+        return None if self.error is None else Estimate(self.value, self.error, self.df)
 
 
 def mcnemar(only_a: int, only_b: int) -> float:
     """Exact two-sided p of McNemar's test from the two kinds of disagreement."""
-    n = only_a + only_b
-    tail = sum(math.comb(n, k) for k in range(min(only_a, only_b) + 1))
-    return min(1.0, 2 * tail / (1 << n))
+    from scipy.special import bdtr
+
+    return min(1.0, 2 * float(bdtr(min(only_a, only_b), only_a + only_b, 0.5)))
 
 
 def paired_difference(a: Scores, b: Scores, level: float = 0.95) -> Difference:
-    """Difference of two checkpoints' weighted means over the same items: McNemar's exact p for 0/1, else bootstrap.
+    """Difference of two checkpoints' weighted means over the same items.
 
     Raises UserError when the two were not scored on the same items.
     """
-    return paired_composite([(a, b)], level=level)
+    from harness.board.items import ItemScores
+
+    return paired_composite([(ItemScores.of(a), ItemScores.of(b))], level=level)
 
 
 def paired_composite(
-    pairs: Sequence[tuple[Scores, Scores]], shares: Sequence[float] | None = None, level: float = 0.95
+    pairs: Sequence[tuple[ItemScores, ItemScores]],
+    shares: Sequence[float] | None = None,
+    level: float = 0.95,
+    *,
+    interval: bool = True,
 ) -> Difference:
-    """Difference of two checkpoints' macro-averages: the items of each benchmark are resampled apart, then averaged.
+    """Difference of two checkpoints' macro-averages, each benchmark's items taken for a sample of their own.
 
-    `shares` are the benchmarks' shares of the composite, equal where left out. With 0/1 scores one disagreement each
-    way is added (Bonett and Price, 2012): two models that agree on every item asked would otherwise be certain to
-    agree on every item there is.
+    `shares` are the benchmarks' shares of the composite, equal where left out. p is McNemar's, exact, for one benchmark
+    of right and wrong; else Student's t with the linearised standard error, and with several benchmarks Welch and
+    Satterthwaite's degrees of freedom. Without `interval` nothing is resampled and none is given.
     """
-    from harness.board.resampling import macro_average, percentiles, resampled
+    from harness.board.items import mean_of, pool
+    from harness.board.student import Estimate, two_sided
 
-    shares = shares or [1 / len(pairs)] * len(pairs)
-    pools = [_pool(a, b) for a, b in pairs]
-    binary = [is_binary([*a.values(), *b.values()]) for a, b in pairs]
-    value = macro_average(pools, shares)
-    padded = [_padded(pool) if zero_one else pool for pool, zero_one in zip(pools, binary, strict=True)]
-    averages = resampled(padded, shares)
-    low, high = percentiles(averages, level)
-    if len(pairs) == 1 and binary[0] and {row[1:] for row in pools[0]} == {pools[0][0][1:2]}:  # all weigh the same
-        p = mcnemar(sum(row[0] > 0 for row in pools[0]), sum(row[0] < 0 for row in pools[0]))
+    pools = [pool(a, b) for a, b in pairs]
+    shares = shares or [1 / len(pools)] * len(pools)
+    value = round(sum(share * mean_of(one.columns) for share, one in zip(shares, pools, strict=True)), 12)
+    n = sum(len(one.columns) for one in pools)
+    error, df = _error(pools, shares)
+    if not error:  # what does not vary does not say how it would on other items
+        return Difference(value=value, interval=None, p=None, n=n, claim="checkpoint")
+    estimate = Estimate(value, error, df)
+    return Difference(
+        value=value,
+        interval=_interval(pools, shares, estimate, level) if interval else None,
+        p=_mcnemar_of(pools[0]) if _one_binary(pools) else two_sided(estimate),
+        n=n,
+        claim="checkpoint",
+        error=error,
+        df=df,
+    )
+
+
+def _one_binary(pools: Sequence[Pool]) -> bool:
+    return len(pools) == 1 and pools[0].binary and pools[0].equal_weights
+
+
+def _mcnemar_of(one: Pool) -> float:
+    differences = one.columns[:, 0]
+    return mcnemar(int((differences > 0).sum()), int((differences < 0).sum()))
+
+
+def _error(pools: Sequence[Pool], shares: Sequence[float]) -> tuple[float, float | None]:
+    """Standard error of the macro-average, and its degrees of freedom."""
+    from harness.board.items import influences
+
+    variances, uncertain = [], []
+    for share, one in zip(shares, pools, strict=True):
+        padded = one.padded()
+        # with the two disagreements added the plain variance is that of Bonett and Price, and normal
+        dof = len(padded) - (not one.binary)
+        if not dof:
+            return 0.0, None
+        moved = influences(padded)
+        variances.append(share**2 * float(moved @ moved) / dof / len(padded))
+        uncertain.append(0.0 if one.binary else variances[-1] ** 2 / dof)
+    variance = sum(variances)
+    return variance**0.5, variance**2 / sum(uncertain) if any(uncertain) else None
+
+
+def _interval(pools: Sequence[Pool], shares: Sequence[float], estimate: Estimate, level: float) -> Interval:
+    """Bonett and Price's for one benchmark of right and wrong; else the percentiles of paired resamples, widened.
+
+    Resamples of n items vary by (n - 1) / n of what they should, and their percentiles take the variance for known. So
+    those percentiles are taken that would be Student's t interval if the resamples were normal (the expanded percentile
+    interval; Hesterberg, 2015, doi:10.1080/00031305.2015.1089789, section 5).
+    """
+    from harness.board.items import influences, mean_of
+    from harness.board.resampling import central, resampled
+    from harness.board.student import cdf, quantile
+
+    padded = [one.padded() for one in pools]
+    reach = quantile(0.5 + level / 2, estimate.df) * estimate.error
+    if _one_binary(pools):
+        centre = mean_of(padded[0])
+        low, high, method = centre - reach, centre + reach, "Bonett-Price over items"
+        low, high = max(-1.0, low), min(1.0, high)
     else:
-        fewer = min(int((averages <= 0).sum()), int((averages >= 0).sum()))
-        p = min(1.0, 2 * (fewer + 1) / (len(averages) + 1))
-    interval = Interval(low=min(low, value), high=max(high, value), level=level, method="paired bootstrap over items")
-    return Difference(value=value, interval=interval, p=p, n=sum(map(len, pools)), claim="checkpoint")
-
-
-def _pool(a: Scores, b: Scores) -> list[tuple[float, ...]]:
-    """Item by item, in an order that depends on the items alone: the two sides, or where weights agree `a - b`."""
-    if a.keys() != b.keys():
-        raise UserError(
-            f"scores cannot be paired: {len(a.keys() - b.keys())} items are only in the first, "
-            f"{len(b.keys() - a.keys())} only in the second",
-            "compare runs over the same version of the benchmark's data",
+        plain = sum(
+            share**2 * float((influences(columns) ** 2).mean()) / len(columns)
+            for share, columns in zip(shares, padded, strict=True)
         )
-    if not a:
-        raise UserError("scores cannot be paired: there are no items", "evaluate at least one item")
-    pairs = [(a[item], b[item]) for item in sorted(a)]
-    if all(mine.weight == theirs.weight for mine, theirs in pairs):
-        return [Scored(mine.value - theirs.value, mine.weight).columns() for mine, theirs in pairs]
-    return [(*mine.columns(), *theirs.columns()) for mine, theirs in pairs]
-
-
-def _padded(pool: Sequence[tuple[float, ...]]) -> list[tuple[float, ...]]:
-    """The pool with one disagreement each way, of the usual weight."""
-    usual = [fmean(column) for column in zip(*pool, strict=True)][1::2]
-    if len(usual) == 1:
-        return [*pool, Scored(1.0, usual[0]).columns(), Scored(-1.0, usual[0]).columns()]
-    mine, theirs = usual
-    return [*pool, (mine, mine, 0.0, theirs), (0.0, mine, theirs, theirs)]
+        tail = cdf(-reach / plain**0.5, None)
+        low, high = central(resampled(padded, shares), tail)
+        method = "paired bootstrap over items"
+    return Interval(low=min(low, estimate.value), high=max(high, estimate.value), level=level, method=method)
 
 
 def method_difference(
@@ -115,28 +169,13 @@ def method_difference(
     differences = [round(a[seed] - b[seed], 12) for seed in seeds]
     if len(set(differences)) < 2:  # noqa: PLR2004
         return None
-    from scipy.special import stdtr
+    from harness.board.student import Estimate, two_sided
 
-    interval = t_interval(differences, level, "paired t over seeds")
-    mean = fmean(differences)
-    statistic = abs(mean) / (stdev(differences) / math.sqrt(len(differences)))
-    p = float(2 * stdtr(len(differences) - 1, -statistic))
-    return Difference(value=mean, interval=within(interval, bounds), p=p, n=len(seeds), claim="method")
-
-
-def holm(ps: Sequence[float]) -> list[float]:
-    """Holm's adjusted p-values: the chance of one false claim among all stays below the level."""
-    adjusted, largest = [0.0] * len(ps), 0.0
-    for rank, index in enumerate(sorted(range(len(ps)), key=ps.__getitem__)):
-        largest = max(largest, min(1.0, (len(ps) - rank) * ps[index]))
-        adjusted[index] = largest
-    return adjusted
-
-
-def benjamini_hochberg(ps: Sequence[float]) -> list[float]:
-    """Benjamini and Hochberg's adjusted p-values: the expected share of false claims stays below the level."""
-    adjusted, smallest = [0.0] * len(ps), 1.0
-    for rank, index in reversed(list(enumerate(sorted(range(len(ps)), key=ps.__getitem__), start=1))):
-        smallest = min(smallest, ps[index] * len(ps) / rank)
-        adjusted[index] = smallest
-    return adjusted
+    estimate = Estimate(fmean(differences), stdev(differences) / len(differences) ** 0.5, len(differences) - 1)
+    return Difference(
+        **estimate._asdict(),
+        interval=within(t_interval(differences, level, "paired t over seeds"), bounds),
+        p=two_sided(estimate),
+        n=len(seeds),
+        claim="method",
+    )

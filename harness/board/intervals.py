@@ -60,6 +60,7 @@ class Interval(pydantic.BaseModel):
         "bootstrap over items",
         "t over seeds",
         "paired bootstrap over items",
+        "Bonett-Price over items",
         "paired t over seeds",
     ]
 

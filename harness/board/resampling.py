@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 RESAMPLES = 10_000
 
-Pool = Sequence[tuple[float, ...]]
+Pool = Sequence[tuple[float, ...]] | NDArray[np.float64]
 """[items, 2] of one mean, [items, 4] of the difference of two."""
 
 
@@ -34,7 +34,12 @@ def resampled(pools: Sequence[Pool], shares: Sequence[float]) -> NDArray[np.floa
 
 def percentiles(values: NDArray[np.float64], level: float) -> tuple[float, float]:
     """The ends of the central share `level` of the values."""
-    low, high = (float(bound) for bound in np.quantile(values, (0.5 - level / 2, 0.5 + level / 2)))
+    return central(values, 0.5 - level / 2)
+
+
+def central(values: NDArray[np.float64], tail: float) -> tuple[float, float]:
+    """The ends of what is left of the values without the share `tail` on either side."""
+    low, high = (float(bound) for bound in np.quantile(values, (tail, 1 - tail)))
     return low, high
 
 

@@ -14,7 +14,7 @@ from harness.board.board import Board, Cell, Line
 LEGEND_WIDTH = 100
 """Columns; longer lines are hard to read."""
 
-STYLES = {"+": "green", "-": "red", "?": "dim"}
+STYLES = {"+": "green", "-": "red", "=": "blue", "?": "dim"}
 
 
 def print_board(board: Board, console: Console, *, ids: bool = False) -> None:
@@ -50,7 +50,7 @@ def _arm(line: Line, *, ids: bool) -> Text:
 
 
 def _facts(line: Line, *, ids: bool) -> list[str]:
-    facts = [text.seeds(line), *text.training(line)]
+    facts = [*filter(None, [text.ranks(line)]), text.seeds(line), *text.training(line)]
     return [*facts, f"id {line.row[:12]}"] if ids else facts
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Container
 
 from harness.board.board import Board, Cell, Line
-from harness.board.compare import Comparison
 from harness.board.intervals import Interval
+from harness.board.marks import MARGIN, Comparison
 
 WHOLE = 100.0
 """Scores are shown out of so much, unless their benchmark has another scale."""
@@ -57,7 +58,7 @@ def difference(comparison: Comparison | None, out_of: float = WHOLE) -> str:
 
 
 def mark(comparison: Comparison | None) -> str:
-    """`+`, `-` or `?`, with `*` while provisional and `!` where no claim may be made."""
+    """`+`, `-`, `=` or `?`, with `*` while provisional and `!` where no claim may be made."""
     if comparison is None:
         return ""
     return comparison.mark + ("*" if comparison.provisional else "") + ("!" if comparison.blocked else "")
@@ -67,6 +68,18 @@ def difference_interval(comparison: Comparison | None, out_of: float = WHOLE) ->
     """`[-1.9, 4.4]` points."""
     found = comparison and comparison.difference
     return interval(found.interval, out_of) if found else ""
+
+
+def ranks(line: Line) -> str:
+    """`ranks 1-3`, where a row may have several; else empty."""
+    if line.rank_low is None or line.rank_low == line.rank_high:
+        return ""
+    return f"ranks {line.rank_low}-{line.rank_high}"
+
+
+def points(share: float) -> str:
+    """`1 point`, `2.5 points`, of 100."""
+    return "1 point" if share == MARGIN else f"{WHOLE * share:.3g} points"
 
 
 def seeds(line: Line) -> str:
@@ -128,12 +141,8 @@ def legend(board: Board) -> list[str]:
     if lower:
         said.append(f"Lower is better: {', '.join(lower)}.")
     if baselines:
-        against = " or ".join(baselines)
-        said += [
-            f"After the score, the difference from {against} in points with its 95 % interval, cut at -100 and 100.",
-            "+ better, - worse, ? not known to differ: at 5 %, adjusted for the number of comparisons.",
-            "The intervals are not adjusted for that number.",
-        ]
+        said += _differences(board, " or ".join(baselines), {one.mark for one in comparisons})
+    said += _ranges(board)
     if any(line.one_model for line in board.lines):
         said.append("The seeds of a model that is not trained are averaged, item by item.")
     if any(len(line.seeds) == 1 and line.tokens for line in board.lines):
@@ -152,6 +161,35 @@ def legend(board: Board) -> list[str]:
     if board.limit is not None:
         said.append(f"limit {board.limit}: only so many items of each benchmark were asked; not publishable.")
     return said + _notes(board)
+
+
+def _differences(board: Board, against: str, marks: Container[str]) -> list[str]:
+    """What stands after the scores of arms that are compared with another."""
+    equal = [f"= equal within {points(board.margin)}, adjusted likewise."] if "=" in marks else []
+    return [
+        f"After the score, the difference from {against} in points with its 95 % interval, cut at -100 and 100.",
+        "+ better, - worse, ? not known to differ: at 5 %, adjusted for the number of comparisons.",
+        *equal,
+        *_out_of_reach(board),
+        "The intervals are not adjusted for that number.",
+    ]
+
+
+def _ranges(board: Board) -> list[str]:
+    several = any(ranks(line) for line in board.lines)
+    said = "Ranks a-b: where a row may stand, of all rows at once with 95 % confidence, all pairs compared."
+    return [said] if several else []
+
+
+def _out_of_reach(board: Board) -> list[str]:
+    """What has too few items or seeds for `=`, even were no difference found."""
+    names = [
+        name
+        for n, (name, _, _) in enumerate(cells(board, board.lines[0]))
+        if any(found := [cells(board, line)[n][1].comparison for line in board.lines])
+        and all(one is None or (one.attainable_margin or math.inf) > board.margin for one in found)
+    ]
+    return [f"Too few items or seeds to find = within {points(board.margin)}: {', '.join(names)}."] if names else []
 
 
 def _scales(board: Board) -> list[str]:

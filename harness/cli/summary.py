@@ -19,7 +19,7 @@ from harness.canonical import Json
 if TYPE_CHECKING:
     from harness.board.board import Board, Cell, Line
 
-VERDICTS = {"+": "better", "-": "worse", "?": "not known to differ"}
+VERDICTS = {"+": "better", "-": "worse", "=": "equal", "?": "not known to differ"}
 BARS = " ▁▂▃▄▅▆▇█"
 _INDENT = _GAP = 2
 

@@ -7,8 +7,8 @@ from rich.console import Console
 
 from harness.armspec import ArmSpec
 from harness.board.board import Board, Cell, Column, Line
-from harness.board.compare import Comparison
 from harness.board.differences import Difference
+from harness.board.marks import Comparison
 from harness.cli.summary import curves, print_curves, print_verdicts
 
 

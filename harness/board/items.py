@@ -1,0 +1,151 @@
+"""What an evaluation's items scored, as arrays: the items of two arms are paired thousands of times.
+
+A pool is what a comparison of two arms needs of one benchmark: a row for each pair, with its weighted score and its
+weight. A mean is the ratio of two columns' sums, so that weights are drawn, and vary, together with their items.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.board.intervals import Scored, Scores
+from harness.errors import UserError
+
+Floats = NDArray[np.float64]
+Item = tuple[str, str]
+"""Id and content hash."""
+
+
+@dataclass(frozen=True, eq=False)
+class ItemScores:
+    """Items in their order, with the score and the weight of each."""
+
+    items: tuple[Item, ...]
+    values: Floats
+    weights: Floats
+
+    @classmethod
+    def of(cls, scores: Scores) -> Self:
+        """The scores in the order of their items."""
+        items = tuple(sorted(scores))
+        values, weights = np.array([scores[item] for item in items], dtype=np.float64).reshape(-1, 2).T
+        return cls(items, values, weights)
+
+    @cached_property
+    def binary(self) -> bool:
+        """Whether every score is right or wrong, and none graded."""
+        return bool(np.isin(self.values, (0.0, 1.0)).all())
+
+    def only(self, items: frozenset[Item]) -> Self:
+        """Those of these items."""
+        kept = [place for place, item in enumerate(self.items) if item in items]
+        return replace(
+            self,
+            items=tuple(self.items[place] for place in kept),
+            values=self.values[kept],
+            weights=self.weights[kept],
+        )
+
+    def map(self, score: Callable[[Floats], Floats]) -> Self:
+        """With other scores, of equal weights."""
+        return replace(self, values=score(self.values))
+
+    def scored(self) -> list[Scored]:
+        """Item by item."""
+        return [
+            Scored(value, weight) for value, weight in zip(self.values.tolist(), self.weights.tolist(), strict=True)
+        ]
+
+
+def shared(a: ItemScores, b: ItemScores) -> tuple[ItemScores, ItemScores]:
+    """Both with the items that both have."""
+    if a.items is b.items or a.items == b.items:
+        return a, b
+    both = frozenset(a.items) & frozenset(b.items)
+    return a.only(both), b.only(both)
+
+
+def averaged(draws: Sequence[ItemScores]) -> ItemScores:
+    """What one model's items score on average, where it was asked several times."""
+    if all(draw.items == draws[0].items for draw in draws):
+        values, weights = (np.mean([getattr(draw, name) for draw in draws], axis=0) for name in ("values", "weights"))
+        return ItemScores(draws[0].items, values, weights)
+    found: dict[Item, list[Scored]] = {}
+    for draw in draws:
+        for item, one in zip(draw.items, draw.scored(), strict=True):
+            found.setdefault(item, []).append(one)
+    means: Mapping[Item, Scored] = {item: Scored(*np.mean(of, axis=0).tolist()) for item, of in found.items()}
+    return ItemScores.of(means)
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """The pairs of one benchmark."""
+
+    columns: Floats
+    """[items, 2] where both sides weigh the same: `weight x (a - b)` and weight. Else [items, 4]: `weight x score` and
+    weight of one side, then of the other."""
+    binary: bool
+    """Every score of both sides is right or wrong."""
+
+    @property
+    def equal_weights(self) -> bool:
+        """Every pair weighs the same."""
+        return self.columns.shape[1] == 2 and bool((self.columns[:, 1] == self.columns[0, 1]).all())  # noqa: PLR2004
+
+    def padded(self) -> Floats:
+        """The columns; those of right and wrong with one disagreement more each way, of the usual weight.
+
+        Two models that agree on every item asked would otherwise be certain to agree on every item there is (Bonett
+        and Price, 2012, doi:10.3102/1076998611411915).
+        """
+        if not self.binary:
+            return self.columns
+        usual = self.columns.mean(axis=0)[1::2].tolist()
+        if len(usual) == 1:
+            more = [[usual[0], usual[0]], [-usual[0], usual[0]]]
+        else:
+            more = [[usual[0], usual[0], 0.0, usual[1]], [0.0, usual[0], usual[1], usual[1]]]
+        return np.concatenate([self.columns, more])
+
+
+def pool(a: ItemScores, b: ItemScores) -> Pool:
+    """Item by item. Raises UserError where the two were not scored on the same items."""
+    if a.items is not b.items and a.items != b.items:
+        mine, theirs = frozenset(a.items), frozenset(b.items)
+        raise UserError(
+            f"scores cannot be paired: {len(mine - theirs)} items are only in the first, "
+            f"{len(theirs - mine)} only in the second",
+            "compare runs over the same version of the benchmark's data",
+        )
+    if not a.items:
+        raise UserError("scores cannot be paired: there are no items", "evaluate at least one item")
+    if np.array_equal(a.weights, b.weights):
+        columns = np.stack([a.weights * (a.values - b.values), a.weights], axis=1)
+    else:
+        columns = np.stack([a.weights * a.values, a.weights, b.weights * b.values, b.weights], axis=1)
+    return Pool(columns, a.binary and b.binary)
+
+
+def mean_of(columns: Floats) -> float:
+    """The pool's weighted mean, or difference of two."""
+    sums = columns.sum(axis=0)
+    return float((sums[0::2] / sums[1::2]) @ (1, -1)[: len(sums) // 2])
+
+
+def influences(columns: Floats) -> Floats:
+    """How far each item moves `mean_of`; shape [items], with mean 0.
+
+    The standard error of a ratio of means is that of their mean (linearisation; Cochran, Sampling Techniques, 1977,
+    chapter 6). With equal weights they are the deviations from the mean.
+    """
+    scores, weights = columns[:, 0::2], columns[:, 1::2]
+    means = scores.sum(axis=0) / weights.sum(axis=0)
+    moved: Floats = ((scores - means * weights) / weights.mean(axis=0)) @ (1.0, -1.0)[: scores.shape[1]]
+    return moved

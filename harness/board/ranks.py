@@ -1,0 +1,72 @@
+"""What the composites say of the order of rows: the ranks that each may have, and groups of rows not told apart.
+
+Every two rows are compared, and the p-values adjusted for the number of pairs (Holm), so that the chance of any wrong
+"better" among them stays below the level. Where none is wrong, every row's true rank lies from 1 + the number of rows
+that are significantly better to the number of rows less those that are significantly worse: the ranges hold for all
+rows at once (Mogstad, Romano, Shaikh and Wilhelm, 2024, doi:10.1093/restud/rdad006).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from itertools import combinations
+
+from harness.board.compare import ItemsOf, compare_composites
+from harness.board.marks import LEVEL, holm
+from harness.board.rows import Row
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a row may stand."""
+
+    rank: int
+    """From 1, by the composites alone; equal ones share a rank."""
+    low: int
+    """1 + the number of rows that are significantly better."""
+    high: int
+    """The number of rows less those that are significantly worse."""
+    group: int
+    """From 1, downwards. No two rows of a group can be told apart; rows of two groups may be."""
+
+
+def standings(rows: Sequence[Row], items: ItemsOf) -> dict[str, Standing]:
+    """The standing of each row that has a composite, by its id.
+
+    A group goes on down the order until a row is told apart from one of its rows. Pairs that may not be compared are
+    not told apart.
+    """
+    scores = {row.id: score for row in rows if (score := row.result.composite.score) is not None}
+    pairs = list(combinations([row for row in rows if row.id in scores], 2))
+    compared = [compare_composites(a, b, items, interval=False) for a, b in pairs]
+    tested = [
+        (a.id, b.id, one.difference.value, one.difference.p, one.blocked)
+        for (a, b), one in zip(pairs, compared, strict=True)
+        if one.difference is not None and one.difference.p is not None
+    ]
+    adjusted = holm([p for *_, p, _ in tested])
+    better = {
+        (a, b) if value > 0 else (b, a)
+        for (a, b, value, _, blocked), p in zip(tested, adjusted, strict=True)
+        if p < LEVEL and not blocked
+    }
+    return standings_of(scores, better)
+
+
+def standings_of(scores: Mapping[str, float], better: AbstractSet[tuple[str, str]]) -> dict[str, Standing]:
+    """The standings of names by their scores, where `better` holds (better, worse) of those told apart."""
+    above = Counter(worse for _, worse in better)
+    below = Counter(winner for winner, _ in better)
+    found: dict[str, Standing] = {}
+    group: list[str] = []
+    number = 0
+    for name in sorted(scores, key=lambda name: -scores[name]):
+        if not group or any((name, one) in better or (one, name) in better for one in group):
+            group, number = [], number + 1
+        group.append(name)
+        rank = 1 + sum(score > scores[name] for score in scores.values())
+        found[name] = Standing(rank, 1 + above[name], len(scores) - below[name], number)
+    return found
