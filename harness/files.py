@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +16,8 @@ import filelock
 from harness.errors import Failure
 
 _BETWEEN_WORDS = 2.0
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}(\.\w+)?")
+"""How `replacing` names them."""
 
 
 @contextmanager
@@ -97,6 +100,13 @@ def held(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[Non
         yield
     finally:
         lock.release()
+
+
+def sweep(folder: Path) -> None:
+    """Remove what processes left that were killed while `replacing` files of this folder, where nobody writes now."""
+    for path in folder.glob(".*"):
+        if _TEMPORARY.fullmatch(path.name):
+            path.unlink(missing_ok=True)
 
 
 def sync(path: Path) -> None:

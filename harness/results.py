@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 from harness.api import Total
+from harness.api.benchmarks import Need
 from harness.board.inputs import (
     ArmRun,
     DataRecord,
@@ -102,6 +103,7 @@ def _seed_run(arm: ArmPlan, seed: SeedPlan, plan: Plan, store: Store) -> SeedRun
             higher_is_better=evaluator.higher_is_better,
             total=evaluator.aggregate if isinstance(evaluator.aggregate, Total) else None,
             out_of=evaluator.out_of,
+            needs=tuple(need for need in get_args(Need) if evaluator.needs(need)),
         )
     train = []
     for stage in seed.stages:

@@ -23,7 +23,7 @@ from harness.board.files import model_json, write_atomically
 from harness.board.intervals import Interval, macro_interval
 from harness.board.marks import LEVEL, MARGIN, Comparison, benjamini_hochberg, holm, marked_comparisons
 from harness.board.numbers import Part, TaskResult
-from harness.board.rows import Row, device_hours, row_path
+from harness.board.rows import Group, Row, device_hours, row_path
 
 if TYPE_CHECKING:
     from harness.board.ranks import Standing
@@ -117,6 +117,16 @@ class Board(Part):
     margin: float = MARGIN
     """Within so much of each other two scores are equal, as a share of the whole scale."""
     lines: tuple[Line, ...]
+
+    @property
+    def group(self) -> Group:
+        """What its rows share."""
+        return self.recipe_sha256, self.suite_sha256
+
+    @property
+    def rows(self) -> set[str]:
+        """Ids of its rows."""
+        return {line.row for line in self.lines}
 
 
 def build_board(rows: Sequence[Row], scores_of: ScoresOf) -> Board:

@@ -129,7 +129,7 @@ def _seed(run: SeedRun) -> RowSeed:
 
 def _evaluation(evaluation: EvaluateRun) -> RowEvaluation:
     prompts = {name: value for name, value in evaluation.result.items() if name not in FROM_SAMPLES}
-    return RowEvaluation(key=evaluation.key, prompts=prompts)
+    return RowEvaluation(key=evaluation.key, prompts=prompts, needs=evaluation.needs)
 
 
 def _stage(train: TrainRun) -> RowStage:

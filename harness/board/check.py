@@ -7,7 +7,7 @@ the model is what running the recipe again would tell.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,17 @@ import pydantic
 
 from harness.board import ledger
 from harness.board.board import build_board
+from harness.board.chain import GENESIS, LEDGER, RESTORE, Chain, read_chain
+from harness.board.crosscheck import AskedItems, named, twins, unnamed_judges
+from harness.board.filecheck import altered, unaccounted
+from harness.board.history import contradictions, rewritten
 from harness.board.numbers import composite, seed_result, suite, task_result
 from harness.board.publish import read_board, read_row, run_samples, run_scores
-from harness.board.rows import Row, row_path
+from harness.board.rows import Row
 from harness.board.samples import Sample
-from harness.canonical import digest, file_digest
-from harness.errors import HarnessError
+from harness.board.versions import VERSION
+from harness.canonical import digest
+from harness.errors import Failure, HarnessError, UserError
 
 EXACT = 1e-8
 """Tolerance of scores and closed-form intervals."""
@@ -42,24 +47,39 @@ def check_run(folder: Path) -> list[str]:
     return findings
 
 
-def check_leaderboards(folder: Path) -> list[str]:
-    """What is wrong with the published leaderboard: chain, hashes, every row, superseded ones too, and the board."""
+def check_leaderboards(folder: Path, since: str | None = None) -> list[str]:
+    """What is wrong with the published leaderboard: ledger, files, every row, superseded ones too, and the board.
+
+    With `since`, an older ledger or a commit, also where the ledger does not go on from that one. Nobody may write to
+    the folder meanwhile. Raises UserError where something is newer than this code, or `since` is nothing of the kind.
+    """
+    earlier = [] if since is None else list(rewritten(folder, since))
     try:
-        entries = ledger.read_ledger(folder)
-    except HarnessError as error:
-        return [error.problem]
-    findings = [
-        f"rows/{entry.row}.json is not the file that the ledger names"
-        for entry in entries
-        if not row_path(folder, entry.row).exists() or file_digest(row_path(folder, entry.row)) != entry.row_sha256
-    ]
-    rows, unreadable = _rows(folder, list(dict.fromkeys(entry.row for entry in entries)))
-    findings += unreadable
+        chain = read_chain(folder)
+    except Failure as error:
+        return [*earlier, str(error)]
+    rows, unreadable = _rows(folder, list(dict.fromkeys(entry.row for entry in chain.entries)))
+    standing, asked = set(chain.standing()), AskedItems()
+
+    def samples_of(row: Row, benchmark: str, seed: int) -> Sequence[Sample]:
+        samples = ledger.published_samples(folder, row, benchmark, seed)
+        if row.id in standing:
+            asked.note(row, benchmark, seed, samples)
+        return samples
+
+    findings = [*earlier, *contradictions(chain.entries), *unreadable, *altered(folder, chain, rows)]
+    if chain.torn:
+        findings.append(
+            f"{LEDGER} ends in an entry that was not written to its end (the next add or retract removes it)"
+        )
     for row in rows:
-        findings += check_row(row, lambda row, name, seed: ledger.published_samples(folder, row, name, seed))
-        findings += _altered_samples(folder, row)
-    findings += _unnamed(folder, rows)
-    return findings or _stale_board(folder)
+        findings += check_row(row, samples_of)
+    findings += unnamed_judges(rows)
+    findings += twins(row for row in rows if row.id in standing)
+    findings += asked.findings()
+    if not unreadable:  # whose samples would be nobody's
+        findings += unaccounted(folder, chain, rows)
+    return findings or _stale_board(folder, chain)
 
 
 def check_row(row: Row, samples_of: SamplesOf) -> list[str]:
@@ -83,7 +103,7 @@ def check_row(row: Row, samples_of: SamplesOf) -> list[str]:
         findings += [f"{name}: {one}" for one in differences(task, again, EXACT)]
     averaged = composite(result.tasks, result.suite, one_model=result.one_model)
     findings += [f"composite: {one}" for one in differences(result.composite, averaged, EXACT)]
-    return [f"row {row.id[:12]} ({result.arm}): {finding}" for finding in findings]
+    return [f"{named(row)}: {finding}" for finding in findings]
 
 
 def differences(found: pydantic.BaseModel, again: pydantic.BaseModel, tolerance: float) -> list[str]:
@@ -91,13 +111,14 @@ def differences(found: pydantic.BaseModel, again: pydantic.BaseModel, tolerance:
     return list(_differences(found.model_dump(mode="json"), again.model_dump(mode="json"), "", tolerance))
 
 
-def _differences(found: Any, again: Any, path: str, tolerance: float) -> Iterator[str]:
-    if isinstance(found, dict) and isinstance(again, dict) and found.keys() == again.keys():
-        for name in found:
-            yield from _differences(found[name], again[name], f"{path}.{name}" if path else name, tolerance)
-    elif isinstance(found, list) and isinstance(again, list) and len(found) == len(again):
-        for index, (one, other) in enumerate(zip(found, again, strict=True)):
-            yield from _differences(one, other, f"{path}[{index}]", tolerance)
+def _differences(found: Any, again: Any, path: str, tolerance: float, *, older: bool = False) -> Iterator[str]:
+    if isinstance(found, dict) and isinstance(again, dict):
+        yield from _differing_fields(found, again, path, tolerance, older=older)
+    elif isinstance(found, list) and isinstance(again, list):
+        if len(found) != len(again):
+            yield f"{path} has {len(found)} entries, and should have {len(again)}"
+        for index, (one, other) in enumerate(zip(found, again, strict=False)):
+            yield from _differences(one, other, f"{path}[{index}]", tolerance, older=older)
     elif isinstance(found, float) and isinstance(again, float):
         if not math.isclose(found, again, rel_tol=0, abs_tol=tolerance):
             yield f"{path} is {found}, and should be {again}"
@@ -105,13 +126,29 @@ def _differences(found: Any, again: Any, path: str, tolerance: float) -> Iterato
         yield f"{path} is {found}, and should be {again}"
 
 
+def _differing_fields(
+    found: Mapping[str, Any], again: Mapping[str, Any], path: str, tolerance: float, *, older: bool
+) -> Iterator[str]:
+    """Of what an `older` version wrote, all that it knew."""
+    written, current = found.get(VERSION), again.get(VERSION)
+    older = older or (isinstance(written, int) and isinstance(current, int) and written < current)
+    for name in dict.fromkeys([*found, *again]):
+        inner = f"{path}.{name}" if path else name
+        if name not in again:
+            yield f"{inner} should not be there"
+        elif name in found and not (older and name == VERSION):
+            yield from _differences(found[name], again[name], inner, tolerance, older=older)
+        elif name not in found and not older:
+            yield f"{inner} is missing, and should be {again[name]}"
+
+
 def _rows(folder: Path, ids: Sequence[str]) -> tuple[list[Row], list[str]]:
     rows, findings = [], []
     for row_id in ids:
         try:
             row = read_row(folder, row_id)
-        except HarnessError as error:
-            findings.append(error.problem)
+        except UserError as error:
+            findings.append(str(error))
             continue
         if row.id != row_id:
             findings.append(f"rows/{row_id}.json holds another row, {row.id[:12]}")
@@ -119,35 +156,16 @@ def _rows(folder: Path, ids: Sequence[str]) -> tuple[list[Row], list[str]]:
     return rows, findings
 
 
-def _sample_hashes(row: Row) -> set[str]:
-    return {part.samples_sha256 for task in row.result.tasks.values() for part in task.seeds}
-
-
-def _altered_samples(folder: Path, row: Row) -> list[str]:
-    """A file whose bytes are not what its name says: changed, or holding more than what is ours to publish."""
-    paths = [folder / "samples" / f"{sha256}.jsonl" for sha256 in sorted(_sample_hashes(row))]
-    return [
-        f"samples/{path.name} has other bytes than its name says"
-        for path in paths
-        if path.exists() and file_digest(path) != path.stem
-    ]
-
-
-def _unnamed(folder: Path, rows: Sequence[Row]) -> list[str]:
-    """Files that no entry of the ledger accounts for."""
-    named = {f"{row.id}.json" for row in rows} | {f"{sha256}.jsonl" for row in rows for sha256 in _sample_hashes(row)}
-    files = [*folder.glob("rows/*"), *folder.glob("samples/*")]
-    return [
-        f"{file.relative_to(folder)} is named by no entry of the ledger"
-        for file in sorted(files)
-        if file.name not in named
-    ]
-
-
-def _stale_board(folder: Path) -> list[str]:
-    again = ledger.derive(folder)
+def _stale_board(folder: Path, chain: Chain) -> list[str]:
     try:
         board = ledger.read_published(folder)
-    except HarnessError as error:
-        return [error.problem]
-    return [f"board.json: {one}" for one in differences(board, again, RESAMPLED)]
+    except UserError as error:
+        return [str(error)]
+    if board.ledger not in {GENESIS, *chain.digests}:
+        return [
+            f"{ledger.BOARD} was made from the entry {board.ledger[:12]}, which the ledger does not hold ({RESTORE})"
+        ]
+    if behind := chain.behind(board.ledger):
+        count = "1 entry" if behind == 1 else f"{behind} entries"
+        return [f"{ledger.BOARD} is {count} behind the ledger (harness board build {folder})"]
+    return [f"{ledger.BOARD}: {one}" for one in differences(board, ledger.derive(folder), RESAMPLED)]

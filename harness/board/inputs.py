@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.api import Total
+from harness.api.benchmarks import Need
 from harness.board.numbers import DeclaredSuite, Measure
 from harness.canonical import Json
 
@@ -88,6 +89,8 @@ class EvaluateRun:
     higher_is_better: bool = True
     total: Total | None = None
     out_of: float = 100
+    needs: tuple[Need, ...] = ()
+    """What the benchmark cannot be scored without."""
 
     def measure(self) -> Measure:
         """How its number is made and shown."""

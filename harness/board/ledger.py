@@ -5,70 +5,72 @@
     samples/<sha256>.jsonl  ids, hashes, model outputs and scores; prompts and targets belong to the benchmarks
     board.json              derived from all of these
 
-Samples and row are on disk before the entry that names them, so a crash leaves at worst files that no entry names,
-and the same command again completes what it began.
+One lock orders the entries, another the boards. Samples and row are on disk before the entry that names them, and the
+entry before the board that shows it, so a crash leaves at worst files that no entry names or a board of earlier
+entries, and the same command again completes what it began. A command returns when `board.json` was derived from a
+ledger that holds its entries: by itself, or by whoever derived it while this one waited. So many writers at once cost
+few derivations, and each of those makes anew only the boards that gained or lost rows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from itertools import groupby
 from pathlib import Path
 from typing import Literal
 
-import pydantic
-
+from harness.board import admission
 from harness.board.board import Board, build_board
+from harness.board.chain import GENESIS, LEDGER, Chain, Entry, read_chain
 from harness.board.files import model_json, write_atomically
 from harness.board.intervals import Scores
-from harness.board.numbers import Sha256
+from harness.board.numbers import Part, Sha256
 from harness.board.publish import read_row
-from harness.board.rows import Row, row_path
-from harness.board.samples import Sample, publishable, publishable_digest, read_samples, scores_by_item
-from harness.canonical import canonical, digest, file_digest
-from harness.errors import Failure, UserError
+from harness.board.rows import Group, Row
+from harness.board.samples import Sample, read_samples, samples_file, scores_by_item
+from harness.board.versions import newest, read_json
+from harness.board.writer import Writer
+from harness.errors import Failure, HarnessError, UserError
+from harness.files import explained, held, sweep
 
-GENESIS = "0" * 64
-"""The predecessor of the first entry."""
-
-
-class _Part(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
-
-
-class Entry(_Part):
-    """One line of the ledger."""
-
-    schema_version: Literal[1] = 1
-    kind: Literal["add", "supersede", "retract"]
-    row: Sha256
-    """The row that is published, or retracted."""
-    row_sha256: Sha256
-    """Of the row's file, `measured` included."""
-    supersedes: Sha256 | None = None
-    """The row that this one replaces."""
-    reason: str = ""
-    """Why a row is superseded or retracted."""
-    at: str
-    """UTC, ISO 8601."""
-    previous: Sha256
-    """Digest of the entry before."""
-
-    @property
-    def digest(self) -> str:
-        """What the next entry holds as `previous`."""
-        return digest(self.model_dump(mode="json"))
+BOARD = "board.json"
+LOCKS = LEDGER_LOCK, BOARD_LOCK = ".lock", ".board.lock"
+"""Of whoever appends an entry, and of whoever derives the board."""
 
 
-class Published(_Part):
+class Published(Part):
     """`board.json`: one board for each recipe and suite."""
 
     schema_version: Literal[1] = 1
-    ledger: str
+    ledger: Sha256
     """Digest of the last entry it was made from."""
     boards: tuple[Board, ...]
+
+
+@contextmanager
+def writing(leaderboards: Path) -> Iterator[Writer]:
+    """Hold the ledger's lock and publish; at the end the board shows what is in the ledger.
+
+    A row that is refused does not undo those before it. Raises Failure where the ledger has lost entries.
+    """
+    refused = None
+    with _locked(leaderboards, LEDGER_LOCK):
+        chain = read_chain(leaderboards)
+        before = _board_before(leaderboards, chain)
+        boards = before.boards if before else ()
+        writer = Writer(
+            leaderboards, chain, {line.row: (*board.group, line.arm) for board in boards for line in board.lines}
+        )
+        for folder in ("rows", "samples"):
+            sweep(leaderboards / folder)
+        try:
+            yield writer
+        except HarnessError as error:
+            refused = error
+    if writer.chain.entries:
+        refresh(leaderboards, writer.chain.head)
+    if refused is not None:
+        raise refused
 
 
 def add(
@@ -79,102 +81,98 @@ def add(
     supersedes: str | None = None,
     reason: str = "",
 ) -> Entry:
-    """Publish a row with its samples, (benchmark, seed) to samples.
-
-    Raises UserError where the row may not be published, stands there already, was retracted, or replaces another
-    row, named by the beginning of its id, that is not there or without a reason.
-    """
-    refuse_unpublishable(row)
-    _refuse_foreign_samples(row, samples)
-    with _lock(leaderboards):
-        entries = read_ledger(leaderboards)
-        supersedes = None if supersedes is None else _standing_row(supersedes, entries)
-        _refuse_known(row, entries, supersedes, reason)
-        for found in samples.values():
-            write_atomically(samples_file(leaderboards, publishable_digest(found)), publishable(found))
-        path = row_path(leaderboards, row.id)
-        write_atomically(path, model_json(row))
-        return _append(
-            leaderboards,
-            entries,
-            Entry(
-                kind="supersede" if supersedes else "add",
-                row=row.id,
-                row_sha256=file_digest(path),
-                supersedes=supersedes,
-                reason=reason,
-                at=_now(),
-                previous=_head(entries),
-            ),
-        )
+    """Publish one row, as `Writer.publish` does."""
+    admission.refuse_unpublishable(row)
+    with writing(leaderboards) as writer:
+        return writer.publish(row, samples, supersedes=supersedes, reason=reason)
 
 
 def retract(prefix: str, leaderboards: Path, reason: str) -> Entry:
-    """Take the row whose id begins so off the board; its files and its entries stay.
+    """Retract one row, as `Writer.retract` does; or show on the board what was retracted so and is not yet shown."""
+    refuse_unpublished(leaderboards)
+    retracted = [entry for entry in read_ledger(leaderboards) if entry.kind == "retract" and entry.reason == reason]
+    same = [entry for entry in retracted if prefix and entry.row.startswith(prefix)]
+    if refresh(leaderboards) and same:
+        return same[-1]
+    with writing(leaderboards) as writer:
+        return writer.retract(prefix, reason)
 
-    Raises UserError where no such row is on the board, or more than one.
+
+def refresh(leaderboards: Path, head: str | None = None) -> bool:
+    """Bring the board up to the entry of that digest at least, or to the last, and say whether it was behind.
+
+    Boards that lost no row and gained none are kept as they are.
     """
-    if not (leaderboards / "ledger.jsonl").exists():
-        raise UserError(f"{leaderboards} holds no ledger.jsonl", "give a folder that `harness board add` wrote")
-    with _lock(leaderboards):
-        entries = read_ledger(leaderboards)
-        row_id = _standing_row(prefix, entries)
-        entry = Entry(
-            kind="retract",
-            row=row_id,
-            row_sha256=file_digest(row_path(leaderboards, row_id)),
-            reason=reason,
-            at=_now(),
-            previous=_head(entries),
-        )
-        return _append(leaderboards, entries, entry)
+    with _locked(leaderboards, BOARD_LOCK):
+        chain = read_chain(leaderboards)
+        before = _board_before(leaderboards, chain)
+        if before is not None and chain.behind(before.ledger) <= chain.behind(head or chain.head):
+            return False
+        write_published(leaderboards, derive(leaderboards, before.boards if before else ()))
+        return True
 
 
-def read_ledger(leaderboards: Path) -> list[Entry]:
-    """The entries, oldest first. Raises Failure naming the line where the chain is broken."""
-    path = leaderboards / "ledger.jsonl"
-    entries: list[Entry] = []
-    lines = path.read_text(encoding="utf-8").split("\n")[:-1] if path.exists() else []
-    for number, line in enumerate(lines, start=1):
-        try:
-            entry = Entry.model_validate_json(line)
-        except pydantic.ValidationError as error:
-            raise Failure(f"{path}:{number} is not an entry: {error.errors()[0]['msg']}", _RESTORE) from error
-        if entry.previous != _head(entries):
-            raise Failure(f"{path}:{number} does not follow from the line before it", _RESTORE)
-        entries.append(entry)
-    return entries
+def write_derived(leaderboards: Path) -> None:
+    """Write `board.json` anew from the rows and samples alone."""
+    with _locked(leaderboards, BOARD_LOCK):
+        write_published(leaderboards, derive(leaderboards))
 
 
-def standing(entries: Sequence[Entry]) -> list[str]:
-    """Ids of the rows on the board: published, and neither superseded nor retracted."""
-    rows: dict[str, None] = {}
-    for entry in entries:
-        if entry.kind == "retract":
-            rows.pop(entry.row, None)
-        else:
-            rows[entry.row] = None
-            rows.pop(entry.supersedes or "", None)
-    return list(rows)
+def write_published(leaderboards: Path, published: Published) -> None:
+    """Write what follows from the ledger, alone; whoever reads meanwhile finds the old file or the new one."""
+    sweep(leaderboards)
+    write_atomically(leaderboards / BOARD, model_json(published))
+
+
+def derive(leaderboards: Path, before: Sequence[Board] = ()) -> Published:
+    """The boards that follow from the ledger, the rows and the samples.
+
+    Of those derived `before`, the ones that lost no row and gained none are taken over.
+    """
+    chain = read_chain(leaderboards)
+    standing = dict.fromkeys(chain.standing())
+    intact = [board for board in before if board.schema_version == newest(Board) and board.rows <= standing.keys()]
+    shown = {row_id for board in intact for row_id in board.rows}
+    gained = {read_row(leaderboards, row_id).group for row_id in standing if row_id not in shown}
+    kept = {board.group: board for board in intact if board.group not in gained}
+    settled = {row_id for board in kept.values() for row_id in board.rows}
+    groups: dict[Group, list[Row]] = {}
+    for row_id in standing:
+        if row_id not in settled:
+            row = read_row(leaderboards, row_id)
+            groups.setdefault(row.group, []).append(row)
+
+    def scores_of(row: Row, benchmark: str, seed: int) -> Scores:
+        samples = published_samples(leaderboards, row, benchmark, seed)
+        return scores_by_item(samples, row.result.tasks[benchmark].score_name)
+
+    boards = kept | {group: build_board(rows, scores_of) for group, rows in groups.items()}
+    return Published(ledger=chain.head, boards=tuple(boards[group] for group in sorted(boards)))
+
+
+def read_ledger(leaderboards: Path) -> tuple[Entry, ...]:
+    """What was published, superseded and retracted, oldest first. Raises as `read_chain` does."""
+    return read_chain(leaderboards).entries
 
 
 def published_rows(leaderboards: Path) -> dict[str, Row]:
     """The rows on the board, by id."""
-    return {row_id: read_row(leaderboards, row_id) for row_id in standing(read_ledger(leaderboards))}
+    return {row_id: read_row(leaderboards, row_id) for row_id in read_chain(leaderboards).standing()}
 
 
 def row_beginning(prefix: str, leaderboards: Path) -> Row:
     """The one row on the board whose id begins so. Raises UserError where there is none, or more than one."""
-    return read_row(leaderboards, _standing_row(prefix, read_ledger(leaderboards)))
+    return read_row(leaderboards, admission.standing_row(prefix, read_chain(leaderboards)))
 
 
 def read_published(leaderboards: Path) -> Published:
-    """`board.json`. Raises UserError where it is absent or not a board."""
-    path = leaderboards / "board.json"
+    """`board.json`. Raises UserError where it is absent, not a board, or newer than this code."""
+    path, remedy = leaderboards / BOARD, f"harness board build {leaderboards}"
     try:
-        return Published.model_validate_json(path.read_bytes())
-    except (OSError, pydantic.ValidationError) as error:
-        raise UserError(f"{path} is not a board", f"harness board build {leaderboards}") from error
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}", remedy) from error
+    return read_json(Published, content, name=str(path), what="a board", remedy=remedy)
 
 
 def published_samples(leaderboards: Path, row: Row, benchmark: str, seed: int) -> list[Sample]:
@@ -183,112 +181,31 @@ def published_samples(leaderboards: Path, row: Row, benchmark: str, seed: int) -
     return read_samples(samples_file(leaderboards, part.samples_sha256))
 
 
-def derive(leaderboards: Path) -> Published:
-    """The board that follows from the ledger, the rows and the samples."""
-    entries = read_ledger(leaderboards)
-    rows = sorted(published_rows(leaderboards).values(), key=_group)
+def refuse_unpublished(leaderboards: Path) -> None:
+    """Raises UserError where the folder is no published leaderboard."""
+    if not (leaderboards / LEDGER).exists():
+        raise UserError(f"{leaderboards} holds no {LEDGER}", "give a folder that `harness board add` wrote")
 
-    def scores_of(row: Row, benchmark: str, seed: int) -> Scores:
-        return scores_by_item(
-            published_samples(leaderboards, row, benchmark, seed), row.result.tasks[benchmark].score_name
+
+def _board_before(leaderboards: Path, chain: Chain) -> Published | None:
+    """The board that is there. It is never ahead of the ledger unless entries were taken away, and that is refused."""
+    if not (leaderboards / BOARD).exists():
+        return None
+    before = read_published(leaderboards)
+    if before.ledger not in {GENESIS, *chain.digests}:
+        raise Failure(
+            f"{leaderboards / BOARD} was made from an entry that the ledger does not hold",
+            f"restore {LEDGER} from version control",
         )
-
-    boards = tuple(build_board(list(group), scores_of) for _, group in groupby(rows, key=_group))
-    return Published(ledger=_head(entries), boards=boards)
-
-
-def write_derived(leaderboards: Path) -> None:
-    """Write `board.json` anew, which also ends an `add` that was interrupted after its entry."""
-    write_atomically(leaderboards / "board.json", model_json(derive(leaderboards)))
-
-
-_RESTORE = "the ledger is only ever appended to: restore it from version control"
-
-
-def _append(leaderboards: Path, entries: Sequence[Entry], entry: Entry) -> Entry:
-    lines = [canonical(one.model_dump(mode="json")) + "\n" for one in (*entries, entry)]
-    write_atomically(leaderboards / "ledger.jsonl", "".join(lines).encode())
-    write_derived(leaderboards)
-    return entry
+    return before
 
 
 @contextmanager
-def _lock(leaderboards: Path) -> Iterator[None]:
-    """One writer at a time: an entry must hold the digest of the one before it."""
-    from filelock import FileLock
-
+def _locked(leaderboards: Path, name: str) -> Iterator[None]:
+    """Alone among all processes: an entry holds the digest of the one before it, and the newest board stays."""
     try:
         leaderboards.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(leaderboards / ".lock")
-        lock.acquire()
     except OSError as error:
         raise Failure(f"{leaderboards} cannot be written: {error.strerror}", "choose another folder") from error
-    try:
+    with explained(leaderboards, "--to"), held(leaderboards / name):
         yield
-    finally:
-        lock.release()
-
-
-def refuse_unpublishable(row: Row) -> None:
-    """Raises UserError that says why a row may not be published; every reason at once."""
-    files = [name for name, distribution in row.measured.plugin_distributions.items() if distribution is None]
-    reasons = [
-        (row.measured.git is not None and row.measured.git.dirty, "it ran from a git tree with uncommitted changes"),
-        (bool(files), f"plug-in {', '.join(files)} was loaded from a file and not from an installed distribution"),
-        (row.result.limit is not None, f"it asked only the first {row.result.limit} items of each benchmark"),
-        (bool(row.result.suite.left_out), f"it leaves out {', '.join(row.result.suite.left_out)}"),
-        (row.measured.accepted_source, "it ran with --accept-source, on results that other source code made"),
-    ]
-    if said := "; ".join(reason for holds, reason in reasons if holds):
-        raise UserError(
-            f"the row of {row.result.arm} cannot be published: {said}",
-            "mend that and run again, with another --store: finished jobs remember what they ran from",
-        )
-
-
-def _refuse_foreign_samples(row: Row, samples: Mapping[tuple[str, int], Sequence[Sample]]) -> None:
-    for name, task in row.result.tasks.items():
-        for part in task.seeds:
-            if publishable_digest(samples[name, part.seed]) != part.samples_sha256:
-                raise Failure(
-                    f"the samples of {row.result.arm} on {name}, seed {part.seed}, are not those of its row",
-                    "run again to write the folder anew",
-                )
-
-
-def _refuse_known(row: Row, entries: Sequence[Entry], supersedes: str | None, reason: str) -> None:
-    for entry in entries:
-        if entry.row == row.id and entry.kind == "retract":
-            raise UserError(f"the row {row.id[:12]} was retracted: {entry.reason}", "publish another result")
-    if any(entry.row == row.id for entry in entries):
-        raise UserError(
-            f"the row {row.id[:12]} of {row.result.arm} is already published", "there is nothing left to do"
-        )
-    if supersedes is not None and not reason:
-        raise UserError(f"the row {supersedes[:12]} is replaced for no reason", "say why with --reason")
-
-
-def _standing_row(prefix: str, entries: Sequence[Entry]) -> str:
-    """The one row on the board whose id begins so."""
-    found = [row_id for row_id in standing(entries) if row_id.startswith(prefix)] if prefix else []
-    if len(found) != 1:
-        what = f"{len(found)} rows on the board have ids" if found else "no row on the board has an id"
-        raise UserError(f"{what} beginning with {prefix!r}", "harness board show leaderboards shows them")
-    return found[0]
-
-
-def samples_file(leaderboards: Path, sha256: str) -> Path:
-    """Where published samples of that digest lie."""
-    return leaderboards / "samples" / f"{sha256}.jsonl"
-
-
-def _group(row: Row) -> tuple[str, str]:
-    return row.result.recipe_sha256, row.result.suite.sha256
-
-
-def _head(entries: Sequence[Entry]) -> str:
-    return entries[-1].digest if entries else GENESIS
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

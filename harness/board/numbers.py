@@ -63,7 +63,7 @@ class DeclaredSuite(Part):
 class Suite(DeclaredSuite):
     """A suite with its benchmarks, and the digest of all that makes their numbers."""
 
-    sha256: str
+    sha256: Sha256
     benchmarks: tuple[str, ...]
 
     def shares(self) -> dict[str, float]:

@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
-import pydantic
-
 from harness.board.board import Board, build_board, write_board
 from harness.board.build import arm_samples, build_row
 from harness.board.files import write_atomically
@@ -19,6 +17,7 @@ from harness.board.intervals import Scores
 from harness.board.page import page
 from harness.board.rows import Row, row_path
 from harness.board.samples import Sample, read_samples, scores_by_item
+from harness.board.versions import read_json
 from harness.errors import UserError
 
 
@@ -59,26 +58,19 @@ def read_board(folder: Path) -> Board:
     """A run folder's board. Raises UserError where the folder holds none."""
     path = folder / "leaderboard.json"
     try:
-        return Board.model_validate_json(path.read_bytes())
+        content = path.read_bytes()
     except OSError as error:
         raise UserError(
             f"{folder} holds no leaderboard: {error.strerror}", "give the output folder of a finished run"
         ) from error
-    except pydantic.ValidationError as error:
-        raise UserError(f"{path} is not a leaderboard: {_first(error)}", "run again to write it anew") from error
+    return read_json(Board, content, name=str(path), what="a leaderboard", remedy="run again to write it anew")
 
 
 def read_row(folder: Path, row_id: str) -> Row:
-    """A row by its id. Raises UserError where it is absent, or its id is not the digest of its result."""
+    """A row by its id. Raises UserError where it is absent, newer than this code, or its id is not its digest."""
     path = row_path(folder, row_id)
     try:
-        return Row.model_validate_json(path.read_bytes())
+        content = path.read_bytes()
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}", "give a folder that holds its rows") from error
-    except pydantic.ValidationError as error:
-        raise UserError(f"{path} is not a row: {_first(error)}", "restore it, or run again") from error
-
-
-def _first(error: pydantic.ValidationError) -> str:
-    first = error.errors()[0]
-    return f"{'.'.join(map(str, first['loc']))} {first['msg']}".strip()
+    return read_json(Row, content, name=str(path), what="a row", remedy="restore it, or run again")

@@ -13,8 +13,15 @@ from typing import Any, Literal, Self
 
 import pydantic
 
+from harness.api.benchmarks import Need
 from harness.board.numbers import Composite, Part, Sha256, Suite, TaskResult
 from harness.canonical import digest
+
+Group = tuple[str, str]
+"""Digests of recipe and suite: rows that share both share a board."""
+
+Place = tuple[str, str, str]
+"""A board and an arm."""
 
 
 class RowPlugin(Part):
@@ -31,7 +38,7 @@ class RowData(Part):
     name: str
     role: str
     source: Any
-    content: str | None
+    content: Sha256 | None
     """SHA-256 over its rows' files."""
     n: int | None
 
@@ -40,7 +47,7 @@ class RowStage(Part):
     """A training stage: its job and what the job counted."""
 
     stage: str
-    key: str
+    key: Sha256
     steps: int
     examples: int
     tokens: int
@@ -52,7 +59,7 @@ class RowStage(Part):
 class RowMerge(Part):
     """How the stages' models became one."""
 
-    key: str
+    key: Sha256
     method: str
     weights: dict[str, str]
 
@@ -60,9 +67,12 @@ class RowMerge(Part):
 class RowEvaluation(Part):
     """An evaluation's job, and what it recorded of its prompts."""
 
-    key: str
+    key: Sha256
     prompts: dict[str, Any]
-    """Template digest, most BOS tokens of a prompt, prompt tokens, and whatever else cannot be told from samples."""
+    """Template digest, most BOS tokens of a prompt, prompt tokens, who judged, and whatever else cannot be told from
+    samples."""
+    needs: tuple[Need, ...] = pydantic.Field((), exclude_if=lambda needs: not needs)
+    """What the benchmark cannot be scored without, e.g. a judge."""
 
 
 class RowSeed(Part):
@@ -82,7 +92,7 @@ class Result(Part):
     plugins: tuple[RowPlugin, ...]
     match: str | None
     recipe: Any
-    recipe_sha256: str
+    recipe_sha256: Sha256
     suite: Suite
     model: Any
     engine: Any
@@ -107,6 +117,11 @@ class Result(Part):
         """Whether its seeds are draws of one model's answers, and not models of their own."""
         return one_model(self.model, trained=any(seed.stages for seed in self.seeds))
 
+    def said(self) -> str:
+        """Digest of the claim: this arm, under this recipe and with these seeds, has these numbers."""
+        claim = {"arm", "match", "recipe_sha256", "suite", "model", "tasks", "composite"}
+        return digest(self.model_dump(mode="json", include=claim))
+
     def tokens_seen(self) -> float:
         """Training tokens of one seed, over all stages and epochs; the mean where seeds differ."""
         return fmean(sum(stage.tokens for stage in seed.stages) for seed in self.seeds)
@@ -129,7 +144,7 @@ class JobMeasure(Part):
     seed: int
     job: str
     """`train specialist`, `merge`, `evaluate gsm8k`."""
-    key: str
+    key: Sha256
     measured: dict[str, Any]
 
 
@@ -144,7 +159,7 @@ class Measured(Part):
     git: Git | None
     packages: dict[str, str]
     hardware: dict[str, Any]
-    plugin_digests: dict[str, str]
+    plugin_digests: dict[str, Sha256]
     plugin_distributions: dict[str, str | None]
     accepted_source: bool
     seconds: float | None
@@ -160,12 +175,23 @@ class Measured(Part):
 class Row(Part):
     """One arm of one run, published or in the run's own folder."""
 
-    schema_version: Literal[1, 2, 3] = 3
-    """2 knows `device_hours` and `restarted`; 3 suites with a version, groups, totals, scales and scores beyond 1."""
+    schema_version: Literal[1, 2, 3, 4] = 4
+    """2 knows `device_hours` and `restarted`; 3 suites with a version, groups, totals, scales and scores beyond 1; 4
+    what benchmarks need."""
     id: Sha256
     """Digest of `result`."""
     result: Result
     measured: Measured
+
+    @property
+    def group(self) -> Group:
+        """Which board it stands on."""
+        return self.result.recipe_sha256, self.result.suite.sha256
+
+    @property
+    def place(self) -> Place:
+        """Which board it stands on, and as what."""
+        return *self.group, self.result.arm
 
     @pydantic.model_validator(mode="after")
     def _id_is_the_digest(self) -> Self:

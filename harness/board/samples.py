@@ -89,6 +89,11 @@ def read_samples(path: Path) -> list[Sample]:
     return list(samples.values())
 
 
+def samples_file(leaderboards: Path, sha256: str) -> Path:
+    """Where published samples of that digest lie."""
+    return leaderboards / "samples" / f"{sha256}.jsonl"
+
+
 def publishable(samples: Iterable[Sample]) -> bytes:
     """The samples as they are published: canonical JSON lines with the fields of `PUBLISHED`, sorted by id."""
     kept = [{name: sample[name] for name in PUBLISHED if name in sample} for sample in samples]

@@ -9,9 +9,13 @@ from pathlib import Path
 import pydantic
 
 from harness.board.board import Board
+from harness.board.chain import Entry
 from harness.board.files import write_atomically
-from harness.board.ledger import Entry, Published
+from harness.board.ledger import Published
 from harness.board.rows import Row
+from harness.board.versions import newest
+
+DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
 FILES: Mapping[str, type[pydantic.BaseModel]] = {
     "row.schema.json": Row,
@@ -21,12 +25,15 @@ FILES: Mapping[str, type[pydantic.BaseModel]] = {
 }
 
 
-def schema(model: type[pydantic.BaseModel]) -> str:
-    """The model's JSON Schema as it stands in its file."""
-    return json.dumps(model.model_json_schema(mode="serialization"), indent=2, sort_keys=True) + "\n"
+def schema(name: str) -> str:
+    """A file's JSON Schema. It holds for older versions too; its `$id` says which is the newest it knows."""
+    model = FILES[name]
+    identity = f"urn:instruct-harness:{name.removesuffix('.schema.json')}:{newest(model)}"
+    body = model.model_json_schema(mode="serialization")
+    return json.dumps({"$schema": DRAFT, "$id": identity, **body}, indent=2, sort_keys=True) + "\n"
 
 
 def write_schemas(folder: Path) -> None:
     """Write every schema into a folder."""
-    for name, model in FILES.items():
-        write_atomically(folder / name, schema(model).encode())
+    for name in FILES:
+        write_atomically(folder / name, schema(name).encode())

@@ -52,11 +52,12 @@ def add(
     supersede: Annotated[
         str | None, typer.Option(help="The beginning of the id of the published row it replaces; needs --row.")
     ] = None,
-    reason: Annotated[str, typer.Option(help="Why it replaces that row.")] = "",
+    why: Annotated[str, typer.Option(help="Why it replaces that row; it stays in the ledger.")] = "",
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Publish a run's rows with their samples. Rows that are published already are left as they are."""
     from harness.board import ledger
+    from harness.board.admission import refuse_unpublishable
     from harness.board.check import check_run
     from harness.board.publish import read_board, read_row, run_samples
 
@@ -69,51 +70,69 @@ def add(
     if findings := check_run(folder):
         raise Failure(f"{folder} does not agree with itself: {findings[0]}", "run again to write it anew")
     rows = [read_row(folder, arms[row])] if row else [read_row(folder, row_id) for row_id in arms.values()]
-    published = ledger.published_rows(to)
-    fresh = rows if row else [one for one in rows if one.id not in published]
+    named = {entry.row for entry in ledger.read_ledger(to)}
+    fresh = [one for one in rows if one.id not in named]
     if not fresh:
-        ledger.write_derived(to)
-        raise UserError(f"all {len(rows)} rows of {folder} are already published in {to}", "there is nothing to add")
+        _complete(rows, folder, to)
+        return
     for one in fresh:
-        ledger.refuse_unpublishable(one)
-    for one in fresh:
-        samples = {
-            (name, part.seed): run_samples(folder, one, name, part.seed)
-            for name, task in one.result.tasks.items()
-            for part in task.seeds
-        }
-        ledger.add(one, samples, to, supersedes=supersede, reason=reason)
-        typer.echo(f"published {one.result.arm} as {one.id[:12]} in {to}")
+        refuse_unpublishable(one)
+    with ledger.writing(to) as writer:
+        for one in fresh:
+            samples = {
+                (name, part.seed): run_samples(folder, one, name, part.seed)
+                for name, task in one.result.tasks.items()
+                for part in task.seeds
+            }
+            writer.publish(one, samples, supersedes=supersede, reason=why)
+            typer.echo(f"published {one.result.arm} as {one.id[:12]} in {to}")
     _say_baselines(fresh, to)
 
 
 @app.command()
 def retract(
     row_id: Annotated[str, typer.Argument(help="The beginning of a published row's id.", show_default=False)],
-    reason: Annotated[str, typer.Option(help="Why; it stays in the ledger.", show_default=False)],
+    why: Annotated[str, typer.Option(help="The reason; it stays in the ledger.", show_default=False)],
     to: Leaderboards = LEADERBOARDS,
 ) -> None:
     """Take a row off the published leaderboard; its entry and its files stay."""
     from harness.board import ledger
 
-    entry = ledger.retract(row_id, to, reason)
+    entry = ledger.retract(row_id, to, why)
     typer.echo(f"retracted {entry.row[:12]} from {to}")
 
 
 @app.command()
-def check(folder: AnyFolder = LEADERBOARDS, store: StoreOption = DEFAULT_STORE) -> None:
+def check(
+    folder: AnyFolder = LEADERBOARDS,
+    *,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            help="Also check that the ledger goes on from this one: an older ledger.jsonl, its folder, or a commit.",
+            metavar="FILE_OR_COMMIT",
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
     """Compute every number again from the samples, and compare every hash. Exit code 1 where something differs."""
     from harness.board.check import check_leaderboards, check_run
 
     _refuse_unfinished(folder, store)
     published = _is_published(folder)
-    findings = check_leaderboards(folder) if published else check_run(folder)
-    for finding in findings:
+    if since is not None and not published:
+        raise UserError(f"{folder} holds no ledger.jsonl", "--since compares published leaderboards")
+    findings = check_leaderboards(folder, since) if published else check_run(folder)
+    if as_json:
+        typer.echo(json.dumps({"folder": str(folder), "findings": findings}, indent=1, ensure_ascii=False))
+    for finding in findings if not as_json else ():
         typer.echo(finding, err=True)
     if findings:
         count = "1 thing" if len(findings) == 1 else f"{len(findings)} things"
         raise Failure(f"{count} in {folder} did not hold", "the lines above name them")
-    typer.echo(f"{folder}: every number follows from its samples, and every hash agrees")
+    if not as_json:
+        typer.echo(f"{folder}: every number follows from its samples, and every hash agrees")
 
 
 @app.command()
@@ -121,10 +140,9 @@ def build(
     folder: Annotated[Path, typer.Argument(help="The published leaderboard's folder.")] = LEADERBOARDS,
 ) -> None:
     """Write the published board.json anew from the ledger, the rows and the samples."""
-    from harness.board.ledger import write_derived
+    from harness.board.ledger import refuse_unpublished, write_derived
 
-    if not _is_published(folder):
-        raise UserError(f"{folder} holds no ledger.jsonl", "give a folder that `harness board add` wrote")
+    refuse_unpublished(folder)
     write_derived(folder)
     typer.echo(f"wrote {folder / 'board.json'}")
 
@@ -146,6 +164,20 @@ def _refuse_unfinished(folder: Path, store: Path) -> None:
             f"this run is not finished: {done} of {len(keys)} jobs are in {store}",
             "the same harness run goes on with it",
         )
+
+
+def _complete(rows: Sequence[Row], folder: Path, to: Path) -> None:
+    """End what a command began that was killed after its last entry. Raises UserError where nothing was left to do."""
+    from harness.board import ledger
+    from harness.board.admission import refuse_known
+    from harness.board.chain import read_chain
+
+    if ledger.refresh(to):
+        typer.echo(f"all rows of {folder} were in the ledger; {to / ledger.BOARD} now shows them")
+        return
+    if len(rows) == 1:
+        refuse_known(rows[0], read_chain(to), None, "")
+    raise UserError(f"all {len(rows)} rows of {folder} are already published in {to}", "there is nothing to add")
 
 
 def _say_baselines(rows: Sequence[Row], to: Path) -> None:

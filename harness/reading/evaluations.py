@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.board.ledger import row_beginning, samples_file
+from harness.board.ledger import row_beginning
 from harness.board.publish import samples_path
+from harness.board.samples import samples_file
 from harness.discovery import suggestion
 from harness.errors import UserError
 from harness.jobs import ASKED

@@ -18,6 +18,7 @@ from harness.board.table import print_board
 from harness.canonical import file_digest
 
 SCORE = "exact_match,none"
+JUDGE = {"model": "judge-7b-0613", "name": "judge.example/v1", "temperature": 0.0}
 
 
 def sha256(text: str) -> str:
@@ -101,6 +102,30 @@ class Maker:
             data=(DataRecord("playground-chat", {"generated": {"seed": 0}}, None, 3000, "general"),),
             baseline=None if arm == baseline else baseline,
         )
+
+
+@pytest.fixture
+def judged():
+    """The arm with its evaluations of one benchmark said to be judged, by whom the recipe of `judging` names."""
+
+    def judged(arm: ArmRun, benchmark: str, judge=JUDGE) -> ArmRun:
+        def by(evaluation: EvaluateRun) -> EvaluateRun:
+            return replace(evaluation, result={**evaluation.result, "judge": judge}, needs=("judge",))
+
+        return replace(
+            arm,
+            seeds=tuple(
+                replace(seed, evaluations={**seed.evaluations, benchmark: by(seed.evaluations[benchmark])})
+                for seed in arm.seeds
+            ),
+        )
+
+    return judged
+
+
+@pytest.fixture
+def judging(info):
+    return replace(info, recipe={**info.recipe, "judge": JUDGE})
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ def test_show_add_check_retract(run, tmp_path):
     assert "every hash agrees" in board("check", public)
     assert "dmt+im" in board("show", public)
     row = next(public.glob("rows/*")).stem
-    board("retract", row, "--reason", "a trial", "--to", public)
+    board("retract", row, "--why", "a trial", "--to", public)
     assert "every hash agrees" in board("check", public)
     (public / "board.json").unlink()
     board("build", public)
@@ -46,8 +46,8 @@ def test_rows_are_named_by_the_beginning_of_the_id_that_add_and_show_print(run, 
     assert f"id {printed}" in board("show", public)
     assert "id " not in board("show", run)
     with pytest.raises(UserError, match="no row on the board has an id beginning with 'nothing'"):
-        board("retract", "nothing", "--reason", "a trial", "--to", public)
-    assert f"retracted {printed}" in board("retract", printed, "--reason", "a trial", "--to", public)
+        board("retract", "nothing", "--why", "a trial", "--to", public)
+    assert f"retracted {printed}" in board("retract", printed, "--why", "a trial", "--to", public)
 
 
 def test_the_beginning_of_an_id_must_name_one_row(maker, info, tmp_path):
@@ -57,9 +57,9 @@ def test_the_beginning_of_an_id_must_name_one_row(maker, info, tmp_path):
     firsts = [path.stem[0] for path in (tmp_path / "public" / "rows").iterdir()]
     shared = max(firsts, key=firsts.count)
     with pytest.raises(UserError, match=f"{firsts.count(shared)} rows on the board have ids beginning"):
-        board("retract", shared, "--reason", "a trial", "--to", tmp_path / "public")
+        board("retract", shared, "--why", "a trial", "--to", tmp_path / "public")
     with pytest.raises(UserError, match="no row on the board"):
-        board("retract", "", "--reason", "a trial", "--to", tmp_path / "public")
+        board("retract", "", "--why", "a trial", "--to", tmp_path / "public")
 
 
 def test_the_published_board_is_shown_where_no_folder_is_named(run, tmp_path, monkeypatch):
@@ -72,9 +72,10 @@ def test_adding_again_completes_what_was_interrupted(run, tmp_path):
     public = tmp_path / "public"
     board("add", run, "--to", public)
     (public / "board.json").unlink()  # as if the last add had ended after its entry
+    assert "board.json now shows them" in board("add", run, "--to", public)
+    assert "every hash agrees" in board("check", public)
     with pytest.raises(UserError, match="already published"):
         board("add", run, "--to", public)
-    assert "every hash agrees" in board("check", public)
 
 
 def test_adding_twice_is_refused_with_exit_code_2(run, tmp_path):
@@ -101,7 +102,7 @@ def test_unknown_arms_and_missing_folders_are_named(run, tmp_path):
     with pytest.raises(UserError, match=r"holds no ledger\.jsonl"):
         board("build", tmp_path)
     with pytest.raises(UserError, match=r"holds no ledger\.jsonl"):
-        board("retract", "0" * 64, "--reason", "a trial", "--to", tmp_path / "public")
+        board("retract", "0" * 64, "--why", "a trial", "--to", tmp_path / "public")
     assert not (tmp_path / "public").exists()
     with pytest.raises(UserError, match="name the arm with --row"):
         board("add", run, "--supersede", "0" * 64, "--to", tmp_path / "public")
@@ -126,5 +127,5 @@ def test_a_run_that_contradicts_itself_is_not_published(run, tmp_path):
 def test_an_empty_published_board_says_so(run, tmp_path):
     public = tmp_path / "public"
     board("add", run, "--row", "sft", "--to", public)
-    board("retract", next(public.glob("rows/*")).stem, "--reason", "a trial", "--to", public)
+    board("retract", next(public.glob("rows/*")).stem, "--why", "a trial", "--to", public)
     assert "nothing is published yet" in board("show", public)

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from harness.board import ledger
+from harness.board import ledger, writer
 from harness.board.build import arm_samples, build_row
+from harness.board.chain import RESTORE, read_chain
 from harness.board.check import check_leaderboards, check_run
 from harness.board.inputs import GitState
 from harness.board.publish import samples_path, write_run
@@ -105,7 +106,7 @@ def test_a_row_takes_the_place_of_another(published, maker, info):
     with pytest.raises(UserError, match="for no reason"):
         publish(newer, info, folder, supersedes=rows[2].id)
     row = publish(newer, info, folder, supersedes=rows[2].id, reason="a wider grid")
-    standing = ledger.standing(ledger.read_ledger(folder))
+    standing = read_chain(folder).standing()
     assert row.id in standing
     assert rows[2].id not in standing
     assert check_leaderboards(folder) == []
@@ -118,10 +119,11 @@ def test_rows_of_another_recipe_stand_on_another_board(published, maker, info):
 
 
 def test_a_retracted_ledger_is_empty_and_right(maker, info, tmp_path):
-    row = publish(maker.arm("sft", {"chat": 0.5}), info, tmp_path)
-    ledger.retract(row.id, tmp_path, "a trial")
-    assert ledger.read_published(tmp_path).boards == ()
-    assert check_leaderboards(tmp_path) == []
+    folder = tmp_path / "leaderboards"
+    row = publish(maker.arm("sft", {"chat": 0.5}), info, folder)
+    ledger.retract(row.id, folder, "a trial")
+    assert ledger.read_published(folder).boards == ()
+    assert check_leaderboards(folder) == []
 
 
 def test_a_changed_entry_breaks_the_chain(published):
@@ -130,7 +132,7 @@ def test_a_changed_entry_breaks_the_chain(published):
     lines = path.read_text().split("\n")
     entry = json.loads(lines[0]) | {"at": "2020-01-01T00:00:00+00:00"}
     path.write_text("\n".join([canonical(entry), *lines[1:]]))
-    assert check_leaderboards(folder) == [f"{path}:2 does not follow from the line before it"]
+    assert check_leaderboards(folder) == [f"{path}:2 does not follow from the line before it ({RESTORE})"]
     with pytest.raises(Failure, match="does not follow"):
         ledger.read_ledger(folder)
 
@@ -225,11 +227,11 @@ def test_writers_at_the_same_time_keep_the_chain(maker, info, tmp_path):
     arms = [maker.arm(name, {"chat": 0.5}, n=20) for name in ("sft", "im", "dmt", "base")]
     context = multiprocessing.get_context("fork")
     writers = [context.Process(target=add_one, args=(arm, info, tmp_path / "leaderboards")) for arm in arms]
-    for writer in writers:
-        writer.start()
-    for writer in writers:
-        writer.join()
-    assert [writer.exitcode for writer in writers] == [0] * 4
+    for process in writers:
+        process.start()
+    for process in writers:
+        process.join()
+    assert [process.exitcode for process in writers] == [0] * 4
     assert len(ledger.read_ledger(tmp_path / "leaderboards")) == 4
     assert check_leaderboards(tmp_path / "leaderboards") == []
 
@@ -242,7 +244,7 @@ def test_a_crash_before_the_entry_leaves_what_the_same_command_completes(publish
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(ledger, "_append", crash)
+        patched.setattr(writer, "append", crash)
         with pytest.raises(KeyboardInterrupt):
             publish(arm, info, folder)
     assert len(ledger.read_ledger(folder)) == 3

@@ -305,14 +305,14 @@ def test_what_failed_to_be_scored_is_counted_by_kind(arm, evaluated, info, tmp_p
     assert "mt_bench: missing: sft 1 judge unparsed." in text.legend(board)
 
 
-def test_one_answer_to_most_questions_is_told(arm, evaluated, info, tmp_path):
+def test_one_answer_to_most_questions_is_told(arm, evaluated, judged, judging, tmp_path):
     won_over = evaluated("sft", "mt_bench", [0.9, 0.9, 1.0, 0.9], 0.925, alike=(0, 1, 3))
-    made = arm("sft", {"mt_bench": won_over})
-    board = write_run(tmp_path, [made], info)
+    made = judged(arm("sft", {"mt_bench": won_over}), "mt_bench")
+    board = write_run(tmp_path, [made], judging)
     assert board.lines[0].cells["mt_bench"].alike == 3
     said = "mt_bench: near copies of one answer, by which a judge may have been won over: sft 3 of 4."
     assert said in text.legend(board)
-    ledger.add(build_row(made, info, samples := arm_samples(made)), samples, tmp_path / "published")
+    ledger.add(build_row(made, judging, samples := arm_samples(made)), samples, tmp_path / "published")
     (published,) = (tmp_path / "published" / "samples").iterdir()
     assert [json.loads(line).get("alike") for line in published.read_text().rstrip("\n").split("\n")] == [
         True, True, None, True
@@ -326,7 +326,7 @@ def test_a_plain_row_holds_none_of_this(arm, evaluated, info, tmp_path):
     """So that a row of an earlier version keeps its digest, and a reader of it is told nothing new."""
     board = write_run(tmp_path, [arm("sft", {"a": evaluated("sft", "a", [1, 0], 0.5)})], info)
     text = (tmp_path / "rows" / f"{board.lines[0].row}.json").read_text()
-    for name in ("total", "out_of", "bounded", "version", "groups", "left_out", "missing", "alike"):
+    for name in ("total", "out_of", "bounded", "version", "groups", "left_out", "missing", "alike", "needs"):
         assert f'"{name}"' not in text.replace('"schema_version"', "")
 
 

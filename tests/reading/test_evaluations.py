@@ -33,7 +33,7 @@ def test_a_published_row_is_read_by_the_beginning_of_its_id(tiny_run, tmp_path, 
     monkeypatch.chdir(tmp_path)
     run = tiny_run / "run"
     row = read_row(run, read_board(run).lines[0].row)
-    monkeypatch.setattr("harness.board.ledger.refuse_unpublishable", lambda _: None)  # for it asked eight items only
+    monkeypatch.setattr("harness.board.admission.refuse_unpublishable", lambda _: None)  # for it asked eight items only
     add(row, {(name, 0): run_samples(run, row, name, 0) for name in row.result.tasks}, tmp_path / "leaderboards")
     found = evaluations(row.id[:8], tmp_path)
     assert {one.task for one in found} == set(row.result.tasks)

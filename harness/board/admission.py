@@ -1,0 +1,77 @@
+"""Which rows may be published."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+
+from harness.board.chain import Chain
+from harness.board.judges import judge_gaps
+from harness.board.rows import Row
+from harness.board.samples import Sample, publishable
+from harness.errors import Failure, UserError
+
+
+def refuse_unpublishable(row: Row) -> None:
+    """Raises UserError that says why a row may not be published; every reason at once."""
+    files = [name for name, distribution in row.measured.plugin_distributions.items() if distribution is None]
+    reasons = [
+        (row.measured.git is not None and row.measured.git.dirty, "it ran from a git tree with uncommitted changes"),
+        (bool(files), f"plug-in {', '.join(files)} was loaded from a file and not from an installed distribution"),
+        (row.result.limit is not None, f"it asked only the first {row.result.limit} items of each benchmark"),
+        (bool(row.result.suite.left_out), f"it leaves out {', '.join(row.result.suite.left_out)}"),
+        (row.measured.accepted_source, "it ran with --accept-source, on results that other source code made"),
+        *((True, gap) for gap in judge_gaps(row.result)),
+    ]
+    if said := "; ".join(reason for holds, reason in reasons if holds):
+        raise UserError(
+            f"the row of {row.result.arm} cannot be published: {said}",
+            "mend that and run again, with another --store: finished jobs remember what they ran from",
+        )
+
+
+def own_samples(row: Row, samples: Mapping[tuple[str, int], Sequence[Sample]]) -> dict[str, bytes]:
+    """The row's samples as they are published, by digest. Raises Failure where they are not those of the row."""
+    files = {}
+    for name, task in row.result.tasks.items():
+        for part in task.seeds:
+            content = publishable(samples[name, part.seed])
+            if hashlib.sha256(content).hexdigest() != part.samples_sha256:
+                raise Failure(
+                    f"the samples of {row.result.arm} on {name}, seed {part.seed}, are not those of its row",
+                    "run again to write the folder anew",
+                )
+            files[part.samples_sha256] = content
+    return files
+
+
+def refuse_known(row: Row, chain: Chain, supersedes: str | None, reason: str) -> None:
+    """Raises UserError for a row that the ledger names already, and for one that replaces another without a reason."""
+    for entry in chain.entries:
+        if entry.row == row.id and entry.kind == "retract":
+            raise UserError(f"the row {row.id[:12]} was retracted: {entry.reason}", "publish another result")
+    if any(entry.row == row.id for entry in chain.entries):
+        raise UserError(
+            f"the row {row.id[:12]} of {row.result.arm} is already published", "there is nothing left to do"
+        )
+    if supersedes is not None and not reason:
+        raise UserError(f"the row {supersedes[:12]} is replaced for no reason", "say why with --why")
+
+
+def refuse_twin(row: Row, others: Iterable[Row]) -> None:
+    """Raises UserError for a row that says what another on the board says already."""
+    for other in others:
+        if other.result.said() == row.result.said():
+            raise UserError(
+                f"the row {row.id[:12]} of {row.result.arm} says the same as {other.id[:12]}, which is published",
+                "there is nothing left to do",
+            )
+
+
+def standing_row(prefix: str, chain: Chain) -> str:
+    """The one row on the board whose id begins so. Raises UserError where there is none, or more than one."""
+    found = [row_id for row_id in chain.standing() if row_id.startswith(prefix)] if prefix else []
+    if len(found) != 1:
+        what = f"{len(found)} rows on the board have ids" if found else "no row on the board has an id"
+        raise UserError(f"{what} beginning with {prefix!r}", "harness board show leaderboards shows them")
+    return found[0]

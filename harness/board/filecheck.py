@@ -1,0 +1,65 @@
+"""The files of the published folder: what the ledger and the rows name is there unchanged, and nothing else is."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from harness.board.chain import LEDGER, Chain
+from harness.board.ledger import BOARD, LOCKS
+from harness.board.rows import Row, row_path
+from harness.board.samples import samples_file
+from harness.board.schema import FILES
+from harness.canonical import file_digest
+
+HOSTING = ("README.md", ".gitattributes", ".gitignore")
+"""What git and a place that shows folders to people want beside the ledger."""
+
+
+def altered(folder: Path, chain: Chain, rows: Iterable[Row]) -> Iterator[str]:
+    """Rows that are not those of the ledger, and samples whose bytes are not what their name says.
+
+    Those were changed, or hold more than what is ours to publish. Samples that are absent have no number to begin with.
+    """
+    for row_id, sha256 in dict.fromkeys((entry.row, entry.row_sha256) for entry in chain.entries):
+        path = row_path(folder, row_id)
+        if path.exists() and file_digest(path) != sha256:
+            yield f"rows/{path.name} is not the file that the ledger names"
+    named: dict[str, Row] = {}
+    for row in rows:
+        named |= dict.fromkeys(sample_hashes(row), row)
+    for sha256 in sorted(named):
+        path = samples_file(folder, sha256)
+        if path.exists() and file_digest(path) != sha256:
+            yield f"samples/{path.name} has other bytes than its name says"
+
+
+def unaccounted(folder: Path, chain: Chain, rows: Iterable[Row]) -> Iterator[str]:
+    """Files that no entry of the ledger accounts for, links among them: what they lead to can change."""
+    named = {
+        LEDGER,
+        BOARD,
+        *LOCKS,
+        *HOSTING,
+        *(f"schema/{name}" for name in FILES),
+        *(f"rows/{entry.row}.json" for entry in chain.entries),
+        *(f"samples/{sha256}.jsonl" for row in rows for sha256 in sample_hashes(row)),
+    }
+    for file in sorted(_files(folder)):
+        place = file.relative_to(folder).as_posix()
+        if place not in named:
+            yield f"{place} is named by no entry of the ledger"
+        elif file.is_symlink():
+            yield f"{place} is a link, and not a file"
+
+
+def sample_hashes(row: Row) -> set[str]:
+    """Names of the row's files of samples."""
+    return {part.samples_sha256 for task in row.result.tasks.values() for part in task.seeds}
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for place, folders, files in os.walk(folder):
+        for name in (*files, *(name for name in folders if Path(place, name).is_symlink())):
+            yield Path(place, name)
