@@ -7,6 +7,7 @@ import pytest
 
 from harness.api import Total
 from harness.board import ledger, text
+from harness.board.admission import refuse_unpublishable
 from harness.board.build import arm_samples, build_row
 from harness.board.check import check_run
 from harness.board.inputs import ArmRun, SeedRun
@@ -247,7 +248,7 @@ def test_without_a_benchmark_there_is_no_composite_and_the_board_says_which(arm,
     assert "sft: no composite without judged." in text.legend(board)
     assert check_run(tmp_path) == []
     with pytest.raises(UserError, match="it leaves out judged"):
-        ledger.refuse_unpublishable(row_of(made, replace(info, suite=left_out)))
+        refuse_unpublishable(row_of(made, replace(info, suite=left_out)))
 
 
 def test_a_left_out_benchmark_is_part_of_the_suite_all_the_same(arm, evaluated, info):
