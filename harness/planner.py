@@ -145,14 +145,8 @@ def _choose_baselines(builder: JobBuilder, bounds: dict[str, BoundArm]) -> dict[
         if not budget.stages or _same(budget, builder.budget(plain, recipe.seeds[0])):
             chosen[name] = plain.arm.id
             continue
-        twin = next(
-            (
-                b
-                for b in bounds.values()
-                if b.spec.matched and builder.budget(bounds[b.spec.matched], recipe.seeds[0]) == budget
-            ),
-            None,
-        )
+        twins = (b for b in bounds.values() if b.spec.matched and b.spec.training == plain.spec.training)
+        twin = next((b for b in twins if builder.budget(bounds[b.spec.matched], recipe.seeds[0]) == budget), None)
         if twin is None:
             twin = builder.data.bind(replace(plain.spec, matched=name))
             bounds[twin.arm.id] = twin

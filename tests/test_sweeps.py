@@ -104,6 +104,24 @@ def test_each_arm_is_compared_with_the_baseline_of_its_training(planned):
     assert rates["im@train.lr=0.002: train all (seed 0)"] == 2e-3
 
 
+def test_matched_baselines_train_as_their_arms_do(planned):
+    """Both arms have one budget, of which the learning rate is no part."""
+    plan = planned("dmt", sweeps=["train.lr=1e-4,1e-3"], settings=["match=examples"])
+    matched = {
+        arm.id: {plan.jobs[stage.key].declared["settings"]["lr"] for stage in arm.seeds[0].stages}
+        for arm in plan.arms
+        if arm.spec.matched
+    }
+    assert matched == {
+        "sft@train.lr=0.0001~dmt@train.lr=0.0001": {1e-4},
+        "sft@train.lr=0.001~dmt@train.lr=0.001": {1e-3},
+    }
+    assert {arm: baseline for arm, baseline in against(plan).items() if arm.startswith("dmt")} == {
+        f"dmt@train.lr={lr}": f"sft@train.lr={lr}~dmt@train.lr={lr}" for lr in ("0.0001", "0.001")
+    }
+    assert [arm.differs.get("train.lr") for arm in plan.arms if arm.id.startswith("dmt")] == [None, None]
+
+
 def test_an_arm_that_trains_nothing_is_one_whatever_is_swept_of_training(planned):
     plan = planned("base", sweeps=["train.lr=1e-3,2e-3", "data.general.fraction=1/2,1"], baseline=False)
     assert [arm.id for arm in plan.arms] == ["base"]
