@@ -112,7 +112,10 @@ class Request:
         if base is None and (BASE in merger.stages or (isinstance(merger, Combination) and needs_base(merger))):
             raise UserError(f"{name} compares with what the models were trained from", "name it: --base MODEL")
         _check_data(name, merger, data)
-        return cls(given, None if base is None else locate(base), bound, merger, merge.declared, tuple(data), seed)
+        found = None if base is None else locate(base)
+        if found is not None and found.folder is None:
+            raise UserError(f"{base} is an adapter, and the base a whole model", "name what the adapter was put on")
+        return cls(given, found, bound, merger, merge.declared, tuple(data), seed)
 
     @property
     def given(self) -> tuple[Given, ...]:

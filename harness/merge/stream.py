@@ -73,6 +73,10 @@ class Merging:
 
     def _whole(self) -> Callable[[str], torch.Tensor]:
         """Reads and combines one tensor of all models."""
+        if self.base is None and "base" in self.combination.needs:
+            raise UserError(
+                f"{type(self.combination).__name__} needs the base, and none is named", "name it: --base MODEL"
+            )
         opened = {member.name: member.tensors(self.base) for member in self.members}
         base = Stored.model(self.base) if self.base is not None and "base" in self.combination.needs else None
         named = [*opened.items(), *([("the base", base)] if base is not None else [])]

@@ -106,6 +106,17 @@ def test_what_cannot_be_merged_is_one_line(harness, place, arguments, said):
     assert sorted(place.rglob("*")) == before
 
 
+def test_an_adapter_is_no_base(harness, place):
+    (place / "adapter").mkdir()
+    (place / "adapter" / "adapter_config.json").write_text("{}")
+    with pytest.raises(UserError) as caught:
+        harness("merge", "one", "two", "-m", "task_arithmetic", "-b", "./adapter", "-o", "made")
+    assert str(caught.value) == (
+        "./adapter is an adapter, and the base a whole model (name what the adapter was put on)"
+    )
+    assert not (place / "made").exists()
+
+
 def test_other_tokenizers_are_refused(harness, place):
     (place / "two" / "tokenizer.json").write_text(
         json.dumps({"model": {"vocab": [["a", 0.0], ["c", 0.0]]}, "added_tokens": [{"id": 2, "content": "<s>"}]})

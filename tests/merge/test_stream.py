@@ -89,6 +89,13 @@ def test_models_that_differ_in_more_than_numbers_are_refused(write, average, ref
     assert refused(average, a="1/2", b="1/2") == f"{said} (merge models that were trained from the same one)"
 
 
+def test_what_compares_with_the_base_is_not_done_without(write, combination, refused, tmp_path):
+    write("a", 1)
+    (tmp_path / "out").mkdir()
+    merging = Merging(combination("ties", "a"), (Member("a", tmp_path / "a"),))
+    assert refused(merging.write, tmp_path / "out") == "Ties needs the base, and none is named (name it: --base MODEL)"
+
+
 def test_a_model_that_lacks_a_tensor_is_named(write, average, refused, tmp_path):
     tensors = write("a", 1)
     write("b", 2)
