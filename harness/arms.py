@@ -22,6 +22,9 @@ from harness.discovery import GROUP, SINGLE, LoadedPlugin, implementation, load_
 from harness.errors import HarnessError, UserError
 from harness.settings import option_error
 
+STARTS = ("base", "previous")
+"""What a stage can start from besides an earlier stage; no stage is called so."""
+
 
 @dataclass(frozen=True)
 class BoundArm:
@@ -89,10 +92,15 @@ class BoundArm:
         stages = tuple(self._single("strategy", (list, tuple), arm=self.arm, data=data))
         seen: list[str] = []
         for stage in stages:
-            if stage.start not in {"base", "previous", *seen}:
+            if stage.start not in {*STARTS, *seen}:
                 raise UserError(
                     f"stage {stage.name!r} of {self.arm.id} starts from {stage.start!r}, which is no earlier stage",
-                    suggestion(stage.start, ["base", "previous", *seen]),
+                    suggestion(stage.start, [*STARTS, *seen]),
+                )
+            if stage.name in STARTS:
+                raise UserError(
+                    f"{self.arm.id} has a stage called {stage.name!r}, which is what stages start from",
+                    "rename the stage, or the dataset that it is called after",
                 )
             if stage.name in seen:
                 raise UserError(f"{self.arm.id} has two stages called {stage.name!r}", "give every stage its own name")

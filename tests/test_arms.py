@@ -373,6 +373,10 @@ def test_a_wrong_type_is_no_value(plugin, refused):
          "stage 'two' of own starts from 'on', which is no earlier stage (did you mean 'one'?)"),
         ("[Stage('one', Mixture.of('maths'), start='one')]",
          "stage 'one' of own starts from 'one', which is no earlier stage (there are: base, previous)"),
+        ("[Stage('base', Mixture.of('maths'))]", ("own has a stage called 'base', which is what stages start "
+         "from (rename the stage, or the dataset that it is called after)")),
+        ("[Stage('previous', Mixture.of('maths'))]", ("own has a stage called 'previous', which is what stages "
+         "start from (rename the stage, or the dataset that it is called after)")),
     ],
 )  # fmt: skip
 def test_stages_are_checked(plugin, refused, stages, expected):
