@@ -43,6 +43,7 @@ def arm_spec(text: str, recipe: Recipe, settings: Sequence[Setting] = (), swept:
     given = [*written, *named, *swept]
     for setting in given:
         _check_place(setting, plain.id, plugins, recipe)
+    _refuse_twice(plain.id, [*written, *named], swept)
     usual, mine = _settings(recipe, plugins, plain.id), _settings(recipe, plugins, plain.id, given)
     shared = {name: dict(values) for name, values in recipe.options.items()}
     options = {name: {**shared.get(name, {}), **own} for name in plugins if (own := _changed(usual[name], mine[name]))}
@@ -57,6 +58,16 @@ def arm_spec(text: str, recipe: Recipe, settings: Sequence[Setting] = (), swept:
         own={name: value for name, (before, value) in values.items() if name in names or value != before},
         swept=names,
     )
+
+
+def _refuse_twice(arm: str, own: Sequence[Setting], swept: Sequence[Setting]) -> None:
+    """Raises UserError for a swept value that would take the place of another that was asked for."""
+    paths = [setting.path for setting in own]
+    for setting in swept:
+        if setting.path in paths:
+            how = "swept, and set for it" if setting.path in {one.path for one in own} else "swept twice"
+            raise UserError(f"{setting.name} of {arm} is {how}", "leave one of them away")
+        paths.append(setting.path)
 
 
 def _check_place(setting: Setting, arm: str, plugins: Mapping[str, Plugin], recipe: Recipe) -> None:

@@ -17,15 +17,29 @@ SEEDS = ("seeds",)
 
 
 def sweeps_of(recipe: Recipe, written: Sequence[str]) -> tuple[Sweep, ...]:
-    """The recipe's sweeps and those of the command line, which take the place of the recipe's of the same setting."""
-    own = [Sweep.of(key, values) for key, values in recipe.sweep.items()]
-    sweeps = {(sweep.arm, sweep.path): sweep for sweep in (*own, *map(Sweep.parse, written))}
-    return tuple(sweep for sweep in sweeps.values() if sweep.path != SEEDS)
+    """The recipe's sweeps and those of the command line, which take the place of the recipe's of the same setting.
+
+    Raises UserError for seeds in a recipe's.
+    """
+    own = {(sweep.arm, sweep.path): sweep for sweep in (Sweep.of(*item) for item in recipe.sweep.items())}
+    typed = list(map(Sweep.parse, written))
+    if any(sweep.path == SEEDS for sweep in own.values()):
+        raise UserError("seeds stand beside a recipe's sweep, not in it", "write seeds: [0, 1, 2]")
+    kept = [sweep for place, sweep in own.items() if place not in {(sweep.arm, sweep.path) for sweep in typed}]
+    return (*kept, *(sweep for sweep in typed if sweep.path != SEEDS))
 
 
 def swept_seeds(written: Sequence[str]) -> list[Setting]:
-    """`--sweep seeds=0,1` says what `--seeds 0,1` does."""
-    return [Setting(None, SEEDS, list(one.values)) for one in map(Sweep.parse, written) if one.path == SEEDS]
+    """`--sweep seeds=0,1` says what `--seeds 0,1` does.
+
+    Raises UserError for seeds of one arm, and for several lists of them.
+    """
+    found = [sweep for sweep in map(Sweep.parse, written) if sweep.path == SEEDS]
+    if arm := next((sweep.arm for sweep in found if sweep.arm), None):
+        raise UserError(f"{arm} cannot have seeds of its own: all arms have the same", "write --sweep seeds=0,1")
+    if len(found) > 1:
+        raise UserError("seeds are swept twice", "write --sweep seeds=0,1,2")
+    return [Setting(None, SEEDS, list(sweep.values)) for sweep in found]
 
 
 def arms_of(text: str, recipe: Recipe, settings: Sequence[Setting], sweeps: Sequence[Sweep]) -> list[ArmSpec]:

@@ -263,6 +263,30 @@ def test_what_cannot_be_swept(planned, refused, sweep, expected):
     assert expected in refused(planned, "im,dmt", sweeps=[sweep])
 
 
+@pytest.mark.parametrize(
+    ("asked", "settings", "said"),
+    [
+        (("dmt", "dmt.k=0,1", "dmt.k=1/4"), [], "dmt.k of dmt is swept twice (leave one of them away)"),
+        (("dmt", "train.lr=1e-3", "dmt:train.lr=1e-4"), [], "train.lr of dmt is swept twice (leave one of them away)"),
+        (("dmt:k=1/2", "dmt.k=0,1/4"), [], "dmt.k of dmt is swept, and set for it (leave one of them away)"),
+        (("dmt", "train.lr=1e-3,1e-4"), ["dmt:train.lr=1"],
+         "train.lr of dmt is swept, and set for it (leave one of them away)"),
+        (("dmt", "seeds=0,1", "seeds=2"), [], "seeds are swept twice (write --sweep seeds=0,1,2)"),
+        (("dmt", "dmt:seeds=0,1"), [],
+         "dmt cannot have seeds of its own: all arms have the same (write --sweep seeds=0,1)"),
+    ],
+)  # fmt: skip
+def test_what_would_be_passed_over_is_refused(planned, refused, asked, settings, said):
+    arm, *sweeps = asked
+    assert refused(planned, arm, sweeps=sweeps, settings=settings) == said
+
+
+def test_a_recipe_does_not_sweep_seeds(planned, refused):
+    said = "seeds stand beside a recipe's sweep, not in it (write seeds: [0, 1, 2])"
+    for key in ("seeds", "im:seeds"):
+        assert refused(planned, "im", sweep={key: [0, 1, 2]}) == said
+
+
 def test_a_recipes_sweep_needs_an_arm(planned, refused):
     assert "no arm of this run has dmt.k of its own" in refused(planned, arms=["im"], sweep={"dmt.k": [0, 1]})
     assert "the sweep of dmt.k has no values" in refused(planned, arms=["dmt"], sweep={"dmt.k": []})
