@@ -35,7 +35,7 @@ def open_run_folder(plan: Plan, store: Store, folder: Path) -> None:
         if not file.is_file() and folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir()):
             raise UserError(f"{folder} holds files and no run", "give a new folder with --out")
         if not file.is_file() or file.read_text(encoding="utf-8") != text:
-            for old in (folder / "rows", folder / "samples", folder / CURVES):
+            for old in (folder / "rows", folder / "samples", folder / "page", folder / CURVES):
                 shutil.rmtree(old, ignore_errors=True)
             for old in (folder / LEADERBOARD, folder / "index.html"):
                 old.unlink(missing_ok=True)

@@ -1,6 +1,7 @@
 """A run's output folder.
 
-`leaderboard.json`, `index.html`, `rows/<id>.json` and `samples/<arm>/<benchmark>/<seed>.jsonl`.
+`leaderboard.json`, `rows/<id>.json`, `samples/<arm>/<benchmark>/<seed>.jsonl`, and the same as a page: `index.html`
+with `page/`.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from harness.board.build import arm_samples, build_row
 from harness.board.files import write_atomically
 from harness.board.inputs import ArmRun, RunInfo
 from harness.board.intervals import Scores
-from harness.board.page import page
 from harness.board.rows import Row, row_path
 from harness.board.samples import Sample, read_samples, scores_by_item
+from harness.board.site.write import write_site
 from harness.board.versions import read_json
 from harness.errors import UserError
 
@@ -34,7 +35,13 @@ def write_run(folder: Path, arms: Sequence[ArmRun], run: RunInfo) -> Board:
                 content = (evaluation.folder / "samples.jsonl").read_bytes()
                 write_atomically(samples_path(folder, arm.id, benchmark, seed.seed), content)
     board = build_board(rows, lambda row, benchmark, seed: run_scores(folder, row, benchmark, seed))
-    write_atomically(folder / "index.html", page(board).encode())
+    write_site(
+        folder,
+        [board],
+        {row.id: row for row in rows},
+        lambda row, name, seed: run_samples(folder, row, name, seed),
+        downloads={"leaderboard.json": "the numbers of this page"},
+    )
     write_board(folder, board, rows)  # last, since a folder with a leaderboard.json is taken for complete
     return board
 

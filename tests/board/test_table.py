@@ -1,11 +1,9 @@
-"""What a person sees: the terminal table and the page."""
+"""What a person sees on a terminal."""
 
 from dataclasses import replace
 
 import pytest
 
-from harness.board.numbers import DeclaredSuite
-from harness.board.page import page
 from harness.board.publish import read_board, write_run
 from harness.canonical import file_digest
 
@@ -47,13 +45,13 @@ def test_a_stage_that_was_begun_anew_is_told_in_its_row(maker, info, tmp_path, p
     seed = arm.seeds[0]
     again = replace(seed.train[0], measured={"seconds": 3600.0 * 30, "restarted": True})
     found = write_run(tmp_path, [replace(arm, seeds=(replace(seed, train=(again,)),))], info)
-    for text in (printed(found, 200), printed(found, 60), page(found)):
+    for text in (printed(found, 200), printed(found, 60)):
         assert "restarted: train (seed 0)" in text
         assert "begun anew with --restart-stage" in " ".join(text.split())
         assert "dmt 30.0 device-hours" in " ".join(text.split())
 
 
-def test_what_befell_answers_and_a_limit_are_told_below_the_table_and_on_the_page(maker, info, tmp_path, printed):
+def test_what_befell_answers_and_a_limit_are_told_below_the_table(maker, info, tmp_path, printed):
     arm = maker.arm("dmt+im", {"gsm8k": 0.5}, n=20)
     seed = arm.seeds[0]
     samples = seed.evaluations["gsm8k"].folder / "samples.jsonl"
@@ -66,11 +64,11 @@ def test_what_befell_answers_and_a_limit_are_told_below_the_table_and_on_the_pag
     evaluation = replace(evaluation, result={**evaluation.result, "samples_sha256": file_digest(samples)})
     arm = replace(arm, seeds=(replace(seed, evaluations={"gsm8k": evaluation}),))
     board = write_run(tmp_path, [arm], replace(info, limit=20))
-    for shown in (printed(board, 200), page(board)):
-        assert "gsm8k: answers cut by length: dmt+im 2 of 20." in shown
-        assert "gsm8k: prompts cut to fit the context: dmt+im 1 of 20." in shown
-        assert "gsm8k: answers in which no result was found: dmt+im 2 of 20." in shown
-        assert "limit 20: only so many items of each benchmark were asked; not publishable." in shown
+    shown = printed(board, 200)
+    assert "gsm8k: answers cut by length: dmt+im 2 of 20." in shown
+    assert "gsm8k: prompts cut to fit the context: dmt+im 1 of 20." in shown
+    assert "gsm8k: answers in which no result was found: dmt+im 2 of 20." in shown
+    assert "limit 20: only so many items of each benchmark were asked; not publishable." in shown
 
 
 def test_a_board_of_whole_answers_says_nothing_of_them(maker, info, tmp_path, printed):
@@ -94,22 +92,3 @@ def test_matched_arms_and_untrained_ones_say_so(maker, info, tmp_path, printed):
     text = printed(write_run(tmp_path, [matched, untrained], info), 80)
     assert "not trained" in text
     assert "sft: matched, tokens of dmt." in text
-
-
-def test_page_is_self_contained_and_closed(board):
-    html = page(board)
-    assert "default-src 'none'" in html
-    assert "prefers-color-scheme: dark" in html
-    assert "<script" not in html
-    assert "http://" not in html
-    assert "https://" not in html
-    for line in board.lines:
-        assert line.arm in html
-
-
-def test_page_escapes_what_users_name(maker, info, tmp_path):
-    arm = maker.arm("sft", {"<b>chat</b>": 0.5})
-    html = page(write_run(tmp_path, [arm], replace(info, suite=DeclaredSuite(name="<script>alert(1)</script>"))))
-    assert "<script" not in html
-    assert "<b>" not in html
-    assert "&lt;b&gt;chat&lt;/b&gt;" in html

@@ -1,0 +1,61 @@
+"""The published leaderboard's site."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from harness.board.chain import read_chain
+from harness.board.files import write_atomically
+from harness.board.ledger import published_samples, read_published
+from harness.board.publish import read_row
+from harness.board.site.content import Event, History
+from harness.board.site.write import write_site
+from harness.errors import Failure
+from harness.files import explained, held
+
+SITE = "site"
+"""The folder in `leaderboards/`, derived like `board.json` and like it never edited."""
+
+DOWNLOADS = {
+    "board.json": "ranks, scores, intervals and differences",
+    "ledger.jsonl": "what was published, replaced and retracted, as a chain of digests",
+}
+"""Copied, so that a site can be put anywhere by itself."""
+
+
+def write_published_site(leaderboards: Path, site: Path) -> None:
+    """Write the site of `board.json`, with the rows that were superseded or retracted in its log.
+
+    Raises UserError where there is no board, Failure where the site cannot be written.
+    """
+    chain, published = read_chain(leaderboards), read_published(leaderboards)
+    entries = chain.entries[: len(chain.entries) - chain.behind(published.ledger)]
+    rows = {entry.row: read_row(leaderboards, entry.row) for entry in entries}
+    history = History(
+        events=tuple(Event(entry.kind, entry.row, entry.at, entry.reason, entry.supersedes) for entry in entries),
+        head=published.ledger,
+    )
+    with _alone(site):
+        for name in DOWNLOADS:
+            write_atomically(site / name, (leaderboards / name).read_bytes())
+        write_site(
+            site,
+            published.boards,
+            rows,
+            lambda row, name, seed: published_samples(leaderboards, row, name, seed),
+            history=history,
+            downloads=DOWNLOADS,
+        )
+
+
+@contextmanager
+def _alone(site: Path) -> Iterator[None]:
+    """One writer of a site at a time: each removes the pages that its own index does not name."""
+    try:
+        site.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Failure(f"{site} cannot be written: {error.strerror}", "choose another folder with --site") from error
+    with explained(site, "--site"), held(site / ".lock"):
+        yield

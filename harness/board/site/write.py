@@ -1,0 +1,85 @@
+"""Writing a site: a reader sees the old one or the new one, wherever the writing ends.
+
+`index.html` names the pages of data that it loads, and these are named by what they hold. So new pages come first,
+then the index, and what no index names any more goes last.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from harness.board.board import Board
+from harness.board.files import model_json, write_atomically
+from harness.board.rows import Row
+from harness.board.samples import Sample, publishable
+from harness.board.site.content import NO_HISTORY, History, Rows, board_content, ledger_content
+from harness.board.site.pages import data_page, index_page
+from harness.canonical import canonical
+
+PAGES = "page"
+"""The folder beside `index.html` with the pages of data."""
+
+NO_DOWNLOADS: Mapping[str, str] = {}
+
+SamplesOf = Callable[[Row, str, int], Sequence[Sample]]
+"""Row, benchmark and seed to its samples."""
+
+
+class _Pages:
+    """The pages of data of one site; each is named by what it holds."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder / PAGES
+        self._named: set[str] = set()
+
+    def write(self, content: bytes) -> str:
+        """Write a page, unless it is there already, and return its address in the site."""
+        page = data_page(content).encode()
+        name = f"{hashlib.sha256(page).hexdigest()[:32]}.html"
+        if name not in self._named and not (self._folder / name).exists():
+            write_atomically(self._folder / name, page)
+        self._named.add(name)
+        return f"{PAGES}/{name}"
+
+    def drop_others(self) -> None:
+        """Remove pages of an earlier site, which nothing names any more."""
+        for path in self._folder.glob("*.html"):
+            if path.name not in self._named:
+                path.unlink(missing_ok=True)
+
+
+def write_site(
+    folder: Path,
+    boards: Sequence[Board],
+    rows: Mapping[str, Row],
+    samples_of: SamplesOf,
+    *,
+    history: History = NO_HISTORY,
+    downloads: Mapping[str, str] = NO_DOWNLOADS,
+) -> None:
+    """Write `index.html` and its pages of data. `rows` are by id: those of the boards and of the history.
+
+    `downloads` are files of the folder, each with what it is. Raises Failure where the folder cannot be written.
+    """
+    pages = _Pages(folder)
+    places = {row_id: pages.write(_row_content(row, samples_of, pages)) for row_id, row in rows.items()}
+    known = Rows(rows, places, history)
+    content = {
+        "boards": [board_content(board, known) for board in boards],
+        "ledger": ledger_content(known),
+        "downloads": [{"name": name, "about": about} for name, about in downloads.items()],
+    }
+    write_atomically(folder / "index.html", index_page(content).encode())
+    pages.drop_others()
+
+
+def _row_content(row: Row, samples_of: SamplesOf, pages: _Pages) -> bytes:
+    """The row's file as it is, and where its samples lie."""
+    samples = {
+        part.samples_sha256: pages.write(publishable(samples_of(row, name, part.seed)))
+        for name, task in row.result.tasks.items()
+        for part in task.seeds
+    }
+    return canonical({"row": model_json(row).decode(), "samples": samples}).encode()
