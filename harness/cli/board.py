@@ -141,16 +141,16 @@ def build(
     *,
     site: Annotated[
         Path | None,
-        typer.Option(help="Where the page goes; the folder's own site/ where not given.", show_default=False),
+        typer.Option(help="Where the page goes; leaderboards-site for leaderboards.", show_default=False),
     ] = None,
 ) -> None:
     """Write the published board.json anew from the ledger, the rows and the samples, and the page that shows it."""
     from harness.board.ledger import refuse_unpublished, write_derived
-    from harness.board.site.published import SITE, write_published_site
+    from harness.board.site.published import beside, write_published_site
 
     refuse_unpublished(folder)
     write_derived(folder)
-    place = site or folder / SITE
+    place = site or beside(folder)
     write_published_site(folder, place)
     typer.echo(f"wrote {folder / 'board.json'} and {place / 'index.html'}")
 
@@ -162,12 +162,12 @@ def serve(
     port: Annotated[int, typer.Option(help="0 takes a free one.", min=0, max=65535)] = 8000,
 ) -> None:
     """Show the page of a run or of the published leaderboard on this machine, for a look; Ctrl-C ends it."""
-    from harness.board.site.published import SITE, write_published_site
+    from harness.board.site.published import beside, write_published_site
     from harness.board.site.serve import HOST, server
 
     site = folder
     if _is_published(folder):
-        site = folder / SITE
+        site = beside(folder)
         write_published_site(folder, site)
     elif not (folder / "index.html").exists():
         raise UserError(f"{folder} holds no page", "give the output folder of a finished run, or the published one")

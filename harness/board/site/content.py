@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 from harness.board import text
 from harness.board.board import Board, Cell, Line
-from harness.board.marks import Comparison
 from harness.board.intervals import Interval
+from harness.board.marks import Comparison
 from harness.board.rows import Row
 from harness.canonical import Json, canonical
 
@@ -189,7 +189,7 @@ def _cell(cell: Cell, texts: Texts) -> Json:
 
 
 def _comparison(comparison: Comparison, texts: Texts) -> Json:
-    """`[mark, provisional, blocked, adjusted p, adjusted p of equality, detectable, difference, interval, n, claim]`."""
+    """`[mark, provisional, blocked, adjusted p, that of equality, detectable, difference, interval, n, claim]`."""
     found = comparison.difference
     return [
         comparison.mark,

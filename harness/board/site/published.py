@@ -15,14 +15,17 @@ from harness.board.site.write import write_site
 from harness.errors import Failure
 from harness.files import explained, held
 
-SITE = "site"
-"""The folder in `leaderboards/`, derived like `board.json` and like it never edited."""
-
 DOWNLOADS = {
     "board.json": "ranks, scores, intervals and differences",
     "ledger.jsonl": "what was published, replaced and retracted, as a chain of digests",
 }
 """Copied, so that a site can be put anywhere by itself."""
+
+
+def beside(leaderboards: Path) -> Path:
+    """Where the site goes if nobody says: not into `leaderboards/`, which holds nothing that its ledger does not name."""
+    folder = leaderboards.resolve()
+    return folder.with_name(f"{folder.name}-site")
 
 
 def write_published_site(leaderboards: Path, site: Path) -> None:
