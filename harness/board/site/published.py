@@ -23,7 +23,7 @@ DOWNLOADS = {
 
 
 def beside(leaderboards: Path) -> Path:
-    """Where the site goes if nobody says: not into `leaderboards/`, which holds nothing that its ledger does not name."""
+    """Where the site goes if nobody says: not into `leaderboards/`, which holds only what its ledger names."""
     folder = leaderboards.resolve()
     return folder.with_name(f"{folder.name}-site")
 
