@@ -124,7 +124,12 @@ def missing(cell: Cell) -> str:
 
 
 def legend(board: Board) -> list[str]:
-    """What the numbers and signs mean; only what occurs is explained."""
+    """What the numbers and signs mean, and what befell each arm; only what occurs is explained."""
+    return explanations(board) + told(board)
+
+
+def explanations(board: Board) -> list[str]:
+    """What the numbers and signs mean, as far as they occur."""
     names = {line.row: line.arm for line in board.lines}
     baselines = sorted({names[line.baseline] for line in board.lines if line.baseline})
     comparisons = [
@@ -135,7 +140,6 @@ def legend(board: Board) -> list[str]:
         "Scores in %, with their 95 % interval, cut at 0 and 100; n: items asked.",
         f"{COMPOSITE}: {board.composite}{'' if board.lines[0].groups else ' of the benchmarks'}.",
         *_scales(board),
-        *(f"{line.arm}: no composite without {', '.join(line.missing)}." for line in board.lines if line.missing),
     ]
     lower = [name for name, column in board.benchmarks.items() if not column.higher_is_better]
     if lower:
@@ -152,15 +156,22 @@ def legend(board: Board) -> list[str]:
     if any(_over_items(line) for line in board.lines):
         said.append("Where all seeds show the same difference, its interval is over the first seed's items.")
     said += [f"! no claim: {why}." for why in sorted({one.blocked for one in comparisons if one.blocked})]
-    said += [f"{line.arm}: matched, {line.match}." for line in board.lines if line.match]
     if any(line.restarted for line in board.lines):
         said.append("restarted: the stage was begun anew with --restart-stage after it had left a checkpoint.")
-    took = [f"{line.arm} {spent(line.device_hours)}" for line in board.lines if line.device_hours is not None]
-    if took:
-        said.append(f"Took, with all seeds: {', '.join(took)}.")
     if board.limit is not None:
         said.append(f"limit {board.limit}: only so many items of each benchmark were asked; not publishable.")
-    return said + _notes(board)
+    return said
+
+
+def told(board: Board) -> list[str]:
+    """What is to be said of single arms."""
+    took = [f"{line.arm} {spent(line.device_hours)}" for line in board.lines if line.device_hours is not None]
+    return [
+        *(f"{line.arm}: no composite without {', '.join(line.missing)}." for line in board.lines if line.missing),
+        *(f"{line.arm}: matched, {line.match}." for line in board.lines if line.match),
+        *([f"Took, with all seeds: {', '.join(took)}."] if took else []),
+        *befallen(board),
+    ]
 
 
 def _differences(board: Board, against: str, marks: Container[str]) -> list[str]:
@@ -202,7 +213,7 @@ def _scales(board: Board) -> list[str]:
     ]
 
 
-def _notes(board: Board) -> list[str]:
+def befallen(board: Board) -> list[str]:
     """What befell prompts and answers, where anything did.
 
     `gsm8k: answers cut by length: dmt+im 12 of 1,319, sft 7 of 1,319.`

@@ -109,13 +109,14 @@ function scoreCell(found, column, reference, baseline) {
     intervalBar(found, column.domain, outOf, reference));
 }
 
-/** A dot with its interval on the column's axis; `reference` is the score it is compared with. */
-function intervalBar(found, domain, outOf, reference = null) {
+/** A dot with its interval on an axis; `reference` is the score it is compared with, `seeds` what each seed scored. */
+function intervalBar(found, domain, outOf, reference = null, seeds = []) {
   const at = (share) => `${(100 * (share - domain[0])) / (domain[1] - domain[0])}%`;
   const around = found.interval;
   return el("div", { class: "bar", role: "img", "aria-label": around ? `95 % interval ${range(found.interval, outOf)}` : "no interval" },
     reference === null ? null : el("i", { class: "reference", style: { left: at(reference) } }),
     around ? el("i", { class: "interval", style: { left: at(around.low), right: `calc(100% - ${at(around.high)})` } }) : null,
+    seeds.map((score) => el("i", { class: "seed", style: { left: at(score) } })),
     el("i", { class: "dot", style: { left: at(found.score) } }));
 }
 
@@ -140,7 +141,7 @@ function differenceCell(board, line) {
       markChip(comparison, baseline),
       difference ? el("span", { class: "difference" }, points(difference.value, 100, true)) : null,
       difference?.interval ? el("span", { class: "soft" }, range(difference.interval, 100, true)) : null),
-    el("div", { class: "soft clamp", "aria-hidden": "true" }, reason(comparison)));
+    el("div", { class: "why", "aria-hidden": "true" }, reason(comparison)));
 }
 
 function numberCell(value, words) {

@@ -17,6 +17,9 @@ from harness.board.marks import Comparison
 from harness.board.rows import Row
 from harness.canonical import Json, canonical
 
+FEW = 40
+"""Of so many rows the page also says what befell their answers; of more, each row's own page says it alone."""
+
 DIGITS = 7
 """Decimals of a share: more than any page shows."""
 
@@ -105,7 +108,8 @@ def board_content(board: Board, rows: Rows) -> Json:
             for name, column in board.benchmarks.items()
         ],
         "groups": [{"name": name, "benchmarks": list(names)} for name, names in first.suite.groups.items()],
-        "legend": text.legend(board),
+        "legend": text.explanations(board),
+        "notes": text.befallen(board) if len(board.lines) <= FEW else [],
         "lines": [
             {
                 **_line(board, line, rows.rows[line.row], texts),

@@ -29,6 +29,18 @@ function fill(element, ...children) {
   return element;
 }
 
+/** Draw anew, and give the focus back to the control of the same `data-key`. */
+function redraw(host, draw) {
+  const key = host.contains(document.activeElement) ? document.activeElement.dataset.key : undefined;
+  draw();
+  if (key) [...host.querySelectorAll("[data-key]")].find((one) => one.dataset.key === key)?.focus({ preventScroll: true });
+}
+
+/** A name that may break behind its underscores and slashes. */
+function breakable(name) {
+  return name.split(/(?<=[_/])/).flatMap((part, place) => (place ? [el("wbr"), part] : [part]));
+}
+
 /** Say something to people who listen to the page. */
 function announce(words) {
   document.getElementById("status").textContent = words;

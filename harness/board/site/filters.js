@@ -24,8 +24,15 @@ function haystack(line) {
   return line.haystack;
 }
 
+const counted = new Map();
+
 /** Each value of a facet with the number of rows that have it, over all boards; the most frequent first. */
 function valuesOf(facet, boards) {
+  if (!counted.has(facet)) counted.set(facet, countValues(facet, boards));
+  return counted.get(facet);
+}
+
+function countValues(facet, boards) {
   const counts = new Map();
   for (const board of boards) {
     for (const line of board.lines) {
@@ -60,13 +67,13 @@ function menu(name, chosen, choices, key) {
     const wanted = narrow?.value.toLowerCase() ?? "";
     const found = choices.filter((choice) => choice.words.toLowerCase().includes(wanted));
     fill(list, found.slice(0, 200).map((choice) => el("label", {},
-      el("input", { type: "checkbox", checked: choice.on, on: { change: (event) => choice.change(event.target.checked) } }),
+      el("input", { type: "checkbox", checked: choice.on, "data-key": `${key} ${choice.words}`, on: { change: (event) => choice.change(event.target.checked) } }),
       el("span", {}, choice.words), choice.note ? el("small", {}, choice.note) : null)),
     found.length > 200 ? el("p", { class: "soft" }, `and ${count(found.length - 200)} more`) : null);
   };
   narrow?.addEventListener("input", draw);
   const details = el("details", { class: "menu", "data-menu": key },
-    el("summary", {}, name, chosen ? el("b", {}, count(chosen)) : null),
+    el("summary", { "data-key": key }, name, chosen ? el("b", {}, count(chosen)) : null),
     el("div", { class: "sheet" }, narrow, list));
   details.addEventListener("toggle", () => { if (details.open) draw(); });
   details.addEventListener("keydown", (event) => {

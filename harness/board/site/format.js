@@ -45,7 +45,7 @@ function hours(number) {
 
 /** `1 row`, `2 rows`. */
 function plural(number, one, many = `${one}s`) {
-  return `${count(number)} ${number === 1 ? one : many}`;
+  return `${number.toLocaleString("en")} ${number === 1 ? one : many}`;
 }
 
 /** `0.031`, or `< 0.001`. */
@@ -84,9 +84,8 @@ function verdict(comparison, baseline, outOf = 100) {
 
 /** Why a comparison has the mark it has, in few words. */
 function reason(comparison) {
-  const { mark, blocked, provisional, difference } = comparison;
+  const { mark, blocked, difference } = comparison;
   if (blocked) return blocked;
   if (!difference) return "not paired";
-  const words = { "+": "better", "-": "worse", "=": "equal within the margin", "?": "too close to tell" }[mark];
-  return provisional ? `${words}, provisional` : words;
+  return { "+": "better", "-": "worse", "=": "equal within the margin", "?": "too close to tell" }[mark];
 }

@@ -24,7 +24,7 @@ function show() {
   else if (view === "row") showRow(document.getElementById("row"), board, place.line, place.page, state, place.history);
   else showSamples(document.getElementById("samples"), board, place.line, board.byRow.get(state.other) ?? null, state, go);
   if (shown.view && shown.view !== `${view} ${state.row}`) scrollTo(0, view === "board" ? shown.top ?? 0 : 0);
-  if (view === "board" && shown.view?.startsWith("board") === false) document.getElementById("title").focus({ preventScroll: true });
+  if (view === "board" && shown.view && !shown.view.startsWith("board")) shown.table?.link(shown.table.focused)?.focus({ preventScroll: true });
   shown.view = `${view} ${state.row}`;
 }
 
@@ -75,9 +75,10 @@ function isShown(column) {
 /** What changes with the board alone. */
 function openBoard(board) {
   Object.assign(shown, { board, columns: columnsOf(board) });
+  document.getElementById("kind").textContent = content.ledger ? "Published leaderboard" : "Leaderboard of one run";
   document.getElementById("title").textContent = board.title;
   fill(document.getElementById("summary"), summary(board));
-  fill(document.getElementById("legend"), board.legend.map((said) => el("li", {}, said)));
+  fill(document.getElementById("legend"), [...board.legend, ...board.notes].map((said) => el("li", {}, said)));
   fill(document.getElementById("log"), ledgerLog(content.ledger, (row) => rowHash(state, row)), downloads(content.downloads));
 }
 
@@ -87,9 +88,10 @@ function summary(board) {
   return [
     board.limit === null ? null : el("p", { class: "trouble" }, `Only the first ${count(board.limit)} items of each benchmark were asked: a trial, not a result.`),
     el("p", { class: "lede" }, finding(board)),
-    facts([
+    inline([
       ["Base model", models.length <= 2 ? models.join(" and ") : `${count(models.length)} models`],
       ["Suite", `${board.title}: ${plural(board.names.length, "benchmark")}, ${plural(board.lines[0].composite.items, "item")}`],
+      ["Equal within", plural(100 * board.margin, "point")],
       ["Recipe", el("code", { class: "hash" }, short(board.recipe_sha256))],
     ]),
   ];
@@ -97,26 +99,29 @@ function summary(board) {
 
 /** How many rows are known to be better or worse than their baselines. */
 function finding(board) {
-  const found = board.lines.map((line) => line.composite.comparison).filter(Boolean);
+  const found = board.lines.filter((line) => line.composite.comparison);
   if (!found.length) return `${plural(board.lines.length, "row")}, none with a baseline to be compared with.`;
-  const names = [...new Set(board.lines.filter((line) => line.composite.comparison).map((line) => nameOfBaseline(board, line)))];
-  const against = names.length === 1 ? names[0] : "their baselines";
-  const parts = [["+", "better"], ["-", "worse"], ["=", "equal within the margin"], ["?", "not known to differ"]]
-    .map(([mark, words]) => [found.filter((one) => one.mark === mark).length, words]).filter(([n]) => n)
-    .map(([n, words]) => `${count(n)} ${words}`);
-  return `Compared with ${against}: of ${plural(found.length, "row")}, ${parts.join(", ")}.`;
+  const names = [...new Set(found.map((line) => nameOfBaseline(board, line)))];
+  const baseline = names.length === 1 ? names[0] : found.length === 1 ? "its baseline" : "their baselines";
+  const marked = (mark) => found.filter((line) => line.composite.comparison.mark === mark).length;
+  const better = marked("+");
+  const others = [["-", "worse"], ["=", "equal within the margin"], ["?", "not known to differ"]]
+    .map(([mark, words]) => [marked(mark), words]).filter(([n]) => n).map(([n, words]) => `${count(n)} ${words}`);
+  const rows = found.length === 1 ? "one row" : `${count(found.length)} rows`;
+  const head = better ? `${count(better)} of ${rows} ${better === 1 ? "is" : "are"} better than ${baseline}` : `None of ${rows} is known to be better than ${baseline}`;
+  return `${[head, others.join(", ")].filter(Boolean).join(": ")}.`;
 }
 
 /** Which board is shown, where there are several; each with the number of its rows that the filters leave. */
 function drawPicker(board) {
   if (boards.length < 2) return;
   const entries = boards.map((one) => [one.key, `${one.title}: ${[...new Set(one.lines.map((line) => line.model.name))].slice(0, 2).join(", ")} (${count(matching(one, state).length)} of ${plural(one.lines.length, "row")})`]);
-  fill(document.getElementById("picker"), choice("Board", entries, board.key, (key) => go({ board: key, sort: null, columns: null }, true)));
+  const picker = document.getElementById("picker");
+  redraw(picker, () => fill(picker, choice("Board", entries, board.key, (key) => go({ board: key, sort: null, columns: null }, true))));
 }
 
 function drawTools() {
   const open = document.querySelector(".menu[open]")?.dataset.menu;
-  const focus = document.activeElement?.closest?.(".menu label")?.textContent;
   const columns = menu("Columns", 0, shown.columns.map((column) => ({
     words: column.name,
     on: isShown(column),
@@ -125,13 +130,15 @@ function drawTools() {
       go({ columns: on ? [...now, column.key] : now.filter((key) => key !== column.key) });
     },
   })), "columns");
-  fill(document.getElementById("facets"), facetMenus(boards, state, (filters) => go({ filters })), columns);
+  const facets = document.getElementById("facets");
+  redraw(facets, () => {
+    fill(facets, facetMenus(boards, state, (filters) => go({ filters })), columns);
+    const again = [...facets.children].find((one) => one.dataset.menu === open);
+    if (!again) return;
+    again.open = true;
+    again.dispatchEvent(new Event("toggle"));
+  });
   fill(document.getElementById("chips"), chips(state, (filters) => go({ filters })));
-  const again = open && [...document.querySelectorAll(".menu")].find((one) => one.dataset.menu === open);
-  if (!again) return;
-  again.open = true;
-  again.dispatchEvent(new Event("toggle"));
-  [...again.querySelectorAll("label")].find((label) => label.textContent === focus)?.querySelector("input").focus();
 }
 
 const search = document.getElementById("search");

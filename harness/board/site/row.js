@@ -2,14 +2,17 @@
 
 /** Show a row. `found` is its line on the board, or null where it is on none any more. */
 async function showRow(host, board, line, page, state, history) {
+  const turn = {};
+  host.turn = turn;
   fill(host, backLink(state), el("p", { class: "soft" }, "Reading the row …"));
   let file;
   try {
     file = await loadRow(page);
   } catch (error) {
-    fill(host, backLink(state), el("p", { class: "trouble", role: "alert" }, error.message));
+    if (host.turn === turn) fill(host, backLink(state), el("p", { class: "trouble", role: "alert" }, error.message));
     return;
   }
+  if (host.turn !== turn) return;
   const { row, text } = file;
   fill(host,
     backLink(state),
@@ -19,7 +22,7 @@ async function showRow(host, board, line, page, state, history) {
     section("Numbers", numbers(board, line, row, file.samples, state)),
     section("Run it again", again(row)),
     section("How it was made", made(row)),
-    section("What it took", took(row)),
+    section("What it took", took(row, line)),
     section("Provenance", provenance(row)),
     el("p", { class: "actions" }, saveButton("Save this row as JSON", `${row.id}.json`, text, "application/json")));
   host.querySelector("h1").focus({ preventScroll: true });
@@ -39,6 +42,13 @@ function facts(pairs) {
     .map(([term, value]) => el("div", {}, el("dt", {}, term), el("dd", {}, value))));
 }
 
+/** Facts that stand in one line where there is room. */
+function inline(pairs) {
+  const list = facts(pairs);
+  list.classList.add("inline");
+  return list;
+}
+
 function code(text, what) {
   return el("div", { class: "code" }, el("pre", { tabindex: "0" }, el("code", {}, text)), copyButton(text, what));
 }
@@ -56,12 +66,18 @@ function standing(board, line) {
   const baseline = board.byRow.get(line.baseline);
   return el("div", { class: "standing" },
     figure("Score", points(composite.score), range(composite.interval) || "no interval"),
-    figure("Rank", rankWords(line), `of ${plural(board.lines.length, "row")} on ${board.title}`),
+    figure("Rank", line.rank === null ? "–" : count(line.rank), [mayRank(line) ? `may be ${mayRank(line)}` : "", `of ${plural(board.lines.length, "row")}`].filter(Boolean).join(", ")),
     composite.comparison?.difference ? figure(`Against ${baseline?.arm ?? "the baseline"}`, points(composite.comparison.difference.value, 100, true), range(composite.comparison.difference.interval, 100, true)) : null,
     line.device_hours === null ? null : figure("Device time", hours(line.device_hours), "all seeds together"),
     figure("Seeds", count(line.seeds.length), line.seeds.join(", ")),
-    composite.comparison ? el("p", { class: "verdict" }, markChip(composite.comparison, baseline?.arm ?? "the baseline"), " ", sentence(verdict(composite.comparison, baseline?.arm ?? "the baseline"))) : null,
+    composite.comparison ? el("p", { class: "verdict" }, markChip(composite.comparison, baseline?.arm ?? "the baseline"), " ", sentence(verdict(composite.comparison, baseline?.arm ?? "the baseline")), " ", wouldFind(composite.comparison)) : null,
     line.missing.length ? el("p", { class: "verdict" }, `No score without ${line.missing.join(", ")}.`) : null);
+}
+
+/** What such a comparison would have found. */
+function wouldFind({ detectable, mark }, outOf = 100) {
+  if (detectable === null || mark !== "?") return "";
+  return `A true difference of ${points(detectable, outOf)} points would be found in 80 of 100 such comparisons.`;
 }
 
 function figure(name, value, about) {
@@ -73,7 +89,7 @@ function sentence(words) {
 }
 
 function numbers(board, line, row, samples, state) {
-  const heads = ["Benchmark", "Score", "95 % interval", ...(line?.baseline ? ["Against baseline"] : []), "Items", "Outcomes", "By seed"];
+  const heads = ["Benchmark", "Score", "Interval and seeds", ...(line?.baseline ? ["Against baseline"] : []), "Items", "Outcomes", "By seed"];
   return el("div", { class: "broad", tabindex: "0", role: "region", "aria-label": "Numbers by benchmark" },
     el("table", { class: "plain" },
       el("thead", {}, el("tr", {}, heads.map((head) => el("th", { scope: "col" }, head)))),
@@ -82,7 +98,9 @@ function numbers(board, line, row, samples, state) {
         return el("tr", {},
           el("th", { scope: "row" }, name, el("small", {}, [task.protocol, task.higher_is_better ? "" : "lower is better", outOf === 100 ? "" : `out of ${outOf}`].filter(Boolean).join(", "))),
           el("td", {}, el("b", {}, points(task.score, outOf))),
-          el("td", {}, range(task.interval, outOf) || "none", el("small", {}, task.interval?.method)),
+          el("td", { class: "spread" },
+            task.score === null ? null : intervalBar(task, spread(task), outOf, null, task.seeds.length > 1 ? task.seeds.map((part) => part.score).filter((score) => score !== null) : []),
+            range(task.interval, outOf) || "no interval", el("small", {}, task.interval?.method)),
           line?.baseline ? el("td", {}, against(board, line, name, outOf)) : null,
           el("td", {}, count(task.n_scored), el("small", {}, task.n_missing ? `${count(task.n_missing)} of ${count(task.n_expected)} missing` : "scored, none missing")),
           el("td", {}, outcomes(task)),
@@ -90,6 +108,12 @@ function numbers(board, line, row, samples, state) {
             el("a", { href: hashOf({ ...state, row: row.id, task: name, seed: String(part.seed), other: line?.baseline ?? null, kind: null, item: null }) },
               `seed ${part.seed}: ${points(part.score, outOf)}`))))));
       }))));
+}
+
+/** The whole scale, or as far as scores go beyond it. */
+function spread(task) {
+  const all = [task.score, task.interval?.low, task.interval?.high, ...task.seeds.map((part) => part.score)].filter((one) => typeof one === "number");
+  return [Math.min(0, ...all), Math.max(1, ...all)];
 }
 
 function against(board, line, name, outOf) {
@@ -142,14 +166,14 @@ function made(row) {
     facts([
       ["Base model", `${modelWords(result.model)}${result.model.parameters ? `, ${amount(result.model.parameters)} parameters` : ""}`],
       ["Matched", result.match],
-      ["Engine", Object.entries(result.engine ?? {}).filter(([, value]) => value !== null).map(([name, value]) => `${name} ${plain(value)}`).join(", ")],
+      ["Engine", spelled(result.engine)],
       ["Differs from its baseline in", Object.entries(measured.differs).map(([name, value]) => `${name}: ${words(value)}`).join("; ")],
     ]),
     list("Plug-ins", result.plugins.map((plugin) => [
-      pluginWords(plugin), `version ${plugin.version}, ${measured.plugin_distributions[plugin.name] ?? "from a file"}`, measured.plugin_digests[plugin.name],
+      plugin.name, [options(plugin), `version ${plugin.version}, ${measured.plugin_distributions[plugin.name] ?? "from a file"}`].filter(Boolean).join(", "), measured.plugin_digests[plugin.name],
     ])),
     list("Data", result.data.map((data) => [
-      data.name, [data.role, data.n === null ? "" : plural(data.n, "example"), sourceWords(data.source)].filter(Boolean).join(", "), data.content,
+      data.name, [data.role, data.n === null ? "" : plural(data.n, "example"), spelled(data.source)].filter(Boolean).join(", "), data.content,
     ])),
     ...result.seeds.map((seed, index) => folded(`Training, seed ${seed.seed}`, seed.stages.length ? stages(seed) : el("p", {}, "Not trained."))),
   ];
@@ -160,8 +184,11 @@ function modelWords(model) {
   return model.init ? `${model.init.architecture}, made for the run` : "a model without a name";
 }
 
-function sourceWords(source) {
-  return Object.entries(source ?? {}).map(([name, value]) => `${name} ${plain(value)}`).join(", ");
+/** `generated: skill arithmetic, n 1500`: settings as words, without those that are not set. */
+function spelled(value) {
+  if (value === null || typeof value !== "object" || Array.isArray(value)) return plain(value);
+  return Object.entries(value).filter(([, of]) => of !== null)
+    .map(([name, of]) => (typeof of === "object" && !Array.isArray(of) ? `${name}: ${spelled(of)}` : `${name} ${plain(of)}`)).join(", ");
 }
 
 function list(title, entries) {
@@ -183,11 +210,12 @@ function stages(seed) {
       seed.merge ? el("tr", {}, el("th", { scope: "row" }, `merge: ${seed.merge.method}`), el("td", { colspan: 5 }, Object.entries(seed.merge.weights).map(([name, share]) => `${name} ${share}`).join(", ")), el("td", {}, hash(short(seed.merge.key)))) : null)));
 }
 
-function took(row) {
+function took(row, line) {
   const { measured } = row;
   return [
     facts([
-      ["Device time", measured.device_hours === null || measured.device_hours === undefined ? null : hours(measured.device_hours)],
+      ["Device time, all seeds", typeof (measured.device_hours ?? line?.device_hours) === "number" ? hours(measured.device_hours ?? line.device_hours) : null],
+      ["Judge", costWords(measured.jobs)],
       ["Jobs, one after the other", measured.seconds === null ? null : hours(measured.seconds / 3600)],
       ["Most memory", measured.peak_bytes === null ? null : `${(measured.peak_bytes / 2 ** 30).toFixed(2)} GiB`],
       ["Begun anew", measured.restarted?.join(", ")],
@@ -199,6 +227,15 @@ function took(row) {
         el("td", {}, typeof job.measured.seconds === "number" ? hours(job.measured.seconds / 3600) : "–"),
         el("td", {}, hash(short(job.key))))))))),
   ];
+}
+
+/** What the judges of all jobs charged, as far as the jobs tell. */
+function costWords(jobs) {
+  const costs = [...new Map(jobs.map((job) => [job.key, job.measured.judge])).values()].filter((cost) => cost && typeof cost === "object");
+  if (!costs.length) return null;
+  const sum = (name) => costs.reduce((total, cost) => total + (typeof cost[name] === "number" ? cost[name] : 0), 0);
+  const dollars = costs.every((cost) => typeof cost.dollars === "number") ? `, $${sum("dollars").toFixed(2)}` : "";
+  return `${plural(sum("replies"), "reply", "replies")}, ${count(sum("prompt_tokens"))} tokens in, ${count(sum("answer_tokens"))} out${dollars}`;
 }
 
 function provenance(row) {

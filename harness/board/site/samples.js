@@ -47,8 +47,11 @@ const LOT = 40;
 
 /** Show the samples of `state.task` and `state.seed` of a row, beside those of the row `state.other`. */
 async function showSamples(host, board, line, other, state, go) {
+  const turn = {};
+  const stay = host.turn && host.querySelector("h1");
+  host.turn = turn;
   const back = el("p", { class: "back" }, el("a", { href: rowHash(state, line.row) }, `← ${line.arm}`));
-  fill(host, back, el("p", { class: "soft" }, "Reading the samples …"));
+  if (!stay) fill(host, back, el("p", { class: "soft" }, "Reading the samples …"));
   const seed = Number(state.seed);
   let mine;
   let theirs = null;
@@ -58,9 +61,10 @@ async function showSamples(host, board, line, other, state, go) {
     mine = await loadSamples(file, state.task, seed);
     if (other) theirs = await loadSamples(await loadRow(other.page), state.task, seed);
   } catch (error) {
-    fill(host, back, el("p", { class: "trouble", role: "alert" }, error.message));
+    if (host.turn === turn) fill(host, back, el("p", { class: "trouble", role: "alert" }, error.message));
     return;
   }
+  if (host.turn !== turn) return;
   const task = file.row.result.tasks[state.task];
   if (!mine) {
     fill(host, back, el("p", { class: "trouble", role: "alert" }, `This row has no samples of ${state.task}, seed ${state.seed}.`));
@@ -73,30 +77,42 @@ async function showSamples(host, board, line, other, state, go) {
   const view = { host, pairs, task, sense, kind, line, other, theirs, search: "" };
   const results = el("div", { class: "pairs" });
   const search = el("input", { type: "search", placeholder: "Search in the answers", "aria-label": "Search in the answers", on: { input: (event) => { view.search = event.target.value.toLowerCase(); drawPairs(results, view); } } });
-  fill(host, back,
+  redraw(host, () => fill(host, back,
     el("h1", { tabindex: "-1" }, "Samples"),
     el("div", { class: "choose" },
       choice("Benchmark", board.names.map((name) => [name, name]), state.task, (value) => go({ task: value, kind: null })),
       choice("Seed", line.seeds.map((one) => [String(one), String(one)]), state.seed, (value) => go({ seed: value })),
-      choice("A", board.lines.map((one) => [one.row, one.arm]), line.row, (value) => go({ row: value })),
-      choice("B", [["", "nobody"], ...board.lines.filter((one) => one.row !== line.row).map((one) => [one.row, one.arm])], other?.row ?? "", (value) => go({ other: value || null, kind: null }))),
+      choice("A", nearby(board, state, line, line), line.row, (value) => go({ row: value })),
+      choice("B", [["", "nobody"], ...nearby(board, state, other, line).filter(([row]) => row !== line.row)], other?.row ?? "", (value) => go({ other: value || null, kind: null }))),
     el("div", { class: "kinds", role: "group", "aria-label": "Which items" }, kinds.map((name) => el("button", {
       type: "button", "aria-pressed": String(name === kind), on: { click: () => go({ kind: name }) },
+      "data-key": `kind ${name}`,
     }, wordsOfKind(name, line, other), el("small", {}, count(pairs.filter((pair) => isKind(pair, name, task.score_name, sense)).length))))),
     search,
-    el("p", { class: "soft" }, `A is ${line.arm}${other ? `, B is ${other.arm}` : ""}. Questions and reference answers belong to the benchmark: join them by id and SHA-256 of the item. `, proof(mine), theirs ? [" ", proof(theirs)] : null),
+    el("ul", { class: "proofs" }, proof("A", mine), theirs ? proof("B", theirs) : null),
+    el("p", { class: "soft" }, "Questions and reference answers belong to the benchmark: join them by the item’s id and SHA-256."),
     results,
     el("p", { class: "actions" }, saveButton("Save A’s samples", `${mine.part.samples_sha256}.jsonl`, mine.bytes, "application/jsonl"),
-      theirs ? saveButton("Save B’s samples", `${theirs.part.samples_sha256}.jsonl`, theirs.bytes, "application/jsonl") : null));
+      theirs ? saveButton("Save B’s samples", `${theirs.part.samples_sha256}.jsonl`, theirs.bytes, "application/jsonl") : null)));
   drawPairs(results, view);
-  host.querySelector("h1").focus({ preventScroll: true });
+  if (!stay) host.querySelector("h1").focus({ preventScroll: true });
+}
+
+const CHOICES = 300;
+
+/** Rows to choose from: the chosen one, its baseline, and those that the board's filters leave, as far as they go. */
+function nearby(board, state, chosen, line) {
+  const lines = new Set([chosen, board.byRow.get(line.baseline), ...matching(board, state).slice(0, CHOICES)].filter(Boolean));
+  return [...lines].sort((a, b) => a.order - b.order).map((one) => [one.row, one.arm]);
 }
 
 /** Whether the samples are those that the row names: computed here and now. */
-function proof({ verified, part }) {
-  const digest = short(part.samples_sha256);
-  if (verified === null) return `The row names them by their SHA-256, ${digest}.`;
-  return verified ? `Their SHA-256, computed just now, is the row’s: ${digest}.` : `Their SHA-256 is not the row’s, ${digest}: do not trust them.`;
+function proof(side, { verified, part }) {
+  const digest = el("code", { class: "hash" }, short(part.samples_sha256));
+  if (verified === null) return el("li", {}, `${side}: the row names these samples by their SHA-256, `, digest);
+  return verified
+    ? el("li", { class: "right" }, `${side}: the SHA-256 of these samples, computed just now, is the row’s, `, digest)
+    : el("li", { class: "trouble" }, `${side}: the SHA-256 of these samples is not the row’s, `, digest, ". Do not trust them.");
 }
 
 function wordsOfKind(kind, line, other) {
@@ -105,7 +121,7 @@ function wordsOfKind(kind, line, other) {
 }
 
 function choice(name, values, now, change) {
-  const select = el("select", { on: { change: (event) => change(event.target.value) } }, values.map(([value, words]) => el("option", { value, selected: value === now }, words)));
+  const select = el("select", { "data-key": `choice ${name}`, on: { change: (event) => change(event.target.value) } }, values.map(([value, words]) => el("option", { value, selected: value === now }, words)));
   return el("label", { class: "choice" }, el("span", {}, name), select);
 }
 

@@ -42,9 +42,9 @@ class RankedTable {
     this.focused = Math.min(this.focused, Math.max(0, lines.length - 1));
     this.table.caption.textContent = `${board.title}: ${plural(lines.length, "row")}, ${byRank ? "by rank" : `sorted by ${state.sort}`}`;
     this.table.setAttribute("aria-rowcount", lines.length + 1);
-    fill(this.head, el("tr", { "aria-rowindex": "1" },
-      this.headCell({ key: "rank", name: "Arm", about: "rank and seeds", kind: "arm", first: "up" }),
-      columns.map((column) => this.headCell(column))));
+    redraw(this.head, () => fill(this.head, el("tr", { "aria-rowindex": "1" },
+      this.headCell({ key: "rank", name: "Rank and arm", about: "ranks that it may have", kind: "arm" }),
+      columns.map((column) => this.headCell(column)))));
     this.window();
   }
 
@@ -55,8 +55,8 @@ class RankedTable {
     const down = active && state.sort?.startsWith("-");
     const next = ranked ? null : active ? (down ? column.key : `-${column.key}`) : column.first === "down" ? `-${column.key}` : column.key;
     return el("th", { scope: "col", class: `k-${column.kind}${column.wide ? " wide" : ""}`, "aria-sort": active ? (down ? "descending" : "ascending") : "none" },
-      el("button", { type: "button", title: column.title, on: { click: () => this.sortBy(next) } },
-        el("span", { class: "name" }, column.name), el("span", { class: "arrow", "aria-hidden": "true" }, active ? (down ? "↓" : "↑") : "↕")),
+      el("button", { type: "button", title: column.title, "data-key": column.key, on: { click: () => this.sortBy(next) } },
+        el("span", { class: "name" }, breakable(column.name)), el("span", { class: "arrow", "aria-hidden": "true" }, active ? (down ? "↓" : "↑") : "↕")),
       el("small", {}, column.about || "\u00a0"),
       column.domain ? axis(column) : null);
   }
@@ -96,7 +96,7 @@ class RankedTable {
     ].filter(Boolean).join(" ");
     return el("tr", { class: classes || null, "data-place": place, "aria-rowindex": place + 2 },
       el("th", { scope: "row" }, el("div", { class: "arm" },
-        el("span", { class: "rank" }, rankWords(line)),
+        rankOf(line),
         el("div", { class: "names" },
           el("a", { href: rowHash(state, line.row), tabindex: place === this.focused ? "0" : "-1" }, line.arm),
           el("small", {}, [seedWords(line), ...line.facts].join(", "))))),
@@ -137,9 +137,16 @@ function axis(column) {
     el("span", {}, points(column.domain[0], outOf)), el("span", {}, points(column.domain[1], outOf)));
 }
 
-/** `3`, `2–5` where ranks are known no better, or a dash without a composite. */
-function rankWords(line) {
-  return line.rank === null ? "–" : count(line.rank);
+/** The rank by the scores as they are, and below it those that the row may have. */
+function rankOf(line) {
+  return el("span", { class: "rank" },
+    el("span", { class: "unseen" }, "rank "), line.rank === null ? "–" : count(line.rank),
+    mayRank(line) ? el("small", {}, el("span", { class: "unseen" }, ", may be "), mayRank(line)) : null);
+}
+
+/** `2–5`; empty where the rank is known. */
+function mayRank({ ranks }) {
+  return ranks && ranks[0] !== ranks[1] ? `${count(ranks[0])}–${count(ranks[1])}` : "";
 }
 
 /** `seed 0`, `3 seeds`. */
