@@ -18,7 +18,12 @@ def canonical(value: Json) -> str:
 
 def digest(value: Json) -> str:
     """SHA-256 of the canonical JSON, 64 hexadecimal characters."""
-    return hashlib.sha256(canonical(value).encode()).hexdigest()
+    return hashlib.sha256(utf8(canonical(value))).hexdigest()
+
+
+def utf8(text: str) -> bytes:
+    r"""JSON as bytes: half a surrogate pair, which has no UTF-8, as `\ud800`, which is the same JSON."""
+    return text.encode(errors="backslashreplace")
 
 
 def file_digest(path: Path) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
-from harness.canonical import canonical
+from harness.canonical import canonical, utf8
 from harness.errors import UserError
 from harness.files import explained, write_whole
 from harness.review.agreement import merge
@@ -58,7 +58,7 @@ def export_kept(asked: Review, to: Path) -> None:
     if to.suffix != ".jsonl":
         raise UserError(f"--export writes JSONL, and {to} is not called so", "write --export kept.jsonl")
     with explained(to, "--export"):
-        write_whole(to, "".join(canonical(row) + "\n" for row in kept(candidates, standing)))
+        write_whole(to, utf8("".join(canonical(row) + "\n" for row in kept(candidates, standing))))
     typer.echo(f"{to}: {_counts(decisions, {candidate.id for candidate in candidates})}")
 
 
@@ -76,7 +76,7 @@ def merge_reviews(first: Path, second: Path, out: Path) -> None:
     if not found.both:
         raise UserError(f"{first} and {second} decide on no candidate both", "give two reviews of one file")
     with explained(out, "--out"):
-        write_whole(out, lines_of(found.together))
+        write_whole(out, utf8(lines_of(found.together)))
     kappa = "not defined: chance explains it" if found.kappa is None else f"{found.kappa:.2f}"
     typer.echo(f"{found.both:,} candidates by both, {found.alone[0]:,} and {found.alone[1]:,} by one alone")
     typer.echo(

@@ -40,14 +40,15 @@ class Candidate:
 def read_candidates(path: Path) -> list[Candidate]:
     """The candidates of a JSON, JSONL, Parquet or CSV file with the usual columns, in its order.
 
-    An id is the digest of the row; of equal rows, the second and later ones have a number too. Raises UserError for
-    rows that cannot be read or understood, naming file and row, and for a file without any.
+    Cells are JSON: dates are text, and NaN is null. An id is the digest of the row; of equal rows, the second and later
+    ones have a number too. Raises UserError for rows that cannot be read or understood, naming file and row, and for a
+    file without any.
     """
     found, seen = list[Candidate](), Counter[str]()
     columns: Columns | None = None
     for row in rows(str(path), path):
         columns = columns or recognise(tuple(row.values), str(path))
-        values = json.loads(json.dumps(row.values, default=str))
+        values = json.loads(json.dumps(row.values, default=str), parse_constant=lambda _: None)
         key = digest(values)[:_ID]
         seen[key] += 1
         id_ = key if seen[key] == 1 else f"{key}-{seen[key]}"

@@ -12,7 +12,7 @@ from typing import Literal
 
 import pydantic
 
-from harness.canonical import Json, canonical
+from harness.canonical import Json, canonical, utf8
 from harness.errors import UserError
 from harness.files import explained, held, sync
 from harness.review.candidates import Candidate
@@ -100,7 +100,7 @@ class Journal:
     def take(self, decision: Decision) -> None:
         """Write a decision; it is on disk when this returns."""
         with explained(self.path, "--decisions"):
-            self._file.write(lines_of([decision]).encode())
+            self._file.write(utf8(lines_of([decision])))
             self._file.flush()
             os.fsync(self._file.fileno())
         self.decisions.take(decision)

@@ -60,6 +60,22 @@ def test_rows_without_a_conversation_are_refused_by_their_line(candidates, refus
     assert "no usual form of conversation fits" in refused(read_candidates, candidates([{"a": "b"}]))
 
 
+@pytest.mark.parametrize("cell", ["NaN", "Infinity", r'"\ud83d"'])
+def test_rows_that_have_no_exact_json_or_utf_8_are_reviewed_all_the_same(harness, tmp_path, cell):
+    path = tmp_path / "candidates.jsonl"
+    path.write_text(f'{{"prompt": "q", "completion": "a", "x": {cell}}}\n')
+    (candidate,) = read_candidates(path)
+    assert candidate.facts == {"x": "\ud83d" if "ud83d" in cell else None}
+    taken = [decision(candidate.id, "edit", {**candidate.row, "prompt": "better"})]
+    with journal(tmp_path / "ann") as written:
+        written.take(taken[0])
+    assert [*read_decisions(tmp_path / "ann").standing.values()] == taken
+    harness("data", "review", "--merge", "ann", "ann", "--out", "both")
+    harness("data", "review", path, "--decisions", "both", "--export", "kept.jsonl")
+    assert [one.row for one in read_candidates(tmp_path / "kept.jsonl")] == [taken[0].edited]
+    assert (tmp_path / "kept.jsonl").read_bytes().decode()  # UTF-8, as whoever trains on it wants
+
+
 # --- decisions -----------------------------------------------------------------------------------------------------
 
 
