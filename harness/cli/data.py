@@ -139,10 +139,12 @@ def review_candidates(
     from harness.errors import UserError
 
     if merge is not None:
-        if out is None or file is not None:
+        if out is None or (file, reviewer, decisions, export) != (None,) * 4:
             raise UserError("--merge takes two files of decisions, and writes a third", "write --merge A B --out PATH")
         merge_reviews(*merge, out)
         return
+    if out is not None:
+        raise UserError("--out is where --merge writes", "write --merge A B --out PATH, or --export OUT")
     if file is None:
         raise UserError("no file is named", "write harness data review FILE")
     asked = Review.of(file, reviewer, decisions)

@@ -33,7 +33,10 @@ class Review:
                 "--as takes a name of letters and digits, and is left away with --decisions", "write --as ann"
             )
         name = f"{file.name}.{reviewer}" if reviewer else file.name
-        return cls(file, decisions or file.with_name(f"{name}.review.jsonl"))
+        asked = cls(file, decisions or file.with_name(f"{name}.review.jsonl"))
+        if asked.decisions.resolve() == file.resolve():
+            raise UserError(f"{file} holds the candidates, and no decisions", "give another path with --decisions")
+        return asked
 
 
 def review(asked: Review) -> None:
@@ -50,7 +53,9 @@ def review(asked: Review) -> None:
 
 
 def export_kept(asked: Review, to: Path) -> None:
-    """Write the kept rows. Raises UserError where nothing was decided."""
+    """Write the kept rows. Raises UserError where nothing was decided, and rather than write over what it reads."""
+    if to.resolve() in {asked.file.resolve(), asked.decisions.resolve()}:
+        raise UserError(f"--export would write over {to}, which it reads", "give another path with --export")
     candidates, decisions = read_candidates(asked.file), read_decisions(asked.decisions)
     standing = decisions.standing
     if not any(candidate.id in standing for candidate in candidates):

@@ -17,6 +17,10 @@ from harness.errors import UserError
 from harness.files import explained, held, sync
 from harness.review.candidates import Candidate
 
+_BEGINNINGS = (b'{"edited":', b'{"row":')
+"""Of every line: what a crash leaves of the last one begins so, or is a part of this."""
+_OWN = "give a file that `harness data review` wrote"
+
 
 class Decision(pydantic.BaseModel):
     """One line. `undo` takes back the last decision on its row."""
@@ -67,7 +71,7 @@ class Decisions:
 def read_decisions(path: Path) -> Decisions:
     """The decisions in a file; none where there is no file. A line that a crash cut off was never taken.
 
-    Raises UserError naming a line that is broken.
+    Raises UserError naming a line that is broken, and where the end is no beginning of a decision either.
     """
     return Decisions(_lines(path))
 
@@ -77,12 +81,13 @@ def _lines(path: Path) -> Iterator[Decision]:
         return
     for number, line in enumerate(path.read_bytes().splitlines(keepends=True), 1):
         if not line.endswith(b"\n"):
+            if not any(line.startswith(begun) or begun.startswith(line) for begun in _BEGINNINGS):
+                raise UserError(f"{path} is no file of decisions", _OWN)
             return
         try:
             yield Decision.model_validate(json.loads(line))
         except ValueError:
-            problem = f"{path}, line {number}: no decision"
-            raise UserError(problem, "give a file that `harness data review` wrote, or remove the line") from None
+            raise UserError(f"{path}, line {number}: no decision", f"{_OWN}, or remove the line") from None
 
 
 def lines_of(decisions: Iterable[Decision]) -> str:

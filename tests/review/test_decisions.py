@@ -124,6 +124,26 @@ def test_a_broken_line_is_named(tmp_path, refused):
     assert f"{path}, line 2: no decision" in refused(read_decisions, path)
 
 
+@pytest.mark.parametrize(
+    "content", [b'[{"prompt": "q", "completion": "a"}]', b"weights", b"\x00" * 8, b'{"rowing": 1}']
+)
+def test_a_file_that_somebody_else_wrote_is_left_as_it_is(tmp_path, refused, content):
+    path = tmp_path / "notes.json"
+    path.write_bytes(content)
+
+    def take():
+        with journal(path) as written:
+            written.take(decision("a", "keep"))
+
+    assert f"{path} is no file of decisions" in refused(take)
+    assert path.read_bytes() == content
+
+
+def test_candidates_are_no_decisions(harness, pairs, refused):
+    path = pairs(1)
+    assert "and no decisions" in refused(harness, "data", "review", path, "--decisions", path.parent / "." / path.name)
+
+
 # --- two reviews ---------------------------------------------------------------------------------------------------
 
 
@@ -186,6 +206,9 @@ def test_what_cannot_be_merged(harness, tmp_path, refused):
     assert "there is no file eve" in refused(harness, "data", "review", "--merge", "ann", "eve", "--out", "both")
     assert "is there already" in refused(harness, "data", "review", "--merge", "ann", "bob", "--out", "bob")
     assert "writes a third" in refused(harness, "data", "review", "--merge", "ann", "bob")
+    for more in (("--as", "eve"), ("--decisions", "eve"), ("--export", "kept.jsonl"), ("ann",)):
+        assert "writes a third" in refused(harness, "data", "review", "--merge", "ann", "bob", "--out", "both", *more)
+    assert "is where --merge writes" in refused(harness, "data", "review", "ann", "--out", "both")
 
 
 # --- export --------------------------------------------------------------------------------------------------------
@@ -204,6 +227,17 @@ def test_kept_rows_are_exported_in_the_files_order(harness, pairs, tmp_path, ref
     assert written == [edited, dict(rows[3].row)]
     assert [one.row for one in read_candidates(tmp_path / "kept.jsonl")] == written
     assert "writes JSONL" in refused(harness, "data", "review", path, "--export", "kept.csv")
+
+
+def test_an_export_writes_over_nothing_that_it_reads(harness, pairs, tmp_path, refused):
+    path = pairs(2)
+    decisions = path.with_name(f"{path.name}.review.jsonl")
+    decisions.write_text(lines_of([decision(read_candidates(path)[0].id, "keep")]))
+    (tmp_path / "other.jsonl").symlink_to(path)
+    before = {file: file.read_bytes() for file in (path, decisions)}
+    for out in (path.name, decisions, "other.jsonl"):
+        assert "would write over" in refused(harness, "data", "review", path, "--export", out)
+    assert {file: file.read_bytes() for file in before} == before
 
 
 def test_decisions_on_rows_that_are_gone_are_passed_over(pairs):
