@@ -28,7 +28,10 @@ def _shown(piece: str | Formula) -> str:
     if isinstance(piece, str):
         return piece
     element = piece.element()
-    return piece.written if element is None else re.sub(r"\s+", " ", _text(element)).strip()
+    try:
+        return piece.written if element is None else re.sub(r"\s+", " ", _text(element)).strip()
+    except (IndexError, RecursionError):  # a fraction of one part, as in \frac{1}; braces without end
+        return piece.written
 
 
 def _text(element: Element) -> str:

@@ -34,12 +34,30 @@ def test_formulas(latex, expected):
         assert plain(f"so {written} it is") == f"so {expected} it is"
 
 
-@pytest.mark.parametrize("text", ["it costs $5 and $6", r"$\frac{$", r"$\newcommand{\a}{\a\a}$", "a < b & c", "`x_1`"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "it costs $5 and $6",
+        r"$\frac{$",
+        r"$\frac{1}$",
+        r"$x=\frac1$",
+        r"$\binom{n}$",
+        r"$\underset{x}$",
+        f"${'{' * 800}x{'}' * 800}$",
+        r"$\newcommand{\a}{\a\a}$",
+        "a < b & c",
+        "`x_1`",
+    ],
+)
 def test_what_is_no_formula_or_cannot_be_read_stays(text):
     assert plain(text) == text
 
 
+COMMANDS = r"\frac \binom \sqrt \underset \overset \overbrace \bar \boxed \left( \right) \text \sum \\"
+TOKENS = st.sampled_from([*COMMANDS.split(), r"\begin{matrix}", r"\end{matrix}", *r"\{}^_&ab12 []()"])
+
+
 @settings(deadline=None)
-@given(st.text(alphabet=r"\{}$^_&ab12 \[]()", max_size=60))
-def test_any_text_has_a_plain_form(text):
-    assert isinstance(plain(text), str)
+@given(st.lists(TOKENS, max_size=20).map("".join), st.sampled_from(["${}$", "$${}$$", r"\({}\)", "{}"]))
+def test_any_text_has_a_plain_form(text, marked):
+    assert isinstance(plain(marked.replace("{}", text)), str)
