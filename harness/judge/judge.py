@@ -14,9 +14,9 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
-from harness.api import JudgePrompt, Verdict
+from harness.api import JudgePrompt, JudgeReply, Verdict
 from harness.canonical import Json
 from harness.endpoints.availability import Pace
 from harness.endpoints.client import CHAT, Client, Request
@@ -173,7 +173,7 @@ class Judge:
             replies, said = (*replies, chat), read.text
             if record.outcome == "refused":
                 return Judgment(Verdict(None, "judge_refused", chat.refusal or said), replies)
-            if (value := prompt.parse(read)) is not None:
+            if (value := _parsed(prompt, read)) is not None:
                 return Judgment(Verdict(value, "ok", said), replies)
             if repeated:  # it will say no other
                 break
@@ -249,6 +249,14 @@ class Judge:
             self._client = self._connect()
             self._client.availability.progress = lambda: f"{self.done:,} of {self.asked:,} done"
         return self._client
+
+
+def _parsed(prompt: JudgePrompt, reply: JudgeReply) -> Any:
+    """None also for a reply nested so deeply that whoever reads it gives up: a judge's nonsense is not the prompt's."""
+    try:
+        return prompt.parse(reply)
+    except RecursionError:
+        return None
 
 
 def _over() -> Failure:

@@ -1,6 +1,7 @@
 """What comes of replies: verdicts, attempts, refusals, and never two calls for one answer."""
 
 import itertools
+import json
 import threading
 
 import pytest
@@ -75,6 +76,15 @@ def test_what_never_can_be_parsed_is_missing(reask, calls, scripted, ask, open_j
         verdict = ask(judge, [1])["1"].verdict
         assert server.calls == calls
     assert (verdict.outcome, verdict.value) == ("judge_unparsed", None)
+
+
+def test_what_is_nested_too_deeply_to_be_read_is_missing(scripted, ask, open_judge):
+    with scripted.ScriptedJudge(lambda _: "[" * 100_000) as server:
+        for _ in range(2):  # what is stored does no harm either
+            with open_judge(server, reask=0) as judge:
+                verdict = ask(judge, [1], parse=lambda reply: json.loads(reply.text))["1"].verdict
+            assert (verdict.outcome, verdict.value) == ("judge_unparsed", None)
+        assert server.calls == 1
 
 
 def test_empty_replies_are_asked_for_again_as_often_as_others(scripted, ask, open_judge):
