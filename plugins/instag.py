@@ -48,7 +48,7 @@ class InstagOptions(Options):
     amount: int | None = pydantic.Field(None, ge=1)
     """At most so many of each dataset, by complexity-first diverse selection; none: all. The paper: 6,000."""
     rarest: int = pydantic.Field(1, ge=1)
-    """Tags that fewer examples have do not count. The paper: 20."""
+    """Tags that fewer examples have do not count in this selection. The paper: 20."""
     column: str = ""
     """Column of the tags: a list, or text with commas between them; none: the recipe's judge tags."""
     role: str = "general"
@@ -66,7 +66,7 @@ class InstagOptions(Options):
 
 PLUGIN = Plugin(
     name="instag",
-    version="1.0",
+    version="1.1",
     summary="InsTag: examples filtered by their tags, or chosen to have many and different ones.",
     paper="arXiv:2308.07074",
     options=InstagOptions,
@@ -88,9 +88,9 @@ class Tagged(Curation):
         found = self._tags(examples, tools)
         counts = Counter(tag for tags in found if tags for tag in tags)
         tools.tell("tags", dict(counts.most_common(100)))
-        common = [None if tags is None else {tag for tag in tags if counts[tag] >= self.rarest} for tags in found]
-        staying = {n: tags for n, tags in enumerate(common) if tags is not None and self._stays(tags)}
-        chosen = staying if self.amount is None else complex_and_diverse(staying, self.amount)
+        staying = {n: tags for n, tags in enumerate(found) if tags is not None and self._stays(tags)}
+        common = {n: {tag for tag in tags if counts[tag] >= self.rarest} for n, tags in staying.items()}
+        chosen = staying if self.amount is None else complex_and_diverse(common, self.amount)
         return {"all": [_with_tags(examples[n], staying[n]) for n in sorted(chosen)]}
 
     def _tags(self, examples: Sequence[Example], tools: CurationTools) -> list[set[str] | None]:

@@ -258,9 +258,13 @@ def test_instag_leaves_plain_tags_in_the_meta_and_tells_how_common_they_are():
     assert sum(tools.told["tags"].values()) == 8
 
 
-def test_instag_forgets_rare_tags():
-    made = Tagged("", "", None, 2, "tags").curate(TAGGED, Tools())["all"]
-    assert [one.meta["tags"] for one in made] == [[], ["rhyme"], [], [], ["rhyme"]]
+def test_instag_selects_by_tags_that_are_not_rare_and_filters_by_all():
+    made = Tagged("code|math", "", 5, 2, "tags").curate(TAGGED, Tools())["all"]
+    assert [(one.id, one.meta["tags"]) for one in made] == [
+        ("1", ["poetry", "rhyme"]),
+        ("4", ["cooking", "letters", "rhyme"]),
+    ]
+    assert left(Tagged("", "mathematics", None, 2, "tags"), TAGGED) == ["2"]
 
 
 @pytest.mark.parametrize("cell", [None, 3, ["a", 1], {"a": 1}])
