@@ -40,7 +40,7 @@ class AlpagasusOptions(Options):
 
 PLUGIN = Plugin(
     name="alpagasus",
-    version="1.0",
+    version="1.1",
     summary="AlpaGasus: only the examples that a judge rates highly.",
     paper="arXiv:2307.08701",
     options=AlpagasusOptions,

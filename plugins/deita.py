@@ -48,7 +48,7 @@ class DeitaOptions(Options):
 
 PLUGIN = Plugin(
     name="deita",
-    version="1.0",
+    version="1.1",
     summary="DEITA: the best by complexity x quality, without near-copies.",
     paper="arXiv:2312.15685",
     options=DeitaOptions,

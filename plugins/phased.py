@@ -79,7 +79,7 @@ class PhasedOptions(Options):
 
 PLUGIN = Plugin(
     name="phased",
-    version="1.0",
+    version="1.1",
     summary="Phased fine-tuning: stages of ascending difficulty, scored by a column, a judge or the base model's loss.",
     paper="arXiv:2406.04371",
     options=PhasedOptions,
@@ -159,7 +159,7 @@ def number(value: Any) -> float | None:
     """The finite number that a cell holds, as such or as text; None where it holds none."""
     try:
         found = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return found if isfinite(found) and not isinstance(value, bool) else None
 

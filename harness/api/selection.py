@@ -15,7 +15,7 @@ from harness.api.data import Curated, DataInfo, Example, Message, in_role
 from harness.api.stages import Stage
 from harness.errors import UserError
 
-_NUMBER = re.compile(r"(?:(?:score|rating)\s*[:=]?\s*)?(\d+(?:\.\d+)?)(?:\s*/\s*\d+)?\.?", re.IGNORECASE)
+_NUMBER = re.compile(r"(?:(?:score|rating)\s*[:=]?\s*)?(\d+(?:\.\d+)?)(?:\s*/\s*(\d+))?\.?", re.IGNORECASE)
 
 
 def select(stages: Sequence[Stage], data: Mapping[str, DataInfo], role: str, curation: Curation) -> list[Stage]:
@@ -74,7 +74,9 @@ def ratings(
 
     def parse(reply: JudgeReply) -> float | None:
         found = _NUMBER.fullmatch(reply.text.strip())
-        return float(found[1]) if found and low <= float(found[1]) <= high else None
+        if found is None or (found[2] is not None and float(found[2]) != high):  # 4/10 is on another scale
+            return None
+        return float(found[1]) if low <= float(found[1]) <= high else None
 
     return ask_about(examples, tools, f"{question} {form}", parse, f"no {what}")
 
@@ -82,7 +84,7 @@ def ratings(
 def _number_in(cell: object, where: str) -> float:
     try:
         number = float(cell) if isinstance(cell, int | float | str) and not isinstance(cell, bool) else float("nan")
-    except ValueError:
+    except (ValueError, OverflowError):  # no number, or a whole one with hundreds of digits
         number = float("nan")
     if not isfinite(number):
         raise UserError(f"{where}: {str(cell)[:40]!r} is no number", "name a column of numbers")
