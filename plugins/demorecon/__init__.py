@@ -25,6 +25,7 @@ from harness.api import (
     Options,
     Plugin,
     Stage,
+    UserError,
     drawn,
     hookimpl,
     select,
@@ -64,7 +65,7 @@ class DemoreconOptions(Options):
 
 PLUGIN = Plugin(
     name="demorecon",
-    version="1.0",
+    version="1.1",
     summary="Instruction variants: taken apart, changed in one point and put together again by a model at an endpoint.",
     paper="arXiv:2406.11301",
     options=DemoreconOptions,
@@ -85,7 +86,10 @@ class Variants(Curation):
     needs: ClassVar[frozenset[Literal["model", "judge"]]] = frozenset({"judge"})
 
     def curate(self, examples: Sequence[Example], tools: CurationTools) -> Mapping[str, Sequence[Example]]:
-        """The data where it is kept, then the variants of its single exchanges; what came of each reply is counted."""
+        """The data where it is kept, then the variants of its single exchanges; what came of each reply is counted.
+
+        Raises UserError where no variant came of any.
+        """
         outcomes = Counter[str]()
 
         def ask(step: str, prompts: Sequence[JudgePrompt]) -> list[Any]:
@@ -109,6 +113,11 @@ class Variants(Curation):
         for step, made, prompt in steps:
             found = ask(step, [prompt(way) for way in ways])
             ways = [replace(way, **{made: value}) for way, value in zip(ways, found, strict=True) if value is not None]
+        if not ways:
+            raise UserError(
+                f"no variant came of {len(seeds)} instructions: {dict(sorted(outcomes.items()))}",
+                "give single exchanges to a model that replies as it is asked: judge.model=NAME, demorecon.role=ROLE",
+            )
         tools.tell("seeds", len(seeds))
         tools.tell("variants", len(ways))
         tools.tell("replies", dict(sorted(outcomes.items())))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from types import SimpleNamespace
 
 import pytest
 
@@ -148,13 +149,17 @@ def test_replies_that_make_no_sense_cost_their_variant_and_are_counted(do, scrip
     assert not made & {"e2~0", "e2~1", "e4~0"}
 
 
-def test_without_any_sense_the_data_alone_is_left(do, scripted):
+@pytest.mark.parametrize("keep", [True, False])
+def test_without_any_variant_there_is_no_data(do, scripted, refused, keep):
     with scripted.ScriptedJudge(lambda _: "no") as server:
-        outcome, folder = do(variants(), judging=judging(server))
-        with pytest.raises(HarnessError, match="nothing is left"):
-            do(variants(keep=False), judging=judging(server), name="alone")
-    assert outcome["result"]["told"]["variants"] == 0
-    assert len(rows(folder)) == 12
+        said = refused(do, variants(keep=keep), judging=judging(server))
+        assert "no variant came of 6 instructions: {'decompose: judge_unparsed': 6}" in said
+
+
+def test_conversations_of_several_exchanges_have_no_variants(refused, talks):
+    tools = SimpleNamespace(seed=0, ask=lambda prompts: [None for _ in prompts])
+    said = refused(variants().curation.curate, talks[1::2], tools)
+    assert said.startswith("no variant came of 0 instructions: {} (give single exchanges")
 
 
 # --- an endpoint that fails ------------------------------------------------------------------------------------------
