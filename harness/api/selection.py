@@ -50,12 +50,19 @@ def ask_about(
 ) -> list[Any]:
     """What `parse` makes of the judge's reply about each example; None where there is no usable reply.
 
-    How many those are is told as `lacking`, by what went wrong.
+    How many those are is told as `lacking`, by what went wrong. Raises UserError where no reply is of any use.
     """
     system = Message("system", question)
     prompts = [JudgePrompt((system, Message("user", transcript(example))), parse) for example in examples]
     verdicts = tools.ask(prompts)
-    tools.tell(lacking, dict(Counter(verdict.outcome for verdict in verdicts if verdict.outcome != "ok")))
+    lost = Counter(verdict.outcome for verdict in verdicts if verdict.outcome != "ok")
+    if 0 < len(prompts) == lost.total():
+        raise UserError(
+            f"the judge was asked about {len(prompts):,} examples, and there is {lacking} for any: "
+            f"{', '.join(f'{n:,} {outcome}' for outcome, n in sorted(lost.items()))}",
+            "take a judge that replies as it is asked, or mend what serves this one",
+        )
+    tools.tell(lacking, dict(lost))
     return [verdict.value if verdict.outcome == "ok" else None for verdict in verdicts]
 
 

@@ -20,6 +20,9 @@ from harness.jobs import PrepareData
 from harness.judge.calls import JudgeCalls
 from harness.judge.settings import Judging
 
+_SHORT = 120
+"""Characters; what a curation tells at greater length does not fit into an error."""
+
 
 def curate(
     declared: PrepareData,
@@ -48,7 +51,10 @@ def curate(
     who = f"{type(curation).__name__} of {', '.join(dict.fromkeys(item.data.name for item in declared.items))}"
     if (left := len({example.id for of in made.values() for example in of})) < len(examples):
         context.notice(f"{who}: {left:,} of {len(examples):,} examples are left")
-    written = {portion: _write(context.folder, portion, made.get(portion, ()), who) for portion in declared.portions}
+    written = {
+        portion: _write(context.folder, portion, made.get(portion, ()), who, tools.told)
+        for portion in declared.portions
+    }
     return {
         "result": {
             "from": len(examples),
@@ -70,10 +76,11 @@ def _together(read: Materialised) -> list[Example]:
     return examples
 
 
-def _write(folder: Path, portion: str, examples: Sequence[Example], who: str) -> str:
+def _write(folder: Path, portion: str, examples: Sequence[Example], who: str, told: Mapping[str, Json]) -> str:
     """One portion as chat rows; returns the file's digest."""
     if not examples:
-        raise UserError(f"{who}: nothing is left of {'it' if portion == 'all' else portion}", "give it more data")
+        problem = f"{who}: nothing is left of {'it' if portion == 'all' else portion}{_in_short(told)}"
+        raise UserError(problem, "loosen what selects, or give it more data")
     if len({example.id for example in examples}) < len(examples):
         raise UserError(f"{who}: the portion {portion} holds two examples of one id", "mend the plug-in")
     path = folder / f"{portion}.jsonl"
@@ -82,6 +89,12 @@ def _write(folder: Path, portion: str, examples: Sequence[Example], who: str) ->
             check(example.messages, f"{who}, example {example.id}")
             file.write(_row(example, who) + "\n")
     return file_digest(path)
+
+
+def _in_short(told: Mapping[str, Json]) -> str:
+    """What the curation had to say in few words, to end an error's line with."""
+    said = (f"; {name}: {json.dumps(value, default=str)}" for name, value in told.items())
+    return "".join(one for one in said if len(one) <= _SHORT)
 
 
 def _row(example: Example, who: str) -> str:

@@ -11,6 +11,7 @@ from harness.plugins.alpagasus import Highly, JudgedHighly
 from harness.plugins.decontaminate import Clean
 from harness.plugins.deita import BestAndDiverse, JudgedBestAndDiverse
 from harness.plugins.instag import JudgeTagged, Tagged, complex_and_diverse, tags_in
+from harness.plugins.phased import Judged
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -119,7 +120,9 @@ def test_a_column_that_a_row_lacks(refused):
     ],
 )
 def test_what_a_judges_rating_may_look_like(reply, number):
-    assert rate([example("x")], Tools(replies=lambda *_: reply)) == [number]
+    examples = [example("x"), example("y", "rated")]
+    tools = Tools(replies=lambda _, conversation: "1" if "rated" in conversation else reply)
+    assert rate(examples, tools) == [number, 1]
 
 
 def test_the_judge_is_shown_the_whole_conversation_and_those_it_leaves_unrated_are_counted():
@@ -135,6 +138,24 @@ def test_the_judge_is_shown_the_whole_conversation_and_those_it_leaves_unrated_a
     assert shown == [transcript(one) for one in examples]
     assert shown[0] == "[user]\none\n\n[assistant]\na"
     assert tools.told == {"no rating": {"judge_unparsed": 1, "judge_error": 1}}
+
+
+JUDGED = [
+    JudgedHighly(4.5, "", "accurate"),
+    JudgedBestAndDiverse(4, 0.9, "", "", "tfidf"),
+    JudgeTagged("", "", None, 1, ""),
+    Judged(),
+]
+
+
+@pytest.mark.parametrize("curation", JUDGED, ids=lambda curation: type(curation).__name__)
+def test_a_judge_that_is_of_no_use_is_told_of_at_once(refused, curation):
+    tools = Tools(replies=lambda _, conversation: None if "one" in conversation else "What a question!")
+    said = refused(curation.curate, [example("a", "one"), example("b", "two"), example("c", "three")], tools)
+    assert re.match(
+        "the judge was asked about 3 examples, and there is no (rating|complexity|tags|difficulty) for", said
+    )
+    assert "any: 1 judge_error, 2 judge_unparsed (take a judge" in said
 
 
 # --- alpagasus -----------------------------------------------------------------------------------------------------
