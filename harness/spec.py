@@ -23,7 +23,11 @@ def loss_fn(arm: Arm) -> Loss:  # type: ignore[empty-body]
 
 @hookspec(firstresult=True)
 def strategy(arm: Arm, data: Mapping[str, DataInfo]) -> Sequence[Stage]:  # type: ignore[empty-body]
-    """The training stages, in order. One provider; it returns a plan and trains nothing."""
+    """The training stages, in order. One provider; it returns a plan and trains nothing.
+
+    Wrappers stack around it. What holds for every stage or for all data, whichever wrapper adds it, is
+    `hookimpl(wrapper=True, tryfirst=True)`: it stands around all wrappers that are not.
+    """
 
 
 @hookspec(firstresult=True)

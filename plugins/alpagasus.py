@@ -75,7 +75,7 @@ class JudgedHighly(Highly):
     needs: ClassVar = frozenset({"judge"})
 
 
-@hookimpl(wrapper=True)
+@hookimpl(wrapper=True, tryfirst=True)
 def strategy(arm: Arm, data: Mapping[str, DataInfo]) -> Generator[None, Sequence[Stage], Sequence[Stage]]:
     """The inner strategy, on what is rated highly."""
     stages = yield

@@ -42,7 +42,7 @@ class DecontaminateOptions(Options):
 
 PLUGIN = Plugin(
     name="decontaminate",
-    version="1.0",
+    version="1.1",
     summary="Training data without what overlaps with the run's benchmarks.",
     paper="arXiv:2005.14165",
     options=DecontaminateOptions,
@@ -101,7 +101,7 @@ def _runs(words: Sequence[str], length: int) -> Iterator[str]:
     return (" ".join(words[start : start + length]) for start in range(len(words) - length + 1))
 
 
-@hookimpl(wrapper=True)
+@hookimpl(wrapper=True, tryfirst=True)
 def strategy(arm: Arm, data: Mapping[str, DataInfo]) -> Generator[None, Sequence[Stage], Sequence[Stage]]:
     """The inner strategy, on clean data."""
     stages = yield

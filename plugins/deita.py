@@ -107,7 +107,7 @@ class JudgedBestAndDiverse(BestAndDiverse):
     needs: ClassVar = frozenset({"judge"})
 
 
-@hookimpl(wrapper=True)
+@hookimpl(wrapper=True, tryfirst=True)
 def strategy(arm: Arm, data: Mapping[str, DataInfo]) -> Generator[None, Sequence[Stage], Sequence[Stage]]:
     """The inner strategy, on the selection."""
     stages = yield

@@ -15,13 +15,13 @@ class EarlyStoppingOptions(EarlyStopping):
 
 PLUGIN = Plugin(
     name="early_stopping",
-    version="1.0",
+    version="1.1",
     summary="Baseline: each stage stops when the loss on held-out examples falls no more, and keeps its best model.",
     options=EarlyStoppingOptions,
 )
 
 
-@hookimpl(wrapper=True)
+@hookimpl(wrapper=True, tryfirst=True)
 def strategy(arm: Arm, data: Mapping[str, DataInfo]) -> Generator[None, Sequence[Stage], Sequence[Stage]]:
     """The inner stages, each stopped early."""
     stages = yield

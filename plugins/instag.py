@@ -156,7 +156,7 @@ def _with_tags(example: Example, tags: set[str]) -> Example:
     return replace(example, meta={**example.meta, "tags": sorted(tags)})
 
 
-@hookimpl(wrapper=True)
+@hookimpl(wrapper=True, tryfirst=True)
 def strategy(arm: Arm, data: Mapping[str, DataInfo]) -> Generator[None, Sequence[Stage], Sequence[Stage]]:
     """The inner strategy, on the examples that are chosen."""
     stages = yield

@@ -43,7 +43,7 @@ class LengthRatioOptions(Options):
 
 PLUGIN = Plugin(
     name="length_ratio",
-    version="1.0",
+    version="1.1",
     summary="Train on the examples nearest to a ratio of prompt to response length.",
     paper="arXiv:2405.14394",
     options=LengthRatioOptions,
@@ -70,7 +70,7 @@ class NearestRatio(Curation):
         return {"all": [examples[n] for n in chosen]}
 
 
-@hookimpl(wrapper=True)
+@hookimpl(wrapper=True, tryfirst=True)
 def strategy(arm: Arm, data: Mapping[str, DataInfo]) -> Generator[None, Sequence[Stage], Sequence[Stage]]:
     """The arm's stages, on the examples nearest to the target."""
     stages = yield

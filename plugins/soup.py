@@ -63,7 +63,7 @@ class GreedySoup(Average):
         return soup
 
 
-@hookimpl(wrapper=True)
+@hookimpl(wrapper=True, tryfirst=True)
 def strategy(arm: Arm, data: Mapping[str, DataInfo]) -> Generator[None, Sequence[Stage], Sequence[Stage]]:
     """The inner stages, without what is held out."""
     stages = yield

@@ -157,7 +157,7 @@ def _example(way: Variant) -> Example:
     return Example(f"{way.seed.id}~{way.changed}", turns, {**way.seed.meta, **meta})
 
 
-@hookimpl(wrapper=True)
+@hookimpl(wrapper=True, tryfirst=True)
 def strategy(arm: Arm, data: Mapping[str, DataInfo]) -> Generator[None, Sequence[Stage], Sequence[Stage]]:
     """The arm's stages, on data with their variants."""
     options = arm.options(DemoreconOptions)
