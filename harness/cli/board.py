@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.cli.export import export
 from harness.cli.options import DEFAULT_STORE, StoreOption
 from harness.errors import Failure, UserError
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Show, publish and check leaderboards.", no_args_is_help=True)
 
 LEADERBOARDS = Path("leaderboards")
+app.command()(export)
 RunFolder = Annotated[Path, typer.Argument(help="The output folder of a run.", show_default=False)]
 AnyFolder = Annotated[Path, typer.Argument(help="A run's output folder, or the published one.")]
 Leaderboards = Annotated[Path, typer.Option("--to", help="The published leaderboard's folder.")]

@@ -1,0 +1,45 @@
+"""Which row of a column is better than every other, beyond what chance explains."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from harness.board import text
+from harness.board.compare import LEVEL, Comparison, ScoresOf, compare, compare_composites
+from harness.board.rows import Row
+
+
+def best_rows(rows: Sequence[Row], scores_of: ScoresOf) -> dict[str, str]:
+    """Benchmark, or the composite, to the id of its best row, where that can be told apart from each of the others.
+
+    The best is found by looking at all, so each of its p-values is adjusted for all pairs there are (Bonferroni).
+    Provisional and blocked comparisons tell nothing apart. A single row is the best of nothing.
+    """
+    found = {}
+    for name in (text.COMPOSITE, *rows[0].result.tasks):
+        scored = [(score, row) for row in rows if (score := _oriented(row, name)) is not None]
+        if len(scored) < 2:  # noqa: PLR2004 -- two to compare
+            continue
+        _, best = max(scored, key=lambda one: one[0])
+        pairs = len(scored) * (len(scored) - 1) // 2
+        others = [row for _, row in scored if row.id != best.id]
+        if all(_apart(_compared(best, other, name, scores_of), pairs) for other in others):
+            found[name] = best.id
+    return found
+
+
+def _oriented(row: Row, name: str) -> float | None:
+    """The score where more is better."""
+    if name == text.COMPOSITE:
+        return row.result.composite.score
+    task = row.result.tasks[name]
+    return None if task.score is None else task.oriented(task.score)
+
+
+def _compared(row: Row, other: Row, name: str, scores_of: ScoresOf) -> Comparison:
+    return compare_composites(row, other, scores_of) if name == text.COMPOSITE else compare(row, other, name, scores_of)
+
+
+def _apart(found: Comparison, pairs: int) -> bool:
+    p = None if found.difference is None else found.difference.p
+    return p is not None and p * pairs < LEVEL and not found.blocked and not found.provisional

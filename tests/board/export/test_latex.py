@@ -1,0 +1,133 @@
+"""LaTeX that compiles, and bold that means something."""
+
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from harness.board.export.distinguishable import best_rows
+from harness.board.export.latex import BOLD, as_latex, escaped
+from harness.board.export.selection import Told, select
+from harness.board.publish import write_run
+
+DOCUMENT = r"\documentclass{{article}}\usepackage{{booktabs}}\begin{{document}}{}\end{{document}}"
+HOSTILE = [r"\input{/etc/passwd}", '100% & more # _x_ {a} ~ ^ $y$ | < > " `', "[1ex]", "*", "a--b---c", "x\ny"]
+
+
+def latex(selection):
+    (text,) = as_latex(selection, Told()).files.values()
+    return text
+
+
+def compiled(text, folder):
+    if shutil.which("pdflatex") is None:
+        pytest.skip("pdflatex is not installed")
+    (folder / "doc.tex").write_text(DOCUMENT.format(text), encoding="utf-8")
+    done = subprocess.run(
+        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "doc.tex"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert (folder / "doc.pdf").exists()
+
+
+def test_scores_intervals_differences_and_marks_are_those_of_the_board(selection):
+    text = latex(selection)
+    for _, line, row in selection.lines():
+        assert escaped(line.arm) in text
+        for task in row.result.tasks.values():
+            assert f"{100 * task.score:.1f}" in text
+        if line.baseline:
+            value = 100 * line.composite.comparison.difference.value
+            mark = line.composite.comparison.mark.replace("-", "$-$")
+            assert f"${value:+.1f}$\\textsuperscript{{{mark}}}" in text
+    assert all(name in text for name in selection.boards[0].benchmarks)
+    assert "the difference from sft" in text
+
+
+def test_the_table_compiles(selection, tmp_path):
+    compiled(latex(selection), tmp_path)
+
+
+def test_names_are_printed_and_not_run(maker, info, tmp_path):
+    arms = [maker.arm(name, {"100%_&": 0.5}, n=4, baseline=HOSTILE[0]) for name in HOSTILE]
+    write_run(tmp_path / "run", arms, info)
+    text = latex(select(tmp_path / "run"))
+    assert r"\input" not in text
+    compiled(text, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("words", "written"),
+    [
+        ("dmt_k", r"dmt\_k"),
+        ("50 % & $", r"50 \% \& \$"),
+        (r"\a{b}", r"\textbackslash{}a\{b\}"),
+        ("a--b", "a-{}-b"),
+        ("[x]", "{[}x]"),
+        ("a\n b", "a b"),
+    ],
+)
+def test_signs_that_mean_something_to_latex(words, written):
+    assert escaped(words) == written
+
+
+def test_a_chosen_row_is_explained_by_its_baselines_name(run):
+    text = latex(select(run, ["dmt"]))
+    assert "the difference from sft" in text
+    assert not re.search(r"^sft", text, re.MULTILINE)
+
+
+def test_the_best_is_bold_only_where_every_other_is_behind_it(maker, info, tmp_path):
+    arms = [
+        maker.arm("sft", {"clear": 0.2, "close": 0.50}, n=400),
+        maker.arm("dmt", {"clear": 0.5, "close": 0.51}, n=400),
+        maker.arm("im", {"clear": 0.9, "close": 0.52}, n=400),
+    ]
+    write_run(tmp_path / "run", arms, info)
+    selection = select(tmp_path / "run")
+    rows = list(selection.rows.values())
+    im = next(row for row in rows if row.result.arm == "im")
+    best = best_rows(rows, selection.scores_of)
+    assert best["clear"] == im.id
+    assert "close" not in best
+    text = latex(selection)
+    assert rf"\textbf{{{100 * im.result.tasks['clear'].score:.1f}}}" in text
+    assert rf"\textbf{{{100 * im.result.tasks['close'].score:.1f}}}" not in text
+    assert BOLD.split(":")[0] in text
+
+
+def test_lower_is_better_where_the_benchmark_says_so(maker, info, tmp_path):
+    from dataclasses import replace
+
+    arms = []
+    for name, share in (("sft", 0.9), ("im", 0.1)):
+        arm = maker.arm(name, {"errors": share}, n=200)
+        seeds = tuple(
+            replace(
+                seed,
+                evaluations={key: replace(of, higher_is_better=False) for key, of in seed.evaluations.items()},
+            )
+            for seed in arm.seeds
+        )
+        arms.append(replace(arm, seeds=seeds))
+    write_run(tmp_path / "run", arms, info)
+    selection = select(tmp_path / "run")
+    im = next(row for row in selection.rows.values() if row.result.arm == "im")
+    assert best_rows(list(selection.rows.values()), selection.scores_of)["errors"] == im.id
+
+
+def test_an_only_row_and_few_seeds_are_never_bold(maker, info, tmp_path):
+    one = [maker.arm("sft", {"chat": 0.9}, n=50)]
+    write_run(tmp_path / "one", one, info)
+    selection = select(tmp_path / "one")
+    assert best_rows(list(selection.rows.values()), selection.scores_of) == {}
+    few = [maker.arm(name, {"chat": share}, n=200, seeds=(1, 2, 3)) for name, share in (("sft", 0.1), ("im", 0.9))]
+    write_run(tmp_path / "few", few, info)
+    selection = select(tmp_path / "few")
+    assert best_rows(list(selection.rows.values()), selection.scores_of) == {}
