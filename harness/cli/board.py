@@ -10,6 +10,7 @@ import typer
 
 from harness.cli.export import export
 from harness.cli.options import DEFAULT_STORE, StoreOption
+from harness.cli.publish import publish
 from harness.errors import Failure, UserError
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ app = typer.Typer(help="Show, publish and check leaderboards.", no_args_is_help=
 
 LEADERBOARDS = Path("leaderboards")
 app.command()(export)
+app.command()(publish)
 RunFolder = Annotated[Path, typer.Argument(help="The output folder of a run.", show_default=False)]
 AnyFolder = Annotated[Path, typer.Argument(help="A run's output folder, or the published one.")]
 Leaderboards = Annotated[Path, typer.Option("--to", help="The published leaderboard's folder.")]

@@ -1,0 +1,73 @@
+"""Sending a published board: only one that checks, only what is missing there, and nothing over others' entries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from harness.board.check import check_leaderboards
+from harness.board.outlet.contents import (
+    LEDGER,
+    Changes,
+    Contents,
+    Stored,
+    changes,
+    contents,
+    refuse_another_ledger,
+    summary,
+)
+from harness.board.outlet.git import GitFolder
+from harness.board.outlet.hub import PREFIX, HubDataset
+from harness.errors import Failure, UserError
+
+
+class Outlet(Protocol):
+    """A place that holds a board, or will."""
+
+    name: str
+
+    def stored(self) -> Mapping[str, Stored]:
+        """Every file there, by its path."""
+
+    def ledger(self) -> bytes:
+        """The ledger there, which is among `stored`."""
+
+    def send(self, changes: Changes, here: Contents, message: str) -> str:
+        """Commit the changes at once; the commit's id."""
+
+    def push(self) -> None:
+        """Bring what is committed to where the place itself came from."""
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """A board that checks, the place it goes to, and what would change there."""
+
+    outlet: Outlet
+    contents: Contents
+    changes: Changes
+
+    def send(self, message: str | None) -> str:
+        """Commit it; the commit's id."""
+        return self.outlet.send(self.changes, self.contents, message or summary(self.changes.added))
+
+
+def prepare(leaderboards: Path, target: str) -> Delivery:
+    """What sending the board to `hf://datasets/OWNER/NAME` or to a folder of a git clone would do. Changes nothing.
+
+    Raises Failure for a board that does not check, UserError where the place is none or holds another ledger.
+    """
+    here = contents(leaderboards)
+    if findings := check_leaderboards(leaderboards):
+        raise Failure(
+            f"{leaderboards} does not hold, so it is not sent: {findings[0]}", f"harness board check {leaderboards}"
+        )
+    if "://" in target and not target.startswith(PREFIX):
+        raise UserError(f"{target} is nowhere that boards are sent to", f"write {PREFIX}OWNER/NAME, or a git folder")
+    outlet: Outlet = HubDataset(target) if target.startswith(PREFIX) else GitFolder(Path(target), leaderboards)
+    stored = outlet.stored()
+    if LEDGER in stored:
+        refuse_another_ledger(outlet.ledger(), here, outlet.name)
+    return Delivery(outlet, here, changes(stored, here))

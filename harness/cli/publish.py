@@ -1,0 +1,43 @@
+"""`harness board publish`: the published board to where others see it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.errors import UserError
+
+
+def publish(
+    target: Annotated[
+        str, typer.Argument(help="hf://datasets/OWNER/NAME, or a folder of a git clone.", show_default=False)
+    ],
+    folder: Annotated[Path, typer.Argument(help="The published leaderboard's folder.")] = Path("leaderboards"),
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be added and changed, and stop.")] = False,
+    push: Annotated[bool, typer.Option("--push", help="Push the git clone's branch too.")] = False,
+    message: Annotated[str | None, typer.Option(help="The commit's message.", metavar="TEXT")] = None,
+) -> None:
+    """Send a published board to a dataset repository of the hub (with HF_TOKEN) or to a git folder, in one commit."""
+    from harness.board.outlet.hub import PREFIX
+    from harness.board.outlet.send import prepare
+
+    if push and target.startswith(PREFIX):
+        raise UserError(f"{target} is no git folder, and a commit on the hub needs no push", "leave --push away")
+    delivery = prepare(folder, target)
+    name = delivery.outlet.name
+    if dry_run:
+        for line in delivery.changes.lines():
+            typer.echo(line)
+        typer.echo(f"{name}: {delivery.changes.counts() or 'nothing to change'}; nothing was sent", err=True)
+        return
+    if delivery.changes:
+        commit = delivery.send(message)
+        typer.echo(f"{name}: {delivery.changes.counts()}, commit {commit[:12]}")
+    else:
+        typer.echo(f"{name} is up to date")
+    if push:
+        delivery.outlet.push()
+        typer.echo(f"{name}: pushed")

@@ -1,0 +1,162 @@
+"""Sending a board to a git folder, with git itself."""
+
+import shutil
+
+import pytest
+
+from harness.board import ledger
+from harness.errors import Failure, UserError
+
+
+@pytest.fixture
+def clone(tmp_path, monkeypatch, do):
+    """A clone with a commit, of a bare repository; its folder `boards` is where boards go."""
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
+    do.git(tmp_path, "init", "--quiet", "--bare", "--initial-branch", "main", "origin.git")
+    do.git(tmp_path, "clone", "--quiet", "origin.git", "clone")
+    clone = tmp_path / "clone"
+    for key, value in (("user.name", "a"), ("user.email", "a@example.org")):
+        do.git(clone, "config", key, value)
+    (clone / "README.md").write_text("hello")
+    do.git(clone, "add", "README.md")
+    do.git(clone, "commit", "--quiet", "--message", "begin")
+    do.git(clone, "push", "--quiet", "origin", "HEAD")
+    return clone
+
+
+def test_one_commit_holds_what_belongs_and_nothing_else(public, belongs, clone, do):
+    (clone / "README.md").write_text("changed and not ours")
+    said = do.publish(clone / "boards", public).stdout
+    commit = do.git(clone, "rev-parse", "HEAD")
+    assert said == f"{clone / 'boards'}: {len(belongs)} added, commit {commit[:12]}\n"
+    assert do.git(clone, "log", "--format=%s", "-1") == "Publish 2 rows"
+    assert do.git(clone, "rev-list", "--count", "HEAD") == "2"
+    assert do.files(clone / "boards") == belongs
+    assert set(do.git(clone, "show", "--format=", "--name-only").splitlines()) == {f"boards/{name}" for name in belongs}
+    assert do.git(clone, "status", "--porcelain") == "M README.md"
+
+
+def test_a_dry_run_says_exactly_what_the_commit_then_does(public, belongs, clone, do):
+    before = do.git(clone, "rev-parse", "HEAD")
+    result = do.publish(clone / "boards", public, "--dry-run")
+    assert result.stdout.splitlines() == [f"+ {name}" for name in sorted(belongs)]
+    assert result.stderr == f"{clone / 'boards'}: {len(belongs)} added; nothing was sent\n"
+    assert do.git(clone, "rev-parse", "HEAD") == before
+    assert not (clone / "boards").exists()
+
+
+def test_a_second_time_sends_only_what_is_new_and_removes_pages_that_are_gone(run, public, clone, do):
+    do.publish(clone / "boards", public)
+    before = do.files(clone / "boards")
+    do.add(run, public, "dmt+im")
+    (public / "page" / "one.html").rename(public / "page" / "two.html")
+    foretold = do.publish(clone / "boards", public, "--dry-run").stdout.splitlines()
+    do.publish(clone / "boards", public, "--message", "one more")
+    after = do.files(clone / "boards")
+    done = [f"+ {name}" for name in sorted(after.keys() - before.keys())]
+    done += [f"~ {name}" for name in sorted(after.keys() & before.keys()) if after[name] != before[name]]
+    done += [f"- {name}" for name in sorted(before.keys() - after.keys())]
+    assert foretold == done
+    assert [line for line in done if line[0] != "+"] == ["~ board.json", "~ ledger.jsonl", "- page/one.html"]
+    assert do.git(clone, "log", "--format=%s", "-1") == "one more"
+    assert do.publish(clone / "boards", public).stdout == f"{clone / 'boards'} is up to date\n"
+    assert do.git(clone, "rev-list", "--count", "HEAD") == "3"
+
+
+def test_it_pushes_only_where_that_is_asked_for(public, clone, do):
+    origin = clone.parent / "origin.git"
+    before = do.git(origin, "rev-parse", "main")
+    do.publish(clone / "boards", public)
+    assert do.git(origin, "rev-parse", "main") == before
+    assert "pushed" in do.publish(clone / "boards", public, "--push").stdout
+    assert do.git(origin, "rev-parse", "main") == do.git(clone, "rev-parse", "HEAD") != before
+
+
+def test_a_push_that_fails_keeps_the_commit_and_says_so(public, clone, do):
+    shutil.rmtree(clone.parent / "origin.git")
+    with pytest.raises(Failure, match=r"committed in .*boards and not pushed: git push in .* failed"):
+        do.publish(clone / "boards", public, "--push")
+    assert do.git(clone, "log", "--format=%s", "-1") == "Publish 2 rows"
+
+
+def test_a_commit_that_a_hook_refuses_is_told_in_gits_words(public, clone, belongs, do):
+    hook = clone / ".git" / "hooks" / "pre-commit"
+    hook.write_text("#!/bin/sh\necho no boards here >&2\nexit 1\n")
+    hook.chmod(0o755)
+    with pytest.raises(Failure, match=r"git commit in .* failed: no boards here"):
+        do.publish(clone / "boards", public)
+    assert do.git(clone, "rev-list", "--count", "HEAD") == "1"
+    hook.unlink()
+    do.git(clone, "reset", "--quiet")
+    shutil.rmtree(clone / "boards")
+    do.publish(clone / "boards", public)
+    assert do.files(clone / "boards") == belongs
+
+
+def test_the_boards_own_folder_may_be_the_one_in_the_clone(public, belongs, clone, run, do):
+    own = clone / "leaderboards"
+    shutil.copytree(public, own)
+    do.publish(own, own)
+    assert {
+        name.removeprefix("leaderboards/") for name in do.git(clone, "show", "--format=", "--name-only").split()
+    } == {*belongs}
+    do.add(run, own, "dmt+im")
+    do.publish(own, own)
+    assert do.git(clone, "log", "--format=%s", "-1") == "Publish 1 row"
+    assert "leaderboards/notes.txt" in do.git(clone, "status", "--porcelain", "--untracked-files=all")
+
+
+def test_the_clone_itself_may_be_the_folder(public, belongs, clone, do):
+    do.publish(clone, public)
+    assert do.files(clone) == belongs | {"README.md": b"hello"}
+    assert "up to date" in do.publish(clone, public).stdout
+
+
+def test_an_empty_repository_takes_a_board(public, tmp_path, monkeypatch, do):
+    for name in ("AUTHOR", "COMMITTER"):
+        monkeypatch.setenv(f"GIT_{name}_NAME", "a")
+        monkeypatch.setenv(f"GIT_{name}_EMAIL", "a@example.org")
+    do.git(tmp_path, "init", "--quiet", "empty")
+    do.publish(tmp_path / "empty", public)
+    assert do.git(tmp_path / "empty", "rev-list", "--count", "HEAD") == "1"
+
+
+def test_another_ledger_is_not_written_over(run, public, clone, do):
+    other = clone.parent / "other"
+    do.add(run, other, "dmt+im")
+    do.publish(clone / "boards", other)
+    with pytest.raises(UserError, match="has entries that this one has not"):
+        do.publish(clone / "boards", public)
+    assert do.git(clone, "rev-list", "--count", "HEAD") == "2"
+
+
+def test_changes_of_others_in_the_folder_are_not_swallowed(public, clone, do):
+    do.publish(clone / "boards", public)
+    (clone / "boards" / "board.json").write_text("mine")
+    with pytest.raises(UserError, match=r"boards has changes that are not committed"):
+        do.publish(clone / "boards", public)
+    assert (clone / "boards" / "board.json").read_text() == "mine"
+
+
+def test_a_board_that_does_not_check_goes_nowhere(public, clone, do):
+    row = next(public.glob("rows/*.json"))
+    row.write_text(row.read_text().replace('"cores"', '"kernels"').replace('"harness run', '"harness ran'))
+    with pytest.raises(Failure, match=r"does not hold, so it is not sent: "):
+        do.publish(clone / "boards", public)
+    assert do.git(clone, "rev-list", "--count", "HEAD") == "1"
+
+
+def test_retracted_rows_stay_in_the_ledger_and_so_in_what_is_sent(public, clone, do):
+    row = ledger.read_ledger(public)[0].row
+    ledger.retract(row, public, "a trial")
+    do.publish(clone / "boards", public)
+    assert (clone / "boards" / "rows" / f"{row}.json").exists()
+
+
+def test_places_that_are_none_are_named(public, tmp_path, clone, do):
+    with pytest.raises(UserError, match="nowhere is in no git clone"):
+        do.publish(tmp_path / "nowhere", public)
+    with pytest.raises(UserError, match="s3://bucket is nowhere that boards are sent to"):
+        do.publish("s3://bucket", public)
+    with pytest.raises(UserError, match=r"holds no ledger\.jsonl"):
+        do.publish(clone, tmp_path)
