@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.board import text
-from harness.board.compare import LEVEL, Comparison, ScoresOf, compare, compare_composites
+from harness.board.compare import ItemsOf, ScoresOf, compare, compare_composites, items_of
+from harness.board.marks import LEVEL, Comparison
 from harness.board.rows import Row
 
 
@@ -15,7 +16,7 @@ def best_rows(rows: Sequence[Row], scores_of: ScoresOf) -> dict[str, str]:
     The best is found by looking at all, so each of its p-values is adjusted for all pairs there are (Bonferroni).
     Provisional and blocked comparisons tell nothing apart. A single row is the best of nothing.
     """
-    found = {}
+    items, found = items_of(rows, scores_of), {}
     for name in (text.COMPOSITE, *rows[0].result.tasks):
         scored = [(score, row) for row in rows if (score := _oriented(row, name)) is not None]
         if len(scored) < 2:  # noqa: PLR2004 -- two to compare
@@ -23,7 +24,7 @@ def best_rows(rows: Sequence[Row], scores_of: ScoresOf) -> dict[str, str]:
         _, best = max(scored, key=lambda one: one[0])
         pairs = len(scored) * (len(scored) - 1) // 2
         others = [row for _, row in scored if row.id != best.id]
-        if all(_apart(_compared(best, other, name, scores_of), pairs) for other in others):
+        if all(_apart(_compared(best, other, name, items), pairs) for other in others):
             found[name] = best.id
     return found
 
@@ -36,8 +37,10 @@ def _oriented(row: Row, name: str) -> float | None:
     return None if task.score is None else task.oriented(task.score)
 
 
-def _compared(row: Row, other: Row, name: str, scores_of: ScoresOf) -> Comparison:
-    return compare_composites(row, other, scores_of) if name == text.COMPOSITE else compare(row, other, name, scores_of)
+def _compared(row: Row, other: Row, name: str, items: ItemsOf) -> Comparison:
+    if name == text.COMPOSITE:
+        return compare_composites(row, other, items, interval=False)
+    return compare(row, other, name, items)
 
 
 def _apart(found: Comparison, pairs: int) -> bool:

@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 
 from harness.board import text
 from harness.board.board import Board, Cell, Line
-from harness.board.compare import Comparison
 from harness.board.export.distinguishable import best_rows
 from harness.board.export.selection import Export, Selection, Told
+from harness.board.marks import Comparison
 
 _ESCAPED = {
     "\\": r"\textbackslash{}",

@@ -13,9 +13,9 @@ import io
 
 from harness.board import text
 from harness.board.board import Board, Cell, Line
-from harness.board.compare import Comparison
 from harness.board.export.selection import Export, Selection, Told
 from harness.board.intervals import Interval
+from harness.board.marks import Comparison
 from harness.board.rows import Row
 
 FULL_WIDTH = "\uff1d\uff0b\uff0d\uff20"
@@ -27,12 +27,36 @@ MARKS = {"+": "better", "-": "worse", "=": "equal", "?": "unknown"}
 """The board's marks in words, which no spreadsheet runs."""
 
 COLUMNS = (
-    *("suite", "recipe_sha256", "row", "rank", "arm", "match", "seeds", "examples", "tokens", "device_hours", "commit"),
+    *(
+        "suite",
+        "recipe_sha256",
+        "row",
+        "rank",
+        "rank_low",
+        "rank_high",
+        "arm",
+        "match",
+        "seeds",
+        "examples",
+        "tokens",
+        "device_hours",
+        "commit",
+    ),
     *("benchmark", "protocol", "metric", "higher_is_better", "out_of"),
     *("score", "low", "high", "level", "interval"),
     *("items", "missing", "prompts_cut", "stopped_by_length", "unparsed"),
     *("baseline", "difference", "difference_low", "difference_high", "difference_level", "difference_interval"),
-    *("claim", "p", "adjusted_p", "mark", "provisional", "blocked"),
+    *(
+        "claim",
+        "p",
+        "adjusted_p",
+        "equivalence_p",
+        "adjusted_equivalence_p",
+        "detectable",
+        "mark",
+        "provisional",
+        "blocked",
+    ),
 )
 
 Value = str | int | float | bool | None
@@ -63,6 +87,8 @@ def _line(board: Board, line: Line, row: Row) -> dict[str, Value]:
         "recipe_sha256": board.recipe_sha256,
         "row": line.row,
         "rank": line.rank,
+        "rank_low": line.rank_low,
+        "rank_high": line.rank_high,
         "arm": line.arm,
         "match": line.match,
         "seeds": " ".join(map(str, line.seeds)),
@@ -109,6 +135,9 @@ def _interval(interval: Interval, of: str = "") -> dict[str, Value]:
 def _comparison(comparison: Comparison) -> dict[str, Value]:
     found: dict[str, Value] = {
         "adjusted_p": comparison.adjusted_p,
+        "equivalence_p": comparison.equivalence_p,
+        "adjusted_equivalence_p": comparison.adjusted_equivalence_p,
+        "detectable": comparison.detectable,
         "mark": MARKS[comparison.mark],
         "provisional": comparison.provisional,
         "blocked": comparison.blocked,

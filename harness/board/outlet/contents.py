@@ -11,17 +11,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.board.ledger import read_ledger, read_published
+from harness.board.chain import LEDGER, parse_chain
+from harness.board.filecheck import SITE, sample_hashes
+from harness.board.ledger import BOARD, read_published
 from harness.board.publish import read_row
 from harness.board.rows import row_path
+from harness.board.samples import samples_file
 from harness.canonical import file_digest
 from harness.errors import Failure, UserError
 
-LEDGER = "ledger.jsonl"
-BOARD = "board.json"
-SITE = ("index.html", "page/*.html")
-"""The page and what it loads: made of the rest, and the only files that are ever removed elsewhere."""
-SCHEMA = "schema/*.json"
+FOLDERS = ("schema", SITE)
+"""Of these, everything. The page is made of the rest, and its files are the only ones that are removed elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -94,26 +94,23 @@ class Changes:
 def contents(leaderboards: Path) -> Contents:
     """What belongs to the board: ledger, the rows it names, their samples, the board, schemas, the site.
 
-    Raises UserError where the folder holds no ledger, Failure where the board is not that of the ledger.
+    Raises Failure where the board is not that of the ledger.
     """
-    if not (leaderboards / LEDGER).exists():
-        raise UserError(f"{leaderboards} holds no {LEDGER}", "give a folder that `harness board add` wrote")
     ledger = (leaderboards / LEDGER).read_bytes()
-    board = (leaderboards / BOARD).read_bytes()
-    entries = read_ledger(leaderboards)
-    if not entries or read_published(leaderboards).ledger != entries[-1].digest:
+    chain = parse_chain(ledger, leaderboards / LEDGER)
+    published, board = read_published(leaderboards), (leaderboards / BOARD).read_bytes()
+    if published.ledger != chain.head:
         raise Failure(
             f"{leaderboards / BOARD} is not made of the ledger beside it", f"harness board build {leaderboards}"
         )
-    found = {LEDGER: Content(ledger), BOARD: Content(board)}
-    for row_id in dict.fromkeys(entry.row for entry in entries):
+    found = {LEDGER: Content(ledger[: chain.size]), BOARD: Content(board)}
+    for row_id in dict.fromkeys(entry.row for entry in chain.entries):
         row = read_row(leaderboards, row_id)
-        hashes = {part.samples_sha256 for task in row.result.tasks.values() for part in task.seeds}
-        named = [row_path(leaderboards, row_id), *(leaderboards / "samples" / f"{name}.jsonl" for name in hashes)]
+        named = [row_path(leaderboards, row_id), *(samples_file(leaderboards, name) for name in sample_hashes(row))]
         found |= {path.relative_to(leaderboards).as_posix(): Content(path) for path in named}
-    for pattern in (SCHEMA, *SITE):
-        for path in leaderboards.glob(pattern):
-            if not path.name.startswith("."):  # a file that is being written
+    for folder in FOLDERS:
+        for path in (leaderboards / folder).rglob("*"):
+            if path.is_file() and not path.name.startswith("."):  # a lock, or a file that is being written
                 found[path.relative_to(leaderboards).as_posix()] = Content(path)
     return dict(sorted(found.items()))
 
@@ -123,7 +120,7 @@ def changes(there: Mapping[str, Stored], here: Contents) -> Changes:
     return Changes(
         added=tuple(path for path in here if path not in there),
         changed=tuple(path for path, content in here.items() if path in there and not there[path].holds(content)),
-        removed=tuple(path for path in sorted(there) if path not in here and _of_the_site(path)),
+        removed=tuple(path for path in sorted(there) if path not in here and path.startswith(f"{SITE}/")),
     )
 
 
@@ -134,10 +131,6 @@ def refuse_another_ledger(there: bytes, here: Contents, place: str) -> None:
             f"the ledger in {place} has entries that this one has not",
             "bring that board here first and add to it: a ledger is only ever appended to",
         )
-
-
-def _of_the_site(path: str) -> bool:
-    return any(Path(path).match(pattern) and path.count("/") == pattern.count("/") for pattern in SITE)
 
 
 def summary(paths: Iterable[str]) -> str:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 
+from harness.board.chain import LEDGER
 from harness.board.files import write_atomically
-from harness.board.outlet.contents import LEDGER, Changes, Contents, Stored
+from harness.board.outlet.contents import Changes, Contents, Stored
 from harness.errors import Failure, UserError
 
 
@@ -33,6 +35,12 @@ class GitFolder:
         self._below = folder.resolve().relative_to(self._clone.resolve()).as_posix()
         if not self._own and self._git("status", "--porcelain", "--", str(folder.absolute())):
             raise UserError(f"{folder} has changes that are not committed", "commit or discard them first")
+
+    def ignored(self, paths: Sequence[str]) -> AbstractSet[str]:
+        """Those that the clone's `.gitignore` leaves out, as the board's own does with its page."""
+        full = {str((self._folder / path).absolute()): path for path in paths}
+        told = self._run("check-ignore", "-z", "--stdin", given="\0".join(full).encode(), check=False)
+        return {full[path] for path in filter(None, told.stdout.decode().split("\0"))}
 
     def stored(self) -> Mapping[str, Stored]:
         """What is committed below the folder."""
@@ -83,7 +91,8 @@ class GitFolder:
     def _run(
         self, *arguments: str, given: bytes | None = None, check: bool = True
     ) -> subprocess.CompletedProcess[bytes]:
-        command = ["git", "--literal-pathspecs", "-C", str(self._clone), *arguments]
+        literal = () if arguments[0] == "check-ignore" else ("--literal-pathspecs",)  # which it does not know
+        command = ["git", *literal, "-C", str(self._clone), *arguments]
         environment = {**os.environ, "GIT_TERMINAL_PROMPT": "0"}  # nobody is there to answer
         done = subprocess.run(command, input=given, capture_output=True, check=False, env=environment)
         if check and done.returncode:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.board.outlet.contents import LEDGER, Changes, Contents, Stored
+from harness.board.chain import LEDGER
+from harness.board.outlet.contents import Changes, Contents, Stored
 from harness.errors import Failure, UserError
 
 if TYPE_CHECKING:
@@ -34,6 +36,10 @@ class HubDataset:
         self._api = HfApi(endpoint=os.environ.get("HF_ENDPOINT"), token=self._token)
         with self._explained("could not be read"):
             self._head = self._api.repo_info(self._id, repo_type="dataset").sha
+
+    def ignored(self, paths: Sequence[str]) -> AbstractSet[str]:  # noqa: ARG002
+        """None: the hub takes every file."""
+        return frozenset()
 
     def stored(self) -> Mapping[str, Stored]:
         """Every file of the repository."""

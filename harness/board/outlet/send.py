@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from harness.board.chain import LEDGER
 from harness.board.check import check_leaderboards
+from harness.board.ledger import refuse_unpublished
 from harness.board.outlet.contents import (
-    LEDGER,
     Changes,
     Contents,
     Stored,
@@ -27,6 +29,9 @@ class Outlet(Protocol):
     """A place that holds a board, or will."""
 
     name: str
+
+    def ignored(self, paths: Sequence[str]) -> AbstractSet[str]:
+        """Which of these it would not take."""
 
     def stored(self) -> Mapping[str, Stored]:
         """Every file there, by its path."""
@@ -59,7 +64,7 @@ def prepare(leaderboards: Path, target: str) -> Delivery:
 
     Raises Failure for a board that does not check, UserError where the place is none or holds another ledger.
     """
-    here = contents(leaderboards)
+    refuse_unpublished(leaderboards)
     if findings := check_leaderboards(leaderboards):
         raise Failure(
             f"{leaderboards} does not hold, so it is not sent: {findings[0]}", f"harness board check {leaderboards}"
@@ -67,6 +72,9 @@ def prepare(leaderboards: Path, target: str) -> Delivery:
     if "://" in target and not target.startswith(PREFIX):
         raise UserError(f"{target} is nowhere that boards are sent to", f"write {PREFIX}OWNER/NAME, or a git folder")
     outlet: Outlet = HubDataset(target) if target.startswith(PREFIX) else GitFolder(Path(target), leaderboards)
+    here = contents(leaderboards)
+    ignored = outlet.ignored(list(here))
+    here = {path: content for path, content in here.items() if path not in ignored}
     stored = outlet.stored()
     if LEDGER in stored:
         refuse_another_ledger(outlet.ledger(), here, outlet.name)

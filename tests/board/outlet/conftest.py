@@ -55,11 +55,11 @@ def public(run, tmp_path):
     folder = tmp_path / "public"
     _add(run, folder, "sft", "dmt")
     write_schemas(folder / "schema")
-    (folder / "index.html").write_text("<p>page</p>")
-    (folder / "page").mkdir()
-    (folder / "page" / "one.html").write_text("<p>data</p>")
-    (folder / "page" / ".one.0123.html").write_text("half a p")
-    (folder / "notes.txt").write_text("mine")
+    (folder / "site" / "page").mkdir(parents=True)
+    (folder / "site" / "index.html").write_text("<p>page</p>")
+    (folder / "site" / "page" / "one.html").write_text("<p>data</p>")
+    (folder / "site" / "page" / ".one.0123.html").write_text("half a p")
+    (folder / "README.md").write_text("of the place, and not of the board")
     return folder
 
 
@@ -69,7 +69,7 @@ def belongs(public):
     return {
         name: content
         for name, content in _files(public).items()
-        if not name.startswith(".") and name not in ("notes.txt", "page/.one.0123.html")
+        if not name.startswith(".") and name not in ("README.md", "site/page/.one.0123.html")
     }
 
 

@@ -49,7 +49,7 @@ def test_a_second_time_sends_only_what_is_new_and_removes_pages_that_are_gone(ru
     do.publish(clone / "boards", public)
     before = do.files(clone / "boards")
     do.add(run, public, "dmt+im")
-    (public / "page" / "one.html").rename(public / "page" / "two.html")
+    (public / "site/page/one.html").rename(public / "site/page/two.html")
     foretold = do.publish(clone / "boards", public, "--dry-run").stdout.splitlines()
     do.publish(clone / "boards", public, "--message", "one more")
     after = do.files(clone / "boards")
@@ -57,7 +57,7 @@ def test_a_second_time_sends_only_what_is_new_and_removes_pages_that_are_gone(ru
     done += [f"~ {name}" for name in sorted(after.keys() & before.keys()) if after[name] != before[name]]
     done += [f"- {name}" for name in sorted(before.keys() - after.keys())]
     assert foretold == done
-    assert [line for line in done if line[0] != "+"] == ["~ board.json", "~ ledger.jsonl", "- page/one.html"]
+    assert [line for line in done if line[0] != "+"] == ["~ board.json", "~ ledger.jsonl", "- site/page/one.html"]
     assert do.git(clone, "log", "--format=%s", "-1") == "one more"
     assert do.publish(clone / "boards", public).stdout == f"{clone / 'boards'} is up to date\n"
     assert do.git(clone, "rev-list", "--count", "HEAD") == "3"
@@ -103,7 +103,17 @@ def test_the_boards_own_folder_may_be_the_one_in_the_clone(public, belongs, clon
     do.add(run, own, "dmt+im")
     do.publish(own, own)
     assert do.git(clone, "log", "--format=%s", "-1") == "Publish 1 row"
-    assert "leaderboards/notes.txt" in do.git(clone, "status", "--porcelain", "--untracked-files=all")
+    assert "leaderboards/README.md" in do.git(clone, "status", "--porcelain", "--untracked-files=all")
+
+
+def test_what_the_clone_ignores_stays_out(public, belongs, clone, do):
+    own = clone / "leaderboards"
+    shutil.copytree(public, own)
+    (own / ".gitignore").write_text("site\n")
+    do.publish(own, own)
+    listed = do.git(clone, "show", "--format=", "--name-only").split()
+    assert listed == sorted(f"leaderboards/{name}" for name in belongs if not name.startswith("site/"))
+    assert "up to date" in do.publish(own, own).stdout
 
 
 def test_the_clone_itself_may_be_the_folder(public, belongs, clone, do):

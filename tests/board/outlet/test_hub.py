@@ -183,7 +183,7 @@ def test_a_second_time_sends_what_is_new_and_removes_pages_that_are_gone(run, pu
     do.publish(TARGET, public)
     before = dict(hub.files)
     do.add(run, public, "dmt+im")
-    (public / "page" / "one.html").rename(public / "page" / "two.html")
+    (public / "site/page/one.html").rename(public / "site/page/two.html")
     foretold = do.publish(TARGET, public, "--dry-run").stdout.splitlines()
     do.publish(TARGET, public)
     done = [f"+ {name}" for name in sorted(hub.files.keys() - before.keys())]
