@@ -18,7 +18,7 @@ HOSTING = ("README.md", ".gitattributes", ".gitignore")
 
 
 SITE = "site"
-"""The folder of the page, which is made of all the rest."""
+"""The folder of the site where the board was sent somewhere: it is made of all the rest."""
 
 
 def altered(folder: Path, chain: Chain, rows: Iterable[Row]) -> Iterator[str]:

@@ -22,22 +22,22 @@ def publish(
 ) -> None:
     """Send a published board to a dataset repository of the hub (with HF_TOKEN) or to a git folder, in one commit."""
     from harness.board.outlet.hub import PREFIX
-    from harness.board.outlet.send import prepare
+    from harness.board.outlet.send import prepared
 
     if push and target.startswith(PREFIX):
         raise UserError(f"{target} is no git folder, and a commit on the hub needs no push", "leave --push away")
-    delivery = prepare(folder, target)
-    name = delivery.outlet.name
-    if dry_run:
-        for line in delivery.changes.lines():
-            typer.echo(line)
-        typer.echo(f"{name}: {delivery.changes.counts() or 'nothing to change'}; nothing was sent", err=True)
-        return
-    if delivery.changes:
-        commit = delivery.send(message)
-        typer.echo(f"{name}: {delivery.changes.counts()}, commit {commit[:12]}")
-    else:
-        typer.echo(f"{name} is up to date")
-    if push:
-        delivery.outlet.push()
-        typer.echo(f"{name}: pushed")
+    with prepared(folder, target) as delivery:
+        name = delivery.outlet.name
+        if dry_run:
+            for line in delivery.changes.lines():
+                typer.echo(line)
+            typer.echo(f"{name}: {delivery.changes.counts() or 'nothing to change'}; nothing was sent", err=True)
+            return
+        if delivery.changes:
+            commit = delivery.send(message)
+            typer.echo(f"{name}: {delivery.changes.counts()}, commit {commit[:12]}")
+        else:
+            typer.echo(f"{name} is up to date")
+        if push:
+            delivery.outlet.push()
+            typer.echo(f"{name}: pushed")

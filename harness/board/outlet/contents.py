@@ -20,8 +20,7 @@ from harness.board.samples import samples_file
 from harness.canonical import file_digest
 from harness.errors import Failure, UserError
 
-FOLDERS = ("schema", SITE)
-"""Of these, everything. The page is made of the rest, and its files are the only ones that are removed elsewhere."""
+SCHEMA = "schema"
 
 
 @dataclass(frozen=True)
@@ -91,8 +90,8 @@ class Changes:
         return " and ".join([", ".join(counted[:-1]), counted[-1]] if counted[1:] else counted)
 
 
-def contents(leaderboards: Path) -> Contents:
-    """What belongs to the board: ledger, the rows it names, their samples, the board, schemas, the site.
+def contents(leaderboards: Path, site: Path | None = None) -> Contents:
+    """What belongs to the board: ledger, the rows it names, their samples, the board, schemas, and its site as `site/`.
 
     Raises Failure where the board is not that of the ledger.
     """
@@ -108,11 +107,15 @@ def contents(leaderboards: Path) -> Contents:
         row = read_row(leaderboards, row_id)
         named = [row_path(leaderboards, row_id), *(samples_file(leaderboards, name) for name in sample_hashes(row))]
         found |= {path.relative_to(leaderboards).as_posix(): Content(path) for path in named}
-    for folder in FOLDERS:
-        for path in (leaderboards / folder).rglob("*"):
-            if path.is_file() and not path.name.startswith("."):  # a lock, or a file that is being written
-                found[path.relative_to(leaderboards).as_posix()] = Content(path)
+    found |= _below(leaderboards / SCHEMA, SCHEMA)
+    found |= {} if site is None else _below(site, SITE)
     return dict(sorted(found.items()))
+
+
+def _below(folder: Path, name: str) -> dict[str, Content]:
+    """All files of a folder, but locks and what is being written."""
+    files = (path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
+    return {f"{name}/{path.relative_to(folder).as_posix()}": Content(path) for path in files}
 
 
 def changes(there: Mapping[str, Stored], here: Contents) -> Changes:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Mapping, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Mapping
 from pathlib import Path
 
 from harness.board.chain import LEDGER
@@ -31,16 +30,10 @@ class GitFolder:
         if inside.returncode:
             raise UserError(f"{folder} is in no git clone", "git clone the repository first, and name a folder in it")
         self._clone = Path(inside.stdout.strip())
-        self._own = folder.resolve() == source.resolve()
+        self.own = folder.resolve() == source.resolve()
         self._below = folder.resolve().relative_to(self._clone.resolve()).as_posix()
-        if not self._own and self._git("status", "--porcelain", "--", str(folder.absolute())):
+        if not self.own and self._git("status", "--porcelain", "--", str(folder.absolute())):
             raise UserError(f"{folder} has changes that are not committed", "commit or discard them first")
-
-    def ignored(self, paths: Sequence[str]) -> AbstractSet[str]:
-        """Those that the clone's `.gitignore` leaves out, as the board's own does with its page."""
-        full = {str((self._folder / path).absolute()): path for path in paths}
-        told = self._run("check-ignore", "-z", "--stdin", given="\0".join(full).encode(), check=False)
-        return {full[path] for path in filter(None, told.stdout.decode().split("\0"))}
 
     def stored(self) -> Mapping[str, Stored]:
         """What is committed below the folder."""
@@ -64,7 +57,7 @@ class GitFolder:
         Raises Failure with git's own words where it does not commit: the files are then written and left so.
         """
         for path in changes.sent:
-            if not self._own:
+            if not self.own:
                 write_atomically(self._folder / path, here[path].read())
         for path in changes.removed:
             (self._folder / path).unlink(missing_ok=True)
@@ -91,8 +84,7 @@ class GitFolder:
     def _run(
         self, *arguments: str, given: bytes | None = None, check: bool = True
     ) -> subprocess.CompletedProcess[bytes]:
-        literal = () if arguments[0] == "check-ignore" else ("--literal-pathspecs",)  # which it does not know
-        command = ["git", *literal, "-C", str(self._clone), *arguments]
+        command = ["git", "--literal-pathspecs", "-C", str(self._clone), *arguments]
         environment = {**os.environ, "GIT_TERMINAL_PROMPT": "0"}  # nobody is there to answer
         done = subprocess.run(command, input=given, capture_output=True, check=False, env=environment)
         if check and done.returncode:

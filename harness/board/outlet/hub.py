@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,7 +27,7 @@ class HubDataset:
         """`hf://datasets/OWNER/NAME`. Raises UserError where there is none, Failure where the hub does not answer."""
         from huggingface_hub import HfApi
 
-        self.name = address
+        self.name, self.own = address, False
         self._id = address.removeprefix(PREFIX).strip("/")
         if self._id.count("/") != 1:
             raise UserError(f"{address} is no dataset repository", f"write {PREFIX}OWNER/NAME")
@@ -36,10 +35,6 @@ class HubDataset:
         self._api = HfApi(endpoint=os.environ.get("HF_ENDPOINT"), token=self._token)
         with self._explained("could not be read"):
             self._head = self._api.repo_info(self._id, repo_type="dataset").sha
-
-    def ignored(self, paths: Sequence[str]) -> AbstractSet[str]:  # noqa: ARG002
-        """None: the hub takes every file."""
-        return frozenset()
 
     def stored(self) -> Mapping[str, Stored]:
         """Every file of the repository."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Protocol
 
 from harness.board.chain import LEDGER
@@ -22,6 +23,7 @@ from harness.board.outlet.contents import (
 )
 from harness.board.outlet.git import GitFolder
 from harness.board.outlet.hub import PREFIX, HubDataset
+from harness.board.site.published import write_published_site
 from harness.errors import Failure, UserError
 
 
@@ -29,9 +31,8 @@ class Outlet(Protocol):
     """A place that holds a board, or will."""
 
     name: str
-
-    def ignored(self, paths: Sequence[str]) -> AbstractSet[str]:
-        """Which of these it would not take."""
+    own: bool
+    """It is the folder that is sent."""
 
     def stored(self) -> Mapping[str, Stored]:
         """Every file there, by its path."""
@@ -59,8 +60,11 @@ class Delivery:
         return self.outlet.send(self.changes, self.contents, message or summary(self.changes.added))
 
 
-def prepare(leaderboards: Path, target: str) -> Delivery:
+@contextmanager
+def prepared(leaderboards: Path, target: str) -> Iterator[Delivery]:
     """What sending the board to `hf://datasets/OWNER/NAME` or to a folder of a git clone would do. Changes nothing.
+
+    Its site is made anew, and goes along unless the folder is the board's own, which keeps its site beside it.
 
     Raises Failure for a board that does not check, UserError where the place is none or holds another ledger.
     """
@@ -72,10 +76,11 @@ def prepare(leaderboards: Path, target: str) -> Delivery:
     if "://" in target and not target.startswith(PREFIX):
         raise UserError(f"{target} is nowhere that boards are sent to", f"write {PREFIX}OWNER/NAME, or a git folder")
     outlet: Outlet = HubDataset(target) if target.startswith(PREFIX) else GitFolder(Path(target), leaderboards)
-    here = contents(leaderboards)
-    ignored = outlet.ignored(list(here))
-    here = {path: content for path, content in here.items() if path not in ignored}
-    stored = outlet.stored()
-    if LEDGER in stored:
-        refuse_another_ledger(outlet.ledger(), here, outlet.name)
-    return Delivery(outlet, here, changes(stored, here))
+    with TemporaryDirectory() as site:
+        if not outlet.own:
+            write_published_site(leaderboards, Path(site))
+        here = contents(leaderboards, None if outlet.own else Path(site))
+        stored = outlet.stored()
+        if LEDGER in stored:
+            refuse_another_ledger(outlet.ledger(), here, outlet.name)
+        yield Delivery(outlet, here, changes(stored, here))

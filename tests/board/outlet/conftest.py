@@ -7,6 +7,7 @@ from typer.testing import CliRunner
 from harness.board import ledger
 from harness.board.publish import read_board, read_row, run_samples, write_run
 from harness.board.schema import write_schemas
+from harness.board.site.published import write_published_site
 from harness.cli.board import app
 
 
@@ -51,25 +52,21 @@ def run(arms, info, tmp_path):
 
 @pytest.fixture
 def public(run, tmp_path):
-    """A published board of two rows, with schemas and a page, and with files beside it that are none of its own."""
+    """A published board of two rows, with schemas, and with a file that is none of its own."""
     folder = tmp_path / "public"
     _add(run, folder, "sft", "dmt")
     write_schemas(folder / "schema")
-    (folder / "site" / "page").mkdir(parents=True)
-    (folder / "site" / "index.html").write_text("<p>page</p>")
-    (folder / "site" / "page" / "one.html").write_text("<p>data</p>")
-    (folder / "site" / "page" / ".one.0123.html").write_text("half a p")
     (folder / "README.md").write_text("of the place, and not of the board")
     return folder
 
 
 @pytest.fixture
-def belongs(public):
-    """What of it belongs to the board."""
-    return {
-        name: content
-        for name, content in _files(public).items()
-        if not name.startswith(".") and name not in ("README.md", "site/page/.one.0123.html")
+def belongs(public, tmp_path):
+    """What of it belongs to the board, with its site."""
+    write_published_site(public, tmp_path / "site")
+    site = {f"site/{name}": content for name, content in _files(tmp_path / "site").items() if name != ".lock"}
+    return site | {
+        name: content for name, content in _files(public).items() if not name.startswith(".") and name != "README.md"
     }
 
 

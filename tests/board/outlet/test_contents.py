@@ -15,8 +15,9 @@ FILES = st.dictionaries(
 )
 
 
-def test_ledger_rows_samples_board_schemas_and_the_page_belong_and_nothing_else(public, belongs):
-    here = contents(public)
+def test_ledger_rows_samples_board_schemas_and_the_site_belong_and_nothing_else(public, belongs, tmp_path):
+    (tmp_path / "site" / "page" / ".one.0123.html").write_text("half a page")
+    here = contents(public, tmp_path / "site")
     assert {name: content.read() for name, content in here.items()} == belongs
     assert {name.partition("/")[0] for name in here} == {
         *("ledger.jsonl", "board.json", "rows", "samples", "schema", "site")

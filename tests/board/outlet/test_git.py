@@ -5,6 +5,7 @@ import shutil
 import pytest
 
 from harness.board import ledger
+from harness.board.check import check_leaderboards
 from harness.errors import Failure, UserError
 
 
@@ -47,9 +48,11 @@ def test_a_dry_run_says_exactly_what_the_commit_then_does(public, belongs, clone
 
 def test_a_second_time_sends_only_what_is_new_and_removes_pages_that_are_gone(run, public, clone, do):
     do.publish(clone / "boards", public)
+    (clone / "boards/site/page/old.html").write_text("of an earlier site")
+    do.git(clone, "add", ".")
+    do.git(clone, "commit", "--quiet", "--message", "an earlier site")
     before = do.files(clone / "boards")
     do.add(run, public, "dmt+im")
-    (public / "site/page/one.html").rename(public / "site/page/two.html")
     foretold = do.publish(clone / "boards", public, "--dry-run").stdout.splitlines()
     do.publish(clone / "boards", public, "--message", "one more")
     after = do.files(clone / "boards")
@@ -57,10 +60,16 @@ def test_a_second_time_sends_only_what_is_new_and_removes_pages_that_are_gone(ru
     done += [f"~ {name}" for name in sorted(after.keys() & before.keys()) if after[name] != before[name]]
     done += [f"- {name}" for name in sorted(before.keys() - after.keys())]
     assert foretold == done
-    assert [line for line in done if line[0] != "+"] == ["~ board.json", "~ ledger.jsonl", "- site/page/one.html"]
+    site = [f"~ site/{name}" for name in ("board.json", "index.html", "ledger.jsonl")]
+    assert [line for line in done if line[0] != "+"] == [
+        "~ board.json",
+        "~ ledger.jsonl",
+        *site,
+        "- site/page/old.html",
+    ]
     assert do.git(clone, "log", "--format=%s", "-1") == "one more"
     assert do.publish(clone / "boards", public).stdout == f"{clone / 'boards'} is up to date\n"
-    assert do.git(clone, "rev-list", "--count", "HEAD") == "3"
+    assert do.git(clone, "rev-list", "--count", "HEAD") == "4"
 
 
 def test_it_pushes_only_where_that_is_asked_for(public, clone, do):
@@ -97,23 +106,12 @@ def test_the_boards_own_folder_may_be_the_one_in_the_clone(public, belongs, clon
     own = clone / "leaderboards"
     shutil.copytree(public, own)
     do.publish(own, own)
-    assert {
-        name.removeprefix("leaderboards/") for name in do.git(clone, "show", "--format=", "--name-only").split()
-    } == {*belongs}
+    listed = do.git(clone, "show", "--format=", "--name-only").split()
+    assert listed == sorted(f"leaderboards/{name}" for name in belongs if not name.startswith("site/"))
     do.add(run, own, "dmt+im")
     do.publish(own, own)
     assert do.git(clone, "log", "--format=%s", "-1") == "Publish 1 row"
     assert "leaderboards/README.md" in do.git(clone, "status", "--porcelain", "--untracked-files=all")
-
-
-def test_what_the_clone_ignores_stays_out(public, belongs, clone, do):
-    own = clone / "leaderboards"
-    shutil.copytree(public, own)
-    (own / ".gitignore").write_text("site\n")
-    do.publish(own, own)
-    listed = do.git(clone, "show", "--format=", "--name-only").split()
-    assert listed == sorted(f"leaderboards/{name}" for name in belongs if not name.startswith("site/"))
-    assert "up to date" in do.publish(own, own).stdout
 
 
 def test_the_clone_itself_may_be_the_folder(public, belongs, clone, do):
@@ -161,6 +159,7 @@ def test_retracted_rows_stay_in_the_ledger_and_so_in_what_is_sent(public, clone,
     ledger.retract(row, public, "a trial")
     do.publish(clone / "boards", public)
     assert (clone / "boards" / "rows" / f"{row}.json").exists()
+    assert check_leaderboards(clone / "boards") == []
 
 
 def test_places_that_are_none_are_named(public, tmp_path, clone, do):

@@ -181,9 +181,9 @@ def test_a_dry_run_needs_no_token_and_changes_nothing(public, belongs, hub, monk
 
 def test_a_second_time_sends_what_is_new_and_removes_pages_that_are_gone(run, public, hub, do):
     do.publish(TARGET, public)
+    hub.files["site/page/old.html"] = b"of an earlier site"
     before = dict(hub.files)
     do.add(run, public, "dmt+im")
-    (public / "site/page/one.html").rename(public / "site/page/two.html")
     foretold = do.publish(TARGET, public, "--dry-run").stdout.splitlines()
     do.publish(TARGET, public)
     done = [f"+ {name}" for name in sorted(hub.files.keys() - before.keys())]
