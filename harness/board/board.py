@@ -152,19 +152,24 @@ def build_board(rows: Sequence[Row], scores_of: ScoresOf) -> Board:
         suite_version=first.suite.version,
         suite_sha256=first.suite.sha256,
         recipe_sha256=first.recipe_sha256,
-        benchmarks={
-            name: Column(
-                protocol=task.protocol,
-                higher_is_better=task.higher_is_better,
-                out_of=task.out_of,
-                bounded=all(row.result.tasks[name].bounds for row in rows),
-            )
-            for name, task in first.tasks.items()
-        },
+        benchmarks=columns_of(rows),
         composite=first.composite.rule,
         limit=first.limit,
         lines=tuple(_line(row, standing.get(row.id), pairs.get(row.id), comparisons, items) for row in ordered),
     )
+
+
+def columns_of(rows: Sequence[Row]) -> dict[str, Column]:
+    """The benchmarks that all the rows have."""
+    return {
+        name: Column(
+            protocol=task.protocol,
+            higher_is_better=task.higher_is_better,
+            out_of=task.out_of,
+            bounded=all(row.result.tasks[name].bounds for row in rows),
+        )
+        for name, task in rows[0].result.tasks.items()
+    }
 
 
 def write_board(folder: Path, board: Board, rows: Sequence[Row]) -> None:
@@ -202,7 +207,12 @@ def _line(
         tokens=result.tokens_seen(),
         device_hours=device_hours(row.measured.jobs),
         restarted=row.measured.restarted,
-        composite=_composite_cell(row, comparisons.get((row.id, "")), items),
+        composite=Cell(
+            score=result.composite.score,
+            interval=composite_interval(row, items),
+            comparison=comparisons.get((row.id, "")),
+            **_counts(list(result.tasks.values())),
+        ),
         missing=result.composite.missing,
         groups={
             group: Cell(
@@ -225,25 +235,19 @@ def _line(
     )
 
 
-def _composite_cell(row: Row, comparison: Comparison | None, items: ItemsOf) -> Cell:
+def composite_interval(row: Row, items: ItemsOf) -> Interval | None:
+    """Over the row's seeds where they differ, else over the items; None without a composite, and for totals."""
     tasks, composite = row.result.tasks, row.result.composite
-    interval = composite.interval
-    if interval is None and composite.score is not None and not any(task.total for task in tasks.values()):
-        seeds, shares = sorted(composite.seeds), row.result.suite.shares()
-        drawn = seeds if row.result.one_model else seeds[:1]
-        from harness.board.items import averaged
+    if composite.interval or composite.score is None or any(task.total for task in tasks.values()):
+        return composite.interval
+    from harness.board.items import averaged
 
-        asked = [
-            oriented(averaged([items(row, name, seed) for seed in drawn]), task).scored()
-            for name, task in tasks.items()
-        ]
-        interval = macro_interval(asked, [shares[name] for name in tasks])
-    return Cell(
-        score=composite.score,
-        interval=interval,
-        comparison=comparison,
-        **_counts(list(tasks.values())),
-    )
+    seeds, shares = sorted(composite.seeds), row.result.suite.shares()
+    drawn = seeds if row.result.one_model else seeds[:1]
+    asked = [
+        oriented(averaged([items(row, name, seed) for seed in drawn]), task).scored() for name, task in tasks.items()
+    ]
+    return macro_interval(asked, [shares[name] for name in tasks])
 
 
 def _counts(tasks: Sequence[TaskResult]) -> dict[str, Any]:

@@ -47,18 +47,19 @@ def items_of(rows: Sequence[Row], scores_of: ScoresOf) -> ItemsOf:
 def baseline_of(row: Row, rows: Sequence[Row]) -> Row | None:
     """The row of the arm it was compared with; of several, the one that shares most seeds."""
     named = [other for other in rows if other.result.arm == row.measured.baseline and other.id != row.id]
-    return max(named, key=lambda other: (len(_common_seeds(row, other)), other.id), default=None)
+    return max(named, key=lambda other: (len(common_seeds(row, other)), other.id), default=None)
 
 
-def _common_seeds(a: Row, b: Row) -> list[int]:
+def common_seeds(a: Row, b: Row) -> list[int]:
+    """The seeds that both rows have."""
     return sorted(a.result.composite.seeds.keys() & b.result.composite.seeds.keys())
 
 
 def compare(row: Row, base: Row, benchmark: str, items: ItemsOf) -> Comparison:
     """Two rows on one benchmark, not yet marked."""
     task, other = row.result.tasks[benchmark], base.result.tasks[benchmark]
-    seeds = _common_seeds(row, base)
-    if why := _not_comparable(row, base, [benchmark], seeds, items):
+    seeds = common_seeds(row, base)
+    if why := why_not(row, base, [benchmark], seeds, items):
         return Comparison(difference=None, blocked=why)
     checkpoints = row.result.one_model and base.result.one_model
     found: Difference | None = None
@@ -67,38 +68,40 @@ def compare(row: Row, base: Row, benchmark: str, items: ItemsOf) -> Comparison:
     if found is None and task.total is not None:
         return _of_totals([_by_seed(one) for one in (task, other)], seeds, task.items)
     if found is None:
-        found = paired_composite(
-            [_of_items(_paired_items(row, base, benchmark, seeds, items), checkpoints=checkpoints)]
-        )
+        found = paired_composite([_checkpoints(row, base, benchmark, seeds if checkpoints else seeds[:1], items)])
     return _comparison(found, _missing(task, other), 1 if checkpoints else len(seeds))
 
 
 def compare_composites(row: Row, base: Row, items: ItemsOf, *, interval: bool = True) -> Comparison:
     """Two rows on the macro-average, not yet marked. Without `interval`, a difference over items has none."""
-    mine, theirs, seeds = row.result, base.result, _common_seeds(row, base)
-    if why := _not_comparable(row, base, list(mine.tasks), seeds, items):
+    mine, theirs, seeds = row.result, base.result, common_seeds(row, base)
+    if why := why_not(row, base, list(mine.tasks), seeds, items):
         return Comparison(difference=None, blocked=why)
     if mine.composite.score is None or theirs.composite.score is None:
         return Comparison(difference=None, blocked="there is no composite")
     bounds = _bounds([*mine.tasks.values(), *theirs.tasks.values()])
     checkpoints = mine.one_model and theirs.one_model
     found = None if checkpoints else _over_seeds(mine.composite.seeds, theirs.composite.seeds, bounds)
-    if found is None and any(task.total for task in mine.tasks.values()):
+    found = found or item_difference(row, base, seeds if checkpoints else seeds[:1], items, interval=interval)
+    if found is None:
         asked = sum(task.items for task in mine.tasks.values())
         return _of_totals([mine.composite.seeds, theirs.composite.seeds], seeds, asked)
-    if found is None:
-        pairs = {
-            name: _of_items(_paired_items(row, base, name, seeds, items), checkpoints=checkpoints)
-            for name in mine.tasks
-        }
-        shares = mine.suite.shares()
-        found = paired_composite(
-            [(oriented(a, mine.tasks[name]), oriented(b, mine.tasks[name])) for name, (a, b) in pairs.items()],
-            [shares[name] for name in pairs],
-            interval=interval,
-        )
     blocked = next((why for name, task in mine.tasks.items() if (why := _missing(task, theirs.tasks[name]))), "")
     return _comparison(found, blocked, 1 if checkpoints else len(seeds))
+
+
+def item_difference(
+    row: Row, base: Row, seeds: Sequence[int], items: ItemsOf, *, interval: bool = False
+) -> Difference | None:
+    """Two rows' composites as those of two checkpoints, over the items of these seeds, averaged; None for totals."""
+    tasks, shares = row.result.tasks, row.result.suite.shares()
+    if any(task.total for task in tasks.values()):
+        return None
+    pairs = []
+    for name, task in tasks.items():
+        a, b = _checkpoints(row, base, name, seeds, items)
+        pairs.append((oriented(a, task), oriented(b, task)))
+    return paired_composite(pairs, [shares[name] for name in tasks], interval=interval)
 
 
 def oriented(scores: ItemScores, task: TaskResult) -> ItemScores:
@@ -132,7 +135,7 @@ def _of_totals(sides: Sequence[Mapping[int, float | None]], seeds: Sequence[int]
     return Comparison(difference=difference, blocked="a total has no interval over its items, only over seeds")
 
 
-def _not_comparable(row: Row, base: Row, benchmarks: Sequence[str], seeds: Sequence[int], items: ItemsOf) -> str:
+def why_not(row: Row, base: Row, benchmarks: Sequence[str], seeds: Sequence[int], items: ItemsOf) -> str:
     """Why two rows cannot be compared on these benchmarks; empty where they can."""
     if not seeds:
         return "no seed in common"
@@ -167,13 +170,14 @@ def _paired_items(
     return pairs
 
 
-def _of_items(pairs: Sequence[tuple[ItemScores, ItemScores]], *, checkpoints: bool) -> tuple[ItemScores, ItemScores]:
-    """The first seed's items; or of two checkpoints, each asked several times, what every item scores on average."""
-    if checkpoints:
-        from harness.board.items import averaged
+def _checkpoints(
+    row: Row, base: Row, benchmark: str, seeds: Sequence[int], items: ItemsOf
+) -> tuple[ItemScores, ItemScores]:
+    """What every item scores, on average where a model was asked several times."""
+    from harness.board.items import averaged
 
-        return averaged([a for a, _ in pairs]), averaged([b for _, b in pairs])
-    return pairs[0]
+    mine, theirs = zip(*_paired_items(row, base, benchmark, seeds, items), strict=True)
+    return averaged(mine), averaged(theirs)
 
 
 def _missing(task: TaskResult, other: TaskResult) -> str:

@@ -84,14 +84,14 @@ def paired_composite(
     shares = shares or [1 / len(pools)] * len(pools)
     value = round(sum(share * mean_of(one.columns) for share, one in zip(shares, pools, strict=True)), 12)
     n = sum(len(one.columns) for one in pools)
-    error, df = _error(pools, shares)
+    centre, error, df = _padded_estimate(pools, shares)
     if not error:  # what does not vary does not say how it would on other items
         return Difference(value=value, interval=None, p=None, n=n, claim="checkpoint")
-    estimate = Estimate(value, error, df)
+    padded = Estimate(centre, error, df)
     return Difference(
         value=value,
-        interval=_interval(pools, shares, estimate, level) if interval else None,
-        p=_mcnemar_of(pools[0]) if _one_binary(pools) else two_sided(estimate),
+        interval=_interval(pools, shares, padded, level).around(value) if interval else None,
+        p=_mcnemar_of(pools[0]) if _one_binary(pools) else two_sided(padded),
         n=n,
         claim="checkpoint",
         error=error,
@@ -108,50 +108,45 @@ def _mcnemar_of(one: Pool) -> float:
     return mcnemar(int((differences > 0).sum()), int((differences < 0).sum()))
 
 
-def _error(pools: Sequence[Pool], shares: Sequence[float]) -> tuple[float, float | None]:
-    """Standard error of the macro-average, and its degrees of freedom."""
-    from harness.board.items import influences
+def _padded_estimate(pools: Sequence[Pool], shares: Sequence[float]) -> Estimate:
+    """The macro-average of the padded pools, nearer to 0 than their own; error 0 where nothing varies."""
+    from harness.board.items import influences, mean_of
+    from harness.board.student import Estimate
 
-    variances, uncertain = [], []
+    value, variances, uncertain = 0.0, [], 0.0
     for share, one in zip(shares, pools, strict=True):
         padded = one.padded()
-        # with the two disagreements added the plain variance is that of Bonett and Price, and normal
+        value += share * mean_of(padded)
+        # for right or wrong the plain variance, and normal, as Bonett and Price have it
         dof = len(padded) - (not one.binary)
-        if not dof:
-            return 0.0, None
         moved = influences(padded)
-        variances.append(share**2 * float(moved @ moved) / dof / len(padded))
-        uncertain.append(0.0 if one.binary else variances[-1] ** 2 / dof)
+        variances.append(share**2 * float(moved @ moved) / dof / len(padded) if dof else 0.0)
+        uncertain += 0.0 if one.binary or not dof else variances[-1] ** 2 / dof
     variance = sum(variances)
-    return variance**0.5, variance**2 / sum(uncertain) if any(uncertain) else None
+    return Estimate(value, variance**0.5, variance**2 / uncertain if uncertain else None)
 
 
-def _interval(pools: Sequence[Pool], shares: Sequence[float], estimate: Estimate, level: float) -> Interval:
+def _interval(pools: Sequence[Pool], shares: Sequence[float], padded: Estimate, level: float) -> Interval:
     """Bonett and Price's for one benchmark of right and wrong; else the percentiles of paired resamples, widened.
 
     Resamples of n items vary by (n - 1) / n of what they should, and their percentiles take the variance for known. So
     those percentiles are taken that would be Student's t interval if the resamples were normal (the expanded percentile
     interval; Hesterberg, 2015, doi:10.1080/00031305.2015.1089789, section 5).
     """
-    from harness.board.items import influences, mean_of
+    from harness.board.items import influences
     from harness.board.resampling import central, resampled
     from harness.board.student import cdf, quantile
 
-    padded = [one.padded() for one in pools]
-    reach = quantile(0.5 + level / 2, estimate.df) * estimate.error
+    reach = quantile(0.5 + level / 2, padded.df) * padded.error
     if _one_binary(pools):
-        centre = mean_of(padded[0])
-        low, high, method = centre - reach, centre + reach, "Bonett-Price over items"
-        low, high = max(-1.0, low), min(1.0, high)
-    else:
-        plain = sum(
-            share**2 * float((influences(columns) ** 2).mean()) / len(columns)
-            for share, columns in zip(shares, padded, strict=True)
-        )
-        tail = cdf(-reach / plain**0.5, None)
-        low, high = central(resampled(padded, shares), tail)
-        method = "paired bootstrap over items"
-    return Interval(low=min(low, estimate.value), high=max(high, estimate.value), level=level, method=method)
+        low, high = max(-1.0, padded.value - reach), min(1.0, padded.value + reach)
+        return Interval(low=low, high=high, level=level, method="Bonett-Price over items")
+    columns = [one.padded() for one in pools]
+    plain = sum(
+        share**2 * float((influences(of) ** 2).mean()) / len(of) for share, of in zip(shares, columns, strict=True)
+    )
+    low, high = central(resampled(columns, shares), cdf(-reach / plain**0.5, None))
+    return Interval(low=low, high=high, level=level, method="paired bootstrap over items")
 
 
 def method_difference(

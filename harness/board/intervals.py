@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import NormalDist, fmean, stdev
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple, Self
 
 import pydantic
 
@@ -63,6 +63,10 @@ class Interval(pydantic.BaseModel):
         "Bonett-Price over items",
         "paired t over seeds",
     ]
+
+    def around(self, value: float) -> Self:
+        """Wide enough to hold the value itself."""
+        return self.model_copy(update={"low": min(self.low, value), "high": max(self.high, value)})
 
 
 def wilson(successes: float, n: float, level: float = 0.95) -> Interval:

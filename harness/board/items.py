@@ -73,6 +73,8 @@ def shared(a: ItemScores, b: ItemScores) -> tuple[ItemScores, ItemScores]:
 
 def averaged(draws: Sequence[ItemScores]) -> ItemScores:
     """What one model's items score on average, where it was asked several times."""
+    if len(draws) == 1:
+        return draws[0]
     if all(draw.items == draws[0].items for draw in draws):
         values, weights = (np.mean([getattr(draw, name) for draw in draws], axis=0) for name in ("values", "weights"))
         return ItemScores(draws[0].items, values, weights)
@@ -100,18 +102,25 @@ class Pool:
         return self.columns.shape[1] == 2 and bool((self.columns[:, 1] == self.columns[0, 1]).all())  # noqa: PLR2004
 
     def padded(self) -> Floats:
-        """The columns; those of right and wrong with one disagreement more each way, of the usual weight.
+        """The columns with one disagreement more each way, of the usual weight and size; as they are where none is.
 
-        Two models that agree on every item asked would otherwise be certain to agree on every item there is (Bonett
-        and Price, 2012, doi:10.3102/1076998611411915).
+        Two models that agree on every item asked would otherwise be certain to agree on every item there is, and few
+        disagreements would all too often point one way. For right or wrong this is Bonett and Price's adjustment (2012,
+        doi:10.3102/1076998611411915), where each disagreement has size 1; graded scores take the root mean square of
+        theirs, which leaves the variance as it is where all items differ.
         """
-        if not self.binary:
+        weights = self.columns[:, 1::2]
+        means = self.columns.sum(axis=0)[0::2] / weights.sum(axis=0)
+        scores = np.divide(self.columns[:, 0::2], weights, out=np.zeros_like(weights), where=weights > 0)
+        differences = scores @ _sides(scores)
+        differing = differences[differences != 0]
+        size = 1.0 if self.binary else float((differing**2).mean()) ** 0.5 if len(differing) else 0.0
+        if not size:
             return self.columns
-        usual = self.columns.mean(axis=0)[1::2].tolist()
-        if len(usual) == 1:
-            more = [[usual[0], usual[0]], [-usual[0], usual[0]]]
-        else:
-            more = [[usual[0], usual[0], 0.0, usual[1]], [0.0, usual[0], usual[1], usual[1]]]
+        usual = weights.mean(axis=0)
+        half = size / 2 * np.array([1.0, -1.0]) if len(usual) > 1 else np.array([size])
+        centre = means.mean() if len(usual) > 1 else 0.0
+        more = [np.stack([usual * (centre + way * half), usual], axis=1).ravel() for way in (1, -1)]
         return np.concatenate([self.columns, more])
 
 
@@ -136,7 +145,8 @@ def pool(a: ItemScores, b: ItemScores) -> Pool:
 def mean_of(columns: Floats) -> float:
     """The pool's weighted mean, or difference of two."""
     sums = columns.sum(axis=0)
-    return float((sums[0::2] / sums[1::2]) @ (1, -1)[: len(sums) // 2])
+    means = sums[0::2] / sums[1::2]
+    return float(means @ _sides(means))
 
 
 def influences(columns: Floats) -> Floats:
@@ -147,5 +157,10 @@ def influences(columns: Floats) -> Floats:
     """
     scores, weights = columns[:, 0::2], columns[:, 1::2]
     means = scores.sum(axis=0) / weights.sum(axis=0)
-    moved: Floats = ((scores - means * weights) / weights.mean(axis=0)) @ (1.0, -1.0)[: scores.shape[1]]
+    moved: Floats = ((scores - means * weights) / weights.mean(axis=0)) @ _sides(scores)
     return moved
+
+
+def _sides(scores: Floats) -> Floats:
+    """One score a pair is a difference already; of two the second is subtracted."""
+    return np.array([1.0, -1.0])[: scores.shape[-1]]

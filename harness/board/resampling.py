@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 RESAMPLES = 10_000
+_COUNTED = 10
+"""To draw how often an item occurs takes about as long as to draw so many items."""
 
 Pool = Sequence[tuple[float, ...]] | NDArray[np.float64]
 """[items, 2] of one mean, [items, 4] of the difference of two."""
@@ -45,12 +47,19 @@ def central(values: NDArray[np.float64], tail: float) -> tuple[float, float]:
 
 def _resampled_sums(pool: NDArray[np.float64], generator: np.random.Generator) -> NDArray[np.float64]:
     """Column sums over as many items as the pool holds, drawn from it with replacement; shape [RESAMPLES, columns]."""
+    n = len(pool)
     items, counts = np.unique(pool, axis=0, return_counts=True)
-    rows = max(1, 2_000_000 // len(items))  # of one draw, so that memory stays near 16 MB
-    sums = [
-        generator.multinomial(len(pool), counts / len(pool), size=min(rows, RESAMPLES - start)) @ items
-        for start in range(0, RESAMPLES, rows)
-    ]
+    few = len(items) * _COUNTED < n
+    rows = max(1, 2_000_000 // (len(items) if few else n))  # of one draw, so that memory stays near 16 MB
+    columns = np.ascontiguousarray(pool.T)
+    sums = []
+    for start in range(0, RESAMPLES, rows):
+        size = min(rows, RESAMPLES - start)
+        if few:
+            sums.append(generator.multinomial(n, counts / n, size=size) @ items)
+        else:
+            drawn = generator.integers(n, size=(size, n), dtype=np.int32)
+            sums.append(np.stack([column.take(drawn).sum(axis=1) for column in columns], axis=1))
     return np.concatenate(sums)
 
 

@@ -42,19 +42,19 @@ def cells(board: Board, line: Line) -> list[tuple[str, Cell, float]]:
 
 def score(cell: Cell, out_of: float = WHOLE) -> str:
     """`93.2` out of 100, `6.53` out of 10."""
-    return NONE if cell.score is None else _number(cell.score, out_of)
+    return NONE if cell.score is None else number(cell.score, out_of)
 
 
 def interval(value: Interval | None, out_of: float = WHOLE) -> str:
     """`[91.0, 95.1]`, on the scale of the score."""
-    return "" if value is None else f"[{_number(value.low, out_of)}, {_number(value.high, out_of)}]"
+    return "" if value is None else f"[{number(value.low, out_of)}, {number(value.high, out_of)}]"
 
 
 def difference(comparison: Comparison | None, out_of: float = WHOLE) -> str:
     """`+3.1` points; empty for a baseline."""
     if comparison is None:
         return ""
-    return "not paired" if comparison.difference is None else _number(comparison.difference.value, out_of, "+")
+    return "not paired" if comparison.difference is None else number(comparison.difference.value, out_of, "+")
 
 
 def mark(comparison: Comparison | None) -> str:
@@ -252,7 +252,7 @@ def _over_items(line: Line) -> bool:
     )
 
 
-def _number(value: float, out_of: float, sign: str = "") -> str:
+def number(value: float, out_of: float = WHOLE, sign: str = "") -> str:
     """A share on its scale, with one decimal out of 100 and two out of 10, and never -0.0."""
     digits = max(0, 3 - math.floor(math.log10(out_of)))
     return f"{round(out_of * value, digits) + 0.0:{sign}.{digits}f}"
