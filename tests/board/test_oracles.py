@@ -1,0 +1,100 @@
+"""Our tests, intervals and adjustments against those of scipy and statsmodels."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+from statsmodels.stats.contingency_tables import mcnemar as their_mcnemar
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.power import TTestPower
+from statsmodels.stats.proportion import proportion_confint
+from statsmodels.stats.weightstats import ttost_paired
+
+from harness.board.differences import mcnemar, method_difference, paired_composite
+from harness.board.intervals import wilson
+from harness.board.items import ItemScores
+from harness.board.marks import benjamini_hochberg, holm
+from harness.board.student import Estimate, attainable_margin, detectable, equivalence, two_sided
+
+PS = st.lists(st.floats(0, 1), min_size=1, max_size=30)
+
+
+def scores(values, weights=None):
+    values = np.asarray(values, dtype=float)
+    items = tuple(("", f"{n:05}") for n in range(len(values)))
+    return ItemScores(items, values, np.ones_like(values) if weights is None else np.asarray(weights, dtype=float))
+
+
+@given(st.integers(0, 300), st.integers(0, 300))
+def test_mcnemar(only_a, only_b):
+    theirs = their_mcnemar([[5, only_a], [only_b, 7]], exact=True).pvalue
+    assert mcnemar(only_a, only_b) == pytest.approx(min(1.0, theirs), rel=1e-9)
+
+
+@given(st.integers(0, 200), st.integers(1, 200))
+def test_wilson(right, more):
+    n = right + more
+    ours = wilson(right, n)
+    assert (ours.low, ours.high) == pytest.approx(proportion_confint(right, n, method="wilson"), abs=1e-8)
+
+
+@given(PS)
+def test_adjustments(ps):
+    assert holm(ps) == pytest.approx(multipletests(ps, method="holm")[1])
+    assert benjamini_hochberg(ps) == pytest.approx(multipletests(ps, method="fdr_bh")[1])
+
+
+@pytest.mark.parametrize("n", [3, 5, 10])
+def test_claims_about_methods_are_paired_t_tests(n):
+    draw = np.random.default_rng(n)
+    a, b = draw.normal(0.52, 0.01, n), draw.normal(0.5, 0.01, n)
+    found = method_difference(dict(enumerate(a)), dict(enumerate(b)))
+    theirs = stats.ttest_rel(a, b)
+    assert found.p == pytest.approx(theirs.pvalue, rel=1e-6)
+    interval = theirs.confidence_interval()
+    assert (found.interval.low, found.interval.high) == pytest.approx((interval.low, interval.high), abs=1e-8)
+    for margin in (0.005, 0.02, 0.05):
+        theirs, _, _ = ttost_paired(a, b, -margin, margin)
+        assert equivalence(found.estimate, margin) == pytest.approx(theirs, rel=1e-6)
+
+
+def test_claims_about_checkpoints_are_paired_t_tests_where_items_are_many():
+    """Two disagreements among 5,002 items change the standard error in the fourth digit."""
+    draw = np.random.default_rng(1)
+    a, b = draw.beta(2, 2, (2, 5000))
+    found, theirs = paired_composite([(scores(a + 0.01), scores(b))]), stats.ttest_rel(a + 0.01, b)
+    assert found.error == pytest.approx(theirs._standard_error, rel=3e-4)
+    assert found.p == pytest.approx(theirs.pvalue, rel=5e-3)
+    interval = theirs.confidence_interval()
+    width = interval.high - interval.low
+    assert (found.interval.low, found.interval.high) == pytest.approx((interval.low, interval.high), abs=0.03 * width)
+    theirs, _, _ = ttost_paired(a + 0.01, b, -0.02, 0.02)
+    assert equivalence(found.estimate, 0.02) == pytest.approx(theirs, rel=5e-3)
+
+
+def test_composites_have_the_degrees_of_freedom_of_welch_and_satterthwaite():
+    """A macro-average of two graded benchmarks with opposite signs is the difference of two independent means."""
+    draw = np.random.default_rng(2)
+    x, y = draw.normal(0.1, 1, 2000), draw.normal(0.05, 0.2, 900)
+    pairs = [(scores(x), scores(np.zeros(2000))), (scores(np.zeros(900)), scores(y))]
+    found, theirs = paired_composite(pairs), stats.ttest_ind(x, y, equal_var=False)
+    assert found.df == pytest.approx(theirs.df, rel=2e-3)
+    assert found.p == pytest.approx(theirs.pvalue, rel=5e-3)
+    assert found.error == pytest.approx(theirs._standard_error / 2, rel=2e-3)
+
+
+@pytest.mark.parametrize("n", [3, 5, 10, 33, 1319, 14_000])
+def test_what_can_be_detected(n):
+    theirs = TTestPower().solve_power(nobs=n, alpha=0.05, power=0.8, alternative="two-sided")
+    assert detectable(Estimate(0.0, 1 / n**0.5, n - 1), 0.05) == pytest.approx(theirs, rel=1e-4)
+    if n > 10_000:
+        assert detectable(Estimate(0.0, 1 / n**0.5, None), 0.05) == pytest.approx(theirs, rel=1e-3)
+
+
+@given(st.floats(-1, 1), st.floats(0.001, 1), st.none() | st.floats(1, 1000))
+def test_equality_is_attained_at_the_margin_that_is_named(value, error, df):
+    margin = attainable_margin(Estimate(0.0, error, df), 0.05)
+    assert equivalence(Estimate(0.0, error, df), margin) == pytest.approx(0.05)
+    assert equivalence(Estimate(value, error, df), margin) >= 0.05 - 1e-9
+    assert 0 <= two_sided(Estimate(value, error, df)) <= 1
