@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from fnmatch import fnmatch
 from pathlib import Path
 
 from harness.errors import UserError
@@ -13,6 +14,19 @@ INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
 
 PICKLES = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
+
+STATE = (
+    *PICKLES,
+    "*.safetensors",
+    "*.bin",
+    "*.gguf",
+    "*.h5",
+    "*.msgpack",
+    "*.onnx",
+    "*.index.json",
+    "trainer_state.json",
+)
+"""Weights in any format, their indexes, and what a training went on from: none of it is true of another model."""
 
 
 def weight_files(folder: Path) -> tuple[Path, ...]:
@@ -44,9 +58,9 @@ def _named(folder: Path) -> tuple[Path, ...]:
 
 
 def companions(folder: Path) -> tuple[Path, ...]:
-    """Everything in a model's folder but weights and config: tokenizer, chat template, generation config, own code."""
-    weights = {path.name for path in folder.glob("*.safetensors")} | {CONFIG, INDEX}
-    return tuple(sorted(path for path in folder.iterdir() if path.is_file() and path.name not in weights))
+    """What goes with any weights of a model's architecture: tokenizer, chat template, generation config, own code."""
+    files = (path for path in folder.iterdir() if path.is_file() and path.name != CONFIG)
+    return tuple(sorted(path for path in files if not any(fnmatch(path.name, pattern) for pattern in STATE)))
 
 
 def copy_companions(source: Path, target: Path) -> None:
