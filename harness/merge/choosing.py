@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,8 +12,9 @@ from tempfile import TemporaryDirectory
 from harness.api import Average, Combination
 from harness.canonical import Json, canonical
 from harness.context import Context
+from harness.errors import UserError
 from harness.files import write_whole
-from harness.merge.stream import Member, Merging
+from harness.merge.stream import Merging
 from harness.train.scoring import response_loss
 from harness.train.selection import Selection
 
@@ -33,20 +35,14 @@ class Choice:
         return [{"stages": list(stages), "loss": loss} for stages, loss in self.losses.items()]
 
 
-def choose(
-    combination: Combination,
-    members: Sequence[Member],
-    base: Path | None,
-    rows: Selection,
-    context: Context,
-) -> Choice:
-    """The combination of those stages that it chooses by the loss on these held-out conversations.
+def choose(merging: Merging, rows: Selection, context: Context) -> Choice:
+    """The combination of those of its stages that it chooses by the loss on these held-out conversations.
 
-    Raises UserError where nothing of them is scored.
+    Raises UserError where nothing of them is scored, and for a candidate whose loss is no number.
     """
-    tried = _Candidates(combination, {member.name: member for member in members}, base, rows, context)
-    stages = tuple(combination.members(tried.loss))
-    return Choice(of_stages(combination, stages), tried.losses)
+    tried = _Candidates(merging, rows, context)
+    stages = tuple(merging.combination.members(tried.loss))
+    return Choice(of_stages(merging.combination, stages), tried.losses)
 
 
 def of_stages(combination: Combination, stages: Sequence[str]) -> Combination:
@@ -62,9 +58,8 @@ def of_stages(combination: Combination, stages: Sequence[str]) -> Combination:
 class _Candidates:
     """Combinations of some of the stages, each merged and scored once; what was scored is on disk."""
 
-    combination: Combination
-    members: Mapping[str, Member]
-    base: Path | None
+    whole: Merging
+    """Of all the stages; candidates differ from it in theirs alone."""
     rows: Selection
     context: Context
     losses: dict[tuple[str, ...], float] = field(default_factory=dict)
@@ -81,15 +76,23 @@ class _Candidates:
         """Of the stages' combination."""
         key = tuple(stages)
         if key not in self.losses:
-            self.losses[key] = self._scored(key)
-            write_whole(self._file, canonical(Choice(self.combination, self.losses).told()))
+            loss = self._scored(key)
+            if not math.isfinite(loss):
+                raise UserError(
+                    f"the loss of {' + '.join(key)} on the held-out data is {loss}",
+                    "its training has gone astray: lower train.lr, or leave it out",
+                )
+            self.losses[key] = loss
+            write_whole(self._file, canonical(Choice(self.whole.combination, self.losses).told()))
         return self.losses[key]
 
     def _scored(self, stages: tuple[str, ...]) -> float:
-        members, note = tuple(self.members[stage] for stage in stages), " + ".join(stages)
+        combination, named = self.whole.combination, {member.name: member for member in self.whole.members}
+        members, note = tuple(named[stage] for stage in stages), " + ".join(stages)
         folder = members[0].folder
-        if isinstance(self.combination, Average) and len(members) == 1 and folder is not None:
+        if isinstance(combination, Average) and len(members) == 1 and folder is not None:
             return response_loss(folder, self.rows, self.context, note)
         with TemporaryDirectory(dir=self.context.folder, prefix="candidate-") as place:
-            Merging(of_stages(self.combination, stages), members, self.base).write(Path(place))
+            candidate = replace(self.whole, combination=of_stages(combination, stages), members=members)
+            candidate.write(Path(place))
             return response_loss(Path(place), self.rows, self.context, note)

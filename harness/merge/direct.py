@@ -23,7 +23,7 @@ from harness.merge.adapters import is_adapter
 from harness.merge.evidence import Evidence, asks
 from harness.merge.job import ADAPTER
 from harness.merge.members import merge_members
-from harness.merge.stream import Member
+from harness.merge.stream import Member, Merging
 from harness.mergers import BASE, declare_merge, needs_base
 from harness.modelfolder import CONFIG, weight_files
 from harness.recipe import named_model
@@ -148,7 +148,7 @@ class Request:
             if merger.fisher is not None:
                 fisher = evidence.fisher(merger.fisher, members, context, seed)
             if merger.chooses:
-                merger = evidence.chosen(merger, members, base, context)
+                merger = evidence.chosen(Merging(merger, tuple(members), base, seed, fisher), context)
         parameters = merge_members(
             merger,
             [known[stage] for stage in merger.stages],

@@ -16,7 +16,7 @@ from harness.engines.text import context_length
 from harness.errors import UserError
 from harness.jobs import EstimateFisher, MixtureItem
 from harness.merge.choosing import choose
-from harness.merge.stream import Member
+from harness.merge.stream import Member, Merging
 from harness.recipe import SourceUse, is_plugin, plugin_of
 from harness.train.fisher import estimate
 from harness.train.scoring import conversations
@@ -64,13 +64,11 @@ class Evidence:
         estimate(declared, self.sources, model, context)
         return context.folder / "model"
 
-    def chosen(
-        self, combination: Combination, members: Sequence[Member], base: Path | None, context: Context
-    ) -> Combination:
+    def chosen(self, merging: Merging, context: Context) -> Combination:
         """The combination of those members that it chooses by their loss on all the datasets."""
-        reader = _whole(members[0])
+        reader = _whole(merging.members[0])
         rows = conversations(self.items, self.sources, context_length(reader, None), reader, context)
-        return choose(combination, members, base, rows, context).combination
+        return choose(merging, rows, context).combination
 
 
 def asks(merger: Merged) -> str:

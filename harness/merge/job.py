@@ -16,7 +16,7 @@ from harness.context import Context, Progress
 from harness.jobs import Merge
 from harness.machine import failures_named
 from harness.merge.members import merge_members
-from harness.merge.stream import Member
+from harness.merge.stream import Member, Merging
 from harness.mergers import BASE, FISHER
 from harness.store import MANIFEST
 
@@ -39,7 +39,12 @@ def merge(declared: Merge, merger: Merger, sources: Mapping[str, DataSource], co
     base = context.parents[BASE] / "model" if BASE in context.parents else None
     if isinstance(merger, Merged) and merger.by_examples:
         merger = replace(merger, weights=_by_examples([folder for _, folder in parents]))
-    losses: dict[str, Json] = {}
+    fisher = {
+        role.removeprefix(FISHER): folder / "model"
+        for role, folder in context.parents.items()
+        if role.startswith(FISHER)
+    }
+    seed, losses = declared.seed or 0, dict[str, Json]()
     shares: Json = None
     with failures_named("merging", context.folder):
         if declared.held_out and isinstance(merger, Combination):
@@ -48,7 +53,7 @@ def merge(declared: Merge, merger: Merger, sources: Mapping[str, DataSource], co
 
             reader = parents[0][1] / "model"
             rows = conversations(declared.held_out, sources, declared.max_length or 0, reader, context)
-            chosen = choose(merger, members, base, rows, context)
+            chosen = choose(Merging(merger, tuple(members), base, seed, fisher), rows, context)
             merger, losses = chosen.combination, {"held_out_losses": chosen.told()}
             members = [member for stage in merger.stages for member in members if member.name == stage]
         if isinstance(merger, Merged):
@@ -58,12 +63,8 @@ def merge(declared: Merge, merger: Merger, sources: Mapping[str, DataSource], co
             members,
             base,
             target,
-            seed=declared.seed or 0,
-            fisher={
-                role.removeprefix(FISHER): folder / "model"
-                for role, folder in context.parents.items()
-                if role.startswith(FISHER)
-            },
+            seed=seed,
+            fisher=fisher,
             report=lambda done, total: context.progress(Progress(done, total, "tensor")),
         )
     return {

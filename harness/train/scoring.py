@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -52,6 +53,7 @@ def scored(rows: Selection, place: int, *, padded: bool) -> MicroBatch:
 def response_loss(folder: Path, rows: Selection, context: Context, note: str = "") -> float:
     """The mean negative log-likelihood of the response tokens, in nats, under the model in `folder`.
 
+    NaN for a model with weights that are no numbers, as a training that went astray leaves it.
     Raises UserError for data of which nothing is scored.
     """
     layout, tell = context.execution.layout, throttled(context.progress)
@@ -60,6 +62,8 @@ def response_loss(folder: Path, rows: Selection, context: Context, note: str = "
     with isolated(context.runtime.get("threads")), torch.no_grad():
         attention = layouts.attention_for(folder, layout, device, torch.float32)
         model = network.load(folder, attention).to(device).eval()
+        if not all(parameter.isfinite().all() for parameter in model.parameters()):
+            return math.nan
         with torch.enable_grad():
             head = layouts.check(model, layout)
         for place in range(len(rows)):

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from harness.api import Average, DataSource, Files, HeldOutLoss, PairColumns
+from harness.api import Average, Combination, DataSource, Files, HeldOutLoss, MergeNeed, PairColumns
 from harness.context import Context
 from harness.jobs import DataDeclaration, MixtureItem
 from harness.merge.choosing import SCORES, choose, of_stages
-from harness.merge.stream import Member
+from harness.merge.stream import Member, Merging
 from harness.train.scoring import conversations, response_loss
 
 ROWS = [{"prompt": f"Add {n} and {n}.", "completion": f"{2 * n}"} for n in range(6)]
@@ -68,9 +73,9 @@ def test_the_loss_is_that_of_transformers(chat_models, rows):
 
 def test_every_candidate_is_merged_scored_and_written_down_once(chat_models, rows, combination):
     selection, context = rows
-    members = [Member(name, chat_models[name] / "model") for name in "ab"]
-    soup = combination("soup", "ab")
-    choice = choose(soup, members, None, selection, context)
+    members = tuple(Member(name, chat_models[name] / "model") for name in "ab")
+    soup = Merging(combination("soup", "ab"), members)
+    choice = choose(soup, selection, context)
     alone = {(name,): response_loss(chat_models[name] / "model", selection, context) for name in "ab"}
     assert {stages: loss for stages, loss in choice.losses.items() if len(stages) == 1} == alone
     (both,) = (stages for stages in choice.losses if len(stages) == 2)
@@ -85,6 +90,59 @@ def test_every_candidate_is_merged_scored_and_written_down_once(chat_models, row
     for one in written:  # what is on disk is not computed again
         one["loss"] = {best: 1.0, both: 0.5}.get(tuple(one["stages"]), 2.0)
     (context.folder / SCORES).write_text(json.dumps(written))
-    again = choose(soup, members, None, selection, context)
+    again = choose(soup, selection, context)
     assert again.combination.stages == both
     assert set(again.losses.values()) == {0.5, 1.0, 2.0}
+
+
+@dataclass(frozen=True)
+class Jittered(Combination):
+    """The first model and noise, weighed by its Fisher information; of all stages but the last."""
+
+    needs: ClassVar[frozenset[MergeNeed]] = frozenset({"seed"})
+
+    def members(self, loss):
+        loss(self.stages[:-1])
+        return self.stages[:-1]
+
+    def combine(self, parameter, survey):  # noqa: ARG002 (of the base class)
+        noise = torch.randn(parameter.tensors[0].shape, generator=parameter.generator)
+        return parameter.tensors[0].add_(noise.mul_(parameter.fisher[0]))
+
+
+def test_candidates_are_merged_as_the_chosen_one_will_be(chat_models, rows, tmp_path, read_model, write_model):
+    """The candidate's loss is that of the model which the same merge writes, with its seed and Fisher information."""
+    selection, context = rows
+    folder = chat_models["a"] / "model"
+    small = {name: torch.full_like(tensor, 1e-2) for name, tensor in read_model(folder).items()}
+    write_model(tmp_path / "fisher", small)
+    members = tuple(Member(name, folder) for name in "ab")
+    for seed in (1, 2):
+        whole = Merging(Jittered(("a", "b")), members, None, seed, dict.fromkeys("ab", tmp_path / "fisher"))
+        (context.folder / SCORES).unlink(missing_ok=True)
+        chosen = choose(whole, selection, context)
+        assert chosen.combination == Jittered(("a",))
+        target = tmp_path / f"out-{seed}"
+        target.mkdir()
+        replace(whole, combination=chosen.combination, members=members[:1]).write(target)
+        assert chosen.losses == {("a",): response_loss(target, selection, context)}
+        assert chosen.losses["a",] != response_loss(folder, selection, context)
+
+
+@pytest.fixture
+def astray(chat_models, tmp_path):
+    """A model's folder with a weight that is no number."""
+    folder = Path(shutil.copytree(chat_models["b"] / "model", tmp_path / "astray"))
+    tensors = load_file(folder / "model.safetensors")
+    tensors["model.norm.weight"][3] = torch.nan
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
+def test_a_model_whose_loss_is_no_number_is_named(astray, chat_models, rows, combination, refused):
+    selection, context = rows
+    members = (Member("a", astray), Member("b", chat_models["b"] / "model"))
+    assert refused(choose, Merging(combination("soup", "ab"), members), selection, context) == (
+        "the loss of a on the held-out data is nan (its training has gone astray: lower train.lr, or leave it out)"
+    )
+    assert not (context.folder / SCORES).exists()
