@@ -21,7 +21,7 @@ SEMANTICS: Mapping[str, int] = {
     "prepare": 1,
     "fisher": 1,
     "train": 1,
-    "merge": 1,
+    "merge": 2,
     "generate": 2,
     "respond": 1,
     "evaluate": 2,

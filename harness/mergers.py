@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from fractions import Fraction
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from harness.api import Average, Combination, Data, KeepLast, Merged, MergeKit, Merger, Stage, StageFisher, experts
@@ -72,14 +73,28 @@ def declare_merge(bound: BoundArm, stages: Sequence[Stage], known: Sequence[str]
             f"{who} merges {len(merger.stages)} stages with {len(merger.weights)} weights",
             "give one weight for each stage",
         )
+    if isinstance(merger, Average) and (total := sum(merger.shares, Fraction())) != 1:
+        raise UserError(
+            f"{who} averages with weights that add up to {share(total)}",
+            "divide them by their sum, as harness.api.proportions does",
+        )
     shares = [BY_EXAMPLES] * len(merger.stages) if merger.by_examples else map(share, merger.shares)
     weights = tuple(zip(merger.stages, shares, strict=True))
     if isinstance(merger, MergeKit):
         options = {name: plain(getattr(merger, name)) for name in ("method", "parameters")}
+        options["mergekit"] = mergekit_version()
         return DeclaredMerge(Merge(method="mergekit", weights=weights, options=options, seed=seed), merger.base)
     if not isinstance(merger, Combination):
         raise UserError(f"{who} merges by {type(merger).__name__}, which no job does", "make it a Combination")
     return DeclaredMerge(_combination(bound, merger, weights, seed), needs_base(merger), merger.held_out, merger.fisher)
+
+
+def mergekit_version() -> str | None:
+    """Of the mergekit that is installed; None where none is."""
+    try:
+        return version("mergekit")
+    except PackageNotFoundError:
+        return None
 
 
 def needs_base(merger: Merger) -> bool:

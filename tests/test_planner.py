@@ -15,6 +15,7 @@ from harness.discovery import LoadedPlugin
 from harness.errors import UserError
 from harness.execution import Execution
 from harness.jobs import MixtureItem, TrainSettings
+from harness.mergers import mergekit_version
 from harness.planner import build, choose_arms
 from harness.recipe import load
 from harness.settings import Setting
@@ -515,6 +516,10 @@ def test_an_average_is_a_job(plan, own):
             "Average(('chats', 'maths'), (Fraction(1),))",
             "own merges 2 stages with 1 weights (give one weight for each stage)",
         ),
+        (
+            "Average(('chats', 'maths'), (Fraction(1), Fraction(1, 2)))",
+            "own averages with weights that add up to 3/2 (divide them by their sum, as harness.api.proportions does)",
+        ),
         ("Merger()", "own merges by Merger, which no job does (return an Average)"),
     ],
 )
@@ -536,9 +541,19 @@ def test_a_plugin_merges_in_the_strategy_s_place(plan, own):
     assert [maker.split()[:2] for maker in ties.declared["plugins"]] == [["ties", "1.0"]]
     assert ties.declared["weights"] == [["chats", "1/3"], ["maths", "1/3"], ["code", "1/3"]]
     assert "seed" not in ties.declared
-    assert kit.declared["options"] == {"method": "della", "parameters": {}}
+    assert kit.declared["options"] == {"method": "della", "parameters": {}, "mergekit": mergekit_version()}
     assert kit.declared["seed"] == 0
     assert ties.parents["base"] == kit.parents["base"] == base
+
+
+def test_mergekit_s_version_is_part_of_what_it_merges(plan, own, distribution):
+    arm = f"{own(EXPERTS)},mergekit"
+    before = plan(arm).arms[1].seeds[0].merge
+    distribution("mergekit", {})
+    planned = plan(arm)
+    after = planned.arms[1].seeds[0].merge
+    assert planned.jobs[after].declared["options"]["mergekit"] == "1.0"
+    assert after != before
 
 
 def test_another_seed_draws_another_merge_only_where_it_draws(plan, own):

@@ -134,11 +134,18 @@ class Combination(Merged, ABC):
 
 @dataclass(frozen=True)
 class Average(Combination):
-    """Weighted mean of the named stages' weights, `sum(a_j M_j)` (arXiv:2405.13432); uniform without weights."""
+    """Weighted mean of the named stages' weights, `sum(a_j M_j)` (arXiv:2405.13432); uniform without weights.
+
+    The weights add up to 1.
+    """
 
     def combine(self, parameter: Parameter, survey: Any) -> torch.Tensor:  # noqa: ARG002 (of the base class)
-        """The sum, in float32."""
-        return weighted_sum(parameter.tensors, parameter.weights)
+        """`M_1 + sum(a_j (M_j - M_1))`, the same mean, in float32; of models that are equal exactly what they are."""
+        first, *others = parameter.tensors
+        mean = first.clone()
+        for other, weight in zip(others, parameter.weights[1:], strict=True):
+            mean.add_(other.sub_(first), alpha=weight)
+        return mean
 
 
 @dataclass(frozen=True)

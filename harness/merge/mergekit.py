@@ -85,5 +85,5 @@ def _configuration(merger: MergeKit, models: Mapping[str, Path], base: Path | No
 def _dtype(folder: Path) -> str:
     """That of the model's first tensor of numbers with a fraction."""
     stored = Stored.model(folder)
-    found = (stored.read(name).dtype for name in sorted(stored.names))
+    found = (stored.dtype(name) for name in sorted(stored.names))
     return str(next(dtype for dtype in found if dtype.is_floating_point)).removeprefix("torch.")

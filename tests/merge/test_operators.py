@@ -308,5 +308,19 @@ def test_the_threshold_of_the_whole_task_vector_is_the_kth_largest(combination, 
 
 def test_an_average_is_a_weighted_sum():
     tensors = [torch.tensor([1.0, 2.0]), torch.tensor([3.0, 6.0])]
+    summed = weighted_sum(tensors, [0.5, 0.5])
     found = Average(("a", "b")).combine(Parameter("p", tuple(tensors), (0.5, 0.5)), None)
-    assert found.tolist() == [2.0, 4.0] == weighted_sum(tensors, [0.5, 0.5]).tolist()
+    assert found.tolist() == [2.0, 4.0] == summed.tolist()
+
+
+@FEW
+@given(
+    weights=st.lists(st.fractions(0, 5, max_denominator=9), min_size=1, max_size=7).filter(any),
+    seed=st.integers(0, 2**31),
+)
+def test_an_average_of_identical_models_is_exactly_that_model(weights, seed):
+    model = torch.randn(1000, generator=torch.Generator().manual_seed(seed))
+    names = tuple(map(str, range(len(weights))))
+    shares = tuple(map(float, proportions(weights, names)))
+    found = Average(names).combine(Parameter("p", tuple(model.clone() for _ in names), shares), None)
+    assert torch.equal(found, model)
