@@ -18,8 +18,11 @@ ADAPTER_CONFIG = "adapter_config.json"
 _WEIGHTS = "adapter_model.safetensors"
 _PREFIX = "base_model.model."
 _A, _B = ".lora_A.weight", ".lora_B.weight"
-_ONLY = ("use_dora", "rank_pattern", "alpha_pattern", "modules_to_save", "layer_replication")
+_BEYOND = ("use_dora", "rank_pattern", "alpha_pattern", "modules_to_save", "layer_replication")
 """Settings beyond plain LoRA; where one is set, the adapters are more than `scale * B A`."""
+_BASE_UNTOUCHED = (None, True, False, "gaussian", "eva", "orthogonal")
+"""Values of `init_lora_weights` with which training starts from the base as it is; others (PiSSA, OLoRA, CorDA, LoftQ)
+put something else in the place of its weights, which an adapter's folder does not hold."""
 
 
 @dataclass(frozen=True)
@@ -42,13 +45,19 @@ class Adapter:
             raise UserError(f"no adapter in {folder}: {missing[0]} is missing", "name a folder that peft has saved")
         config = json.loads(files[0].read_text(encoding="utf-8"))
         tensors = Stored((files[1],))
-        other = [name for name in _ONLY if config.get(name)]
+        other = [name for name in _BEYOND if config.get(name)]
+        if (init := config.get("init_lora_weights")) not in _BASE_UNTOUCHED:
+            other.append(f"init_lora_weights={init}")
         other += [name for name in tensors.names if not name.endswith((_A, _B))]
         if config.get("peft_type") != "LORA" or other:
             what = other[0] if other else config.get("peft_type")
             raise UserError(
                 f"the adapter in {folder} is no plain LoRA: {what}", "merge it into its model with peft first"
             )
+        for name in sorted(tensors.names):
+            pair = name.removesuffix(_A) + _B if name.endswith(_A) else name.removesuffix(_B) + _A
+            if pair not in tensors.names:
+                raise UserError(f"the adapter in {folder} is not whole: {pair} is missing", "save it again with peft")
         rank = int(config["r"])
         scale = float(config["lora_alpha"]) / (rank**0.5 if config.get("use_rslora") else rank)
         return cls(tensors, rank, scale, bool(config.get("fan_in_fan_out")), tensors.read)
@@ -56,12 +65,14 @@ class Adapter:
     @cached_property
     def weights(self) -> dict[str, tuple[str, str]]:
         """By weight of the model the names of its A and B."""
-        layers = {name.removesuffix(_A) for name in self.tensors.names if name.endswith(_A)}
-        return {
-            f"{layer.removeprefix(_PREFIX)}.weight": (layer + _A, layer + _B)
-            for layer in sorted(layers)
-            if layer + _B in self.tensors.names
-        }
+        layers = sorted({name.removesuffix(_A).removesuffix(_B) for name in self.tensors.names})
+        return {f"{layer.removeprefix(_PREFIX)}.weight": (layer + _A, layer + _B) for layer in layers}
+
+    @property
+    def sizes(self) -> dict[str, tuple[int, int]]:
+        """By weight of the model what its layer takes and gives: [in] of the A, [out] of the B."""
+        shape = self.tensors.shape
+        return {weight: (shape(a)[1], shape(b)[0]) for weight, (a, b) in self.weights.items()}
 
     def delta(self, weight: str) -> torch.Tensor:
         """What it adds to a weight of the model, in float32."""
@@ -80,21 +91,22 @@ class Adapted:
 
     base: Tensors
     adapter: Adapter
+    like: Tensors
+    """A model in whose dtypes they are kept."""
 
     @classmethod
-    def of(cls, base: Tensors, adapter: Adapter) -> Adapted:
-        """Raises UserError where the adapters belong to another model."""
-        for weight, (a, b) in adapter.weights.items():
+    def of(cls, base: Tensors, adapter: Adapter, like: Tensors | None = None) -> Adapted:
+        """Kept in the base's dtypes unless told otherwise. Raises UserError where the adapters are another model's."""
+        for weight, (inner, outer) in adapter.sizes.items():
             if weight not in base.names:
                 raise UserError(f"the adapter adds to {weight}, which the base lacks", "name the base it was put on")
-            inner, outer = adapter.tensors.shape(a)[1], adapter.tensors.shape(b)[0]
             wanted = (inner, outer) if adapter.transposed else (outer, inner)
             if base.shape(weight) != wanted:
                 raise UserError(
                     f"the adapter adds {list(wanted)} to {weight}, which is {list(base.shape(weight))} in the base",
                     "name the base it was put on",
                 )
-        return cls(base, adapter)
+        return cls(base, adapter, like or base)
 
     @property
     def names(self) -> frozenset[str]:
@@ -106,15 +118,15 @@ class Adapted:
         return self.base.shape(name)
 
     def dtype(self, name: str) -> torch.dtype:
-        """That of the model."""
-        return self.base.dtype(name)
+        """That which it is kept in."""
+        return self.like.dtype(name)
 
     def read(self, name: str) -> torch.Tensor:
-        """`W + scale B A`, added in float32 and kept in the model's dtype."""
+        """`W + scale B A`, added in float32."""
         tensor = self.base.read(name)
-        if name not in self.adapter.weights:
-            return tensor
-        return tensor.float().add_(self.adapter.delta(name)).to(tensor.dtype)
+        if name in self.adapter.weights:
+            tensor = tensor.float().add_(self.adapter.delta(name))
+        return tensor.to(self.dtype(name))
 
 
 def is_adapter(folder: Path) -> bool:
@@ -131,6 +143,8 @@ def check_alike(first: tuple[str, Adapter], other: tuple[str, Adapter]) -> None:
             ("layers", mine.weights, theirs.weights),
             ("rank", mine.rank, theirs.rank),
             ("scale", mine.scale, theirs.scale),
+            ("size", mine.sizes, theirs.sizes),
+            ("orientation", mine.transposed, theirs.transposed),
         )
         if here != there
     ]

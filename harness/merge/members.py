@@ -8,6 +8,7 @@ from pathlib import Path
 from harness.api import Combination, MergeKit, Merger
 from harness.errors import Failure, UserError
 from harness.merge.stream import Member, Merging, Report
+from harness.merge.tensors import check_numbers
 from harness.merge.vocabulary import check_vocabularies
 from harness.mergers import BASE
 
@@ -28,7 +29,10 @@ def merge_members(
     Raises UserError for models that differ in more than numbers.
     """
     folders = {member.name: member.folder for member in members if member.folder is not None}
-    check_vocabularies(folders | ({BASE: base} if base is not None else {}))
+    read = folders | ({BASE: base} if base is not None else {})
+    for name, folder in read.items():
+        check_numbers(name, folder)
+    check_vocabularies(read)
     if isinstance(merger, MergeKit):
         from harness.merge.mergekit import merge_by_mergekit
 

@@ -19,7 +19,8 @@ from harness.api import Combination, Parameter
 from harness.errors import UserError
 from harness.merge import adapters
 from harness.merge.adapters import Adapted, Adapter
-from harness.merge.tensors import Stored, Tensors, check_alike, places_in, unlike
+from harness.merge.tensors import Stored, Tensors, check_alike, check_covered, places_in, unlike
+from harness.mergers import BASE
 from harness.modelfolder import CONFIG, INDEX, copy_companions, weight_files
 
 Report = Callable[[int, int], None]
@@ -57,10 +58,10 @@ class Merging:
     def write(self, target: Path, report: Report = lambda _done, _total: None) -> int:
         """Leave the merged model in `target`, cut into files like the model it takes after; returns its parameters.
 
-        Config, tokenizer and dtype are the first member's, or the base's where that is an adapter.
+        Config, tokenizer and dtype are the first expert's, or the base's where that is an adapter.
         Raises UserError for models whose tensors differ in name, shape or kind.
         """
-        source = self.members[0].folder or self.base
+        source = self._first.folder or self.base
         merged = self._apart() if self.combination.adapters == "apart" else self._whole()
         if source is None:
             raise UserError("the base of the adapters is not named", "name it: --base MODEL")
@@ -71,21 +72,29 @@ class Merging:
         copy_companions(source, target)
         return parameters
 
+    @property
+    def _first(self) -> Member:
+        """The first expert; where there is none, the base, which may be merged too."""
+        return next((member for member in self.members if member.name != BASE), self.members[0])
+
     def _whole(self) -> Callable[[str], torch.Tensor]:
         """Reads and combines one tensor of all models."""
         if self.base is None and "base" in self.combination.needs:
-            raise UserError(
-                f"{type(self.combination).__name__} needs the base, and none is named", "name it: --base MODEL"
-            )
+            needing = type(self.combination).__name__
+            raise UserError(f"{needing} needs the base, and none is named", "name it: --base MODEL")
         opened = {member.name: member.tensors(self.base) for member in self.members}
         base = Stored.model(self.base) if self.base is not None and "base" in self.combination.needs else None
-        named = [*opened.items(), *([("the base", base)] if base is not None else [])]
-        for other in named[1:]:
-            check_alike(named[0], other)
+        first = self._first.name, opened[self._first.name]
+        for member in self.members:
+            check = check_covered if member.name == BASE else check_alike
+            check(first, (member.name, opened[member.name]))
+        if base is not None:
+            check_covered(first, ("the base", base))
         fisher = {name: Stored.model(self.fisher[name]) for name in opened if name in self.fisher}
+        copies = _copies(opened, fisher)
         for name, information in fisher.items():
-            check_alike(named[0], (f"the Fisher information of {name}", information))
-        combined = _Combined(self.combination, opened, base, self.seed, tuple(fisher.values()))
+            check_covered(first, (f"the Fisher information of {name}", information), copies.keys())
+        combined = _Combined(self.combination, opened, first[1], base, self.seed, tuple(fisher.values()), copies)
         survey = self.combination.survey(combined.parameters)
         return lambda name: combined.tensor(name, survey)
 
@@ -100,10 +109,12 @@ class Merging:
         first, *others = opened.items()
         for other in others:
             adapters.check_alike(first, other)
-        combined = _Combined(self.combination, {name: one.tensors for name, one in opened.items()}, None, self.seed)
+        factors = {name: one.tensors for name, one in opened.items()}
+        combined = _Combined(self.combination, factors, first[1].tensors, None, self.seed)
         survey = self.combination.survey(combined.parameters)
         adapter = first[1].reading(lambda name: combined.tensor(name, survey))
-        return Adapted.of(Stored.model(self.base), adapter).read
+        base, expert = Stored.model(self.base), self.members[0].folder
+        return Adapted.of(base, adapter, base if expert is None else Stored.model(expert)).read
 
 
 @dataclass(frozen=True)
@@ -112,19 +123,24 @@ class _Combined:
 
     combination: Combination
     models: Mapping[str, Tensors]
+    first: Tensors
+    """Those of the models that the merged ones take after in name, shape and dtype."""
     base: Tensors | None
     seed: int
     fisher: tuple[Tensors, ...] = ()
     """In the order of the models."""
+    copies: Mapping[str, str] = field(default_factory=dict)
+    """Tensors that are others of the model, written down again: what they are merged as, and counted once as."""
 
     def parameters(self) -> Iterator[Parameter]:
         """All of them in the order of their names; each is read when it is asked for."""
-        for name in sorted(self.first.names):
+        for name in sorted(self.first.names - self.copies.keys()):
             if self.first.dtype(name).is_floating_point:
                 yield self._parameter(name)
 
     def tensor(self, name: str, survey: object) -> torch.Tensor:
         """One merged tensor in the first model's dtype; one of whole numbers (a buffer) is the models' own."""
+        name = self.copies.get(name, name)
         dtype, shape = self.first.dtype(name), self.first.shape(name)
         if not dtype.is_floating_point:
             return self._agreed(name)
@@ -135,11 +151,6 @@ class _Combined:
                 "mend the merger's combine",
             )
         return merged.to(dtype)
-
-    @property
-    def first(self) -> Tensors:
-        """Of the model that the others are compared with."""
-        return next(iter(self.models.values()))
 
     def _parameter(self, name: str) -> Parameter:
         return Parameter(
@@ -162,6 +173,23 @@ class _Combined:
     def _generator(self, name: str) -> torch.Generator:
         digest = hashlib.sha256(f"{self.seed}/{name}".encode()).digest()
         return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
+
+
+def _copies(models: Mapping[str, Tensors], fisher: Mapping[str, Tensors]) -> dict[str, str]:
+    """What has no Fisher information because the network shares it, as tied embeddings, by what it is the same as.
+
+    Files of the hub hold such weights twice.
+    """
+    if not fisher:
+        return {}
+    first, known = next(iter(models.values())), next(iter(fisher.values())).names
+    found = {}
+    for name in first.names - known:
+        alike = [other for other in sorted(first.names & known) if first.shape(other) == first.shape(name)]
+        for other in alike:
+            if all(torch.equal(tensors.read(name), tensors.read(other)) for tensors in models.values()):
+                found[name] = other
+    return found
 
 
 def _write(source: Path, target: Path, tensor: Callable[[str], torch.Tensor], report: Report) -> int:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from harness.errors import UserError
-from harness.modelfolder import weight_files
+from harness.modelfolder import CONFIG, weight_files
 
 
 class Tensors(Protocol):
@@ -96,19 +98,47 @@ def _place(path: Path, file: Any, name: str) -> Place:
     return Place(path, shape, empty.dtype)
 
 
+def check_numbers(name: str, folder: Path) -> None:
+    """Raise UserError for a model whose tensors are codes of weights, of which a mean or a difference means nothing."""
+    config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    coded = [
+        f"{tensor} is {str(place.dtype).removeprefix('torch.')}"
+        for tensor, place in Stored.model(folder).places.items()
+        if place.dtype.is_floating_point and place.dtype.itemsize == 1
+    ]
+    if config.get("quantization_config") or coded:
+        how = coded[0] if coded else "its config has quantization_config"
+        raise UserError(f"the weights of {name} are quantised: {how}", "merge the model that they were made from")
+
+
 def check_alike(first: tuple[str, Tensors], other: tuple[str, Tensors]) -> None:
     """Raise UserError unless two named models have tensors of the same names, shapes and kinds of numbers."""
     (one, mine), (two, theirs) = first, other
-    if unshared := sorted(mine.names ^ theirs.names):
-        lacking = two if unshared[0] in mine.names else one
-        more = f" and {len(unshared) - 1} more" if len(unshared) > 1 else ""
-        raise unlike(one, two, f"{lacking} lacks {unshared[0]}{more}")
-    for name in sorted(mine.names):
+    if unshared := theirs.names - mine.names:
+        raise unlike(one, two, _lacks(one, unshared))
+    check_covered(first, other)
+
+
+def check_covered(first: tuple[str, Tensors], other: tuple[str, Tensors], but: AbstractSet[str] = frozenset()) -> None:
+    """Raise UserError unless the other has the first's tensors `but` these, of the same shapes and kinds of numbers.
+
+    What it has besides does not matter: files of the hub hold tied weights twice, and buffers that are computed anew.
+    """
+    (one, mine), (two, theirs) = first, other
+    wanted = mine.names - but
+    if unshared := wanted - theirs.names:
+        raise unlike(one, two, _lacks(two, unshared))
+    for name in sorted(wanted):
         here, there = mine.shape(name), theirs.shape(name)
         if here != there:
             raise unlike(one, two, f"{name} is {list(here)} in one and {list(there)} in the other")
         if mine.dtype(name).is_floating_point != theirs.dtype(name).is_floating_point:
             raise unlike(one, two, f"{name} holds whole numbers in one of them alone")
+
+
+def _lacks(who: str, names: AbstractSet[str]) -> str:
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    return f"{who} lacks {min(names)}{more}"
 
 
 def unlike(one: str, two: str, how: str) -> UserError:

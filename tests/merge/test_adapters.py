@@ -6,7 +6,7 @@ import json
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from harness.api import Average
 from harness.merge.adapters import Adapter
@@ -106,6 +106,8 @@ def test_models_without_adapters_are_not_merged_apart(adapted, average, refused)
         ({"use_dora": True}, "is no plain LoRA: use_dora"),
         ({"peft_type": "IA3"}, "is no plain LoRA: IA3"),
         ({"rank_pattern": {"q_proj": 8}}, "is no plain LoRA: rank_pattern"),
+        ({"init_lora_weights": "pissa_niter_4"}, "is no plain LoRA: init_lora_weights=pissa_niter_4"),
+        ({"init_lora_weights": "olora"}, "is no plain LoRA: init_lora_weights=olora"),
     ],
 )
 def test_adapters_that_are_more_than_a_product_are_refused(adapted, tmp_path, refused, change, said):
@@ -116,6 +118,66 @@ def test_adapters_that_are_more_than_a_product_are_refused(adapted, tmp_path, re
     config = json.loads((source / "adapter_config.json").read_text()) | change
     (folder / "adapter_config.json").write_text(json.dumps(config))
     assert said in refused(Adapter.open, folder)
+
+
+@pytest.mark.parametrize("lost", ["A", "B"])
+def test_a_layer_with_half_an_adapter_is_refused(adapted, tmp_path, refused, lost):
+    folder, source = tmp_path / "adapter", adapted / "a" / "adapter"
+    folder.mkdir()
+    (folder / "adapter_config.json").write_bytes((source / "adapter_config.json").read_bytes())
+    gone = f"base_model.model.{LAYER}.lora_{lost}.weight"
+    kept = {n: t for n, t in load_file(source / "adapter_model.safetensors").items() if n != gone}
+    save_file(kept, folder / "adapter_model.safetensors")
+    assert refused(Adapter.open, folder) == (
+        f"the adapter in {folder} is not whole: {gone} is missing (save it again with peft)"
+    )
+
+
+@pytest.mark.parametrize("init", [True, False, "gaussian", "eva", "orthogonal"])
+def test_an_adapter_that_leaves_the_base_alone_is_plain(adapted, tmp_path, init):
+    source = adapted / "a" / "adapter"
+    config = json.loads((source / "adapter_config.json").read_text()) | {"init_lora_weights": init}
+    (tmp_path / "adapter_config.json").write_text(json.dumps(config))
+    (tmp_path / "adapter_model.safetensors").write_bytes((source / "adapter_model.safetensors").read_bytes())
+    assert Adapter.open(tmp_path).weights == Adapter.open(source).weights
+
+
+@pytest.mark.parametrize("differing", ["size", "orientation"])
+def test_apart_adapters_are_of_one_form(adapted, average, refused, tmp_path, differing):
+    source = adapted / "b" / "adapter"
+    tensors = load_file(source / "adapter_model.safetensors")
+    config = json.loads((source / "adapter_config.json").read_text())
+    if differing == "size":
+        name = f"base_model.model.{LAYER}.lora_A.weight"
+        tensors[name] = tensors[name][:, :-1].contiguous()
+    else:
+        config["fan_in_fan_out"] = True
+    (tmp_path / "adapter_config.json").write_text(json.dumps(config))
+    save_file(tensors, tmp_path / "adapter_model.safetensors")
+    assert refused(average, "apart", loose(adapted, "a"), Member("other", None, tmp_path)) == (
+        f"the adapters of a and other differ in {differing} (merge whole weights instead of adapters apart)"
+    )
+
+
+@pytest.fixture
+def rough(adapted, tmp_path, read_model, write_model):
+    """The base in bfloat16: its folder and its tensors."""
+    tensors = {name: tensor.bfloat16() for name, tensor in read_model(adapted / "base").items()}
+    return write_model(tmp_path / "base", tensors), tensors
+
+
+@pytest.mark.parametrize(("kind", "dtype"), [(whole, torch.float32), (loose, torch.bfloat16)])
+def test_apart_the_first_expert_gives_the_dtype(adapted, average, rough, kind, dtype):
+    folder, base = rough
+    found = average("apart", kind(adapted, "a"), kind(adapted, "b"), base=folder)
+    assert {tensor.dtype for tensor in found.values()} == {dtype}
+    one, two = (load_file(adapted / name / "adapter" / "adapter_model.safetensors") for name in "ab")
+    a, b = ((one[f"base_model.model.{LAYER}.lora_{x}.weight"] + two[f"base_model.model.{LAYER}.lora_{x}.weight"]) / 2
+            for x in "AB")  # fmt: skip
+    exact = base[f"{LAYER}.weight"].double() + 2 * b.double() @ a.double()
+    bound = 1e-6 if dtype == torch.float32 else 0.01
+    torch.testing.assert_close(found[f"{LAYER}.weight"].double(), exact, atol=bound, rtol=0)
+    assert torch.equal(found["model.embed_tokens.weight"], base["model.embed_tokens.weight"].to(dtype))
 
 
 def test_an_adapter_of_another_model_is_refused(adapted, tmp_path, refused, write_model, tensors_of):

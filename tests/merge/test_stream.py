@@ -41,16 +41,18 @@ def average(tmp_path, read_model):
     return average
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_the_mean_equals_torch_arithmetic(write, average, dtype):
-    one, two, three = (write(name, seed, dtype, shards=seed + 1) for seed, name in enumerate("abc"))
-    found, parameters, _ = average(a="1/2", b="1/3", c="1/6")
-    assert found.keys() == one.keys()
-    for name in one.keys() - {"steps"}:
-        exact = one[name].double() / 2 + two[name].double() / 3 + three[name].double() / 6
+@pytest.mark.parametrize(("dtype", "weights"), [(torch.float32, (2, 3, 6)), (torch.bfloat16, (2, 4, 4))])
+def test_the_mean_equals_torch_arithmetic(write, average, dtype, weights):
+    models = [write(name, seed, dtype, shards=seed + 1) for seed, name in enumerate("abc")]
+    found, parameters, _ = average(**{name: f"1/{weight}" for name, weight in zip("abc", weights, strict=True)})
+    assert found.keys() == models[0].keys()
+    for name in models[0].keys() - {"steps"}:
+        exact = sum(model[name].double() / weight for model, weight in zip(models, weights, strict=True))
         assert found[name].dtype == dtype
-        bound = 1e-6 if dtype == torch.float32 else 1e-2
-        torch.testing.assert_close(found[name], exact.to(dtype), atol=bound, rtol=0)
+        if dtype == torch.float32:
+            torch.testing.assert_close(found[name], exact.float(), atol=1e-6, rtol=0)
+        else:  # computed in float32 and rounded once
+            assert torch.equal(found[name], exact.to(dtype))
     assert found["steps"].tolist() == [7]
     assert parameters == 4 * 12 + 5 + 1 + 1
 
@@ -102,6 +104,82 @@ def test_a_model_that_lacks_a_tensor_is_named(write, average, refused, tmp_path)
     (shard,) = (tmp_path / "b").glob("*.safetensors")
     save_file({name: tensor for name, tensor in tensors.items() if name != "bias"}, shard)
     assert refused(average, a="1/2", b="1/2").startswith("a and b cannot be merged: b lacks bias")
+
+
+HUB = {"lm_head.weight": torch.ones(4, 3), "rotary_emb.inv_freq": torch.ones(2)}
+
+
+@pytest.mark.parametrize("method", ["task_arithmetic", "ties", "dare", "pointwise"])
+def test_a_base_may_hold_more_than_its_experts(merged, tensors_of, method):
+    models, base = [tensors_of(1), tensors_of(2)], tensors_of(0)
+    found, plain = merged(method, models, base | HUB), merged(method, models, base)
+    assert found.keys() == plain.keys()
+    assert all(torch.equal(found[name], plain[name]) for name in plain)
+
+
+def test_a_base_that_lacks_a_tensor_is_named(merged, tensors_of, refused):
+    base = {name: tensor for name, tensor in tensors_of(0).items() if name != "bias"}
+    said = refused(merged, "ties", [tensors_of(1)], base)
+    assert said.startswith("m0 and the base cannot be merged: the base lacks bias ")
+
+
+def test_on_the_way_from_the_base_the_expert_says_what_a_model_is(tmp_path, write_model, read_model, combination,
+                                                                  tensors_of):  # fmt: skip
+    expert, base = tensors_of(1), tensors_of(0, torch.bfloat16)
+    write_model(tmp_path / "m", expert)
+    write_model(tmp_path / "below", base | HUB, 3)
+    (tmp_path / "out").mkdir()
+    slerp = combination("slerp", ["m"], t="1/4")
+    members = (Member("base", tmp_path / "below"), Member("m", tmp_path / "m"))
+    Merging(slerp, members, tmp_path / "below").write(tmp_path / "out")
+    found = read_model(tmp_path / "out")
+    assert {name: tensor.dtype for name, tensor in found.items()} == {n: t.dtype for n, t in expert.items()}
+    assert json.loads((tmp_path / "out" / "config.json").read_text()) == {"folder": "m"}
+    one, two = base["bias"].double(), expert["bias"].double()
+    angle = (one @ two / one.norm() / two.norm()).acos()
+    exact = ((0.75 * angle).sin() * one + (0.25 * angle).sin() * two) / angle.sin()
+    torch.testing.assert_close(found["bias"].double(), exact, atol=1e-6, rtol=0)
+
+
+@pytest.fixture
+def fisher_mean(tmp_path, write_model, read_model, combination):
+    """Merges two models by their Fisher information, all given as tensors."""
+
+    def merge(models, information):
+        names = [f"m{i}" for i in range(len(models))]
+        for name, tensors, weights in zip(names, models, information, strict=True):
+            write_model(tmp_path / name, tensors)
+            write_model(tmp_path / f"{name}-fisher", weights)
+        (tmp_path / "out").mkdir()
+        fisher = {name: tmp_path / f"{name}-fisher" for name in names}
+        members = tuple(Member(name, tmp_path / name) for name in names)
+        Merging(combination("fisher", names), members, fisher=fisher).write(tmp_path / "out")
+        return read_model(tmp_path / "out")
+
+    return merge
+
+
+def test_weights_that_are_tied_and_stored_twice_stay_tied(fisher_mean, tensors_of):
+    """The network that the Fisher information is of has them once; so do its norm and its mean."""
+    models = [tensors_of(1), tensors_of(2)]
+    information = [{name: tensor.float().square() for name, tensor in tensors_of(s).items()} for s in (3, 4)]
+    information = [{**one, "steps": torch.tensor([7])} for one in information]
+    twice = [{**model, "lm_head.weight": model["layers.1.weight"].clone()} for model in models]
+    found = fisher_mean(twice, information)
+    assert torch.equal(found.pop("lm_head.weight"), found["layers.1.weight"])
+    squares = [sum(t.double().square().sum() for n, t in one.items() if n != "steps") for one in information]
+    name = "layers.1.weight"
+    shares = [one[name].double() / square.sqrt() for one, square in zip(information, squares, strict=True)]
+    exact = sum(f * m[name] for f, m in zip(shares, models, strict=True)) / sum(shares)
+    torch.testing.assert_close(found[name].double(), exact, atol=1e-4, rtol=0)
+
+
+def test_what_is_neither_tied_nor_known_has_no_fisher_information(fisher_mean, tensors_of, refused):
+    information = {name: tensor.abs() for name, tensor in tensors_of(3).items()}
+    more = [tensors_of(s, head=torch.full((4, 3), float(s))) for s in (1, 2)]
+    assert refused(fisher_mean, more, [information] * 2).startswith(
+        "m0 and the Fisher information of m0 cannot be merged: the Fisher information of m0 lacks head "
+    )
 
 
 def test_a_file_that_is_cut_off_is_named(write, average, tmp_path):
