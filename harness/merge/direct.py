@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -123,19 +122,21 @@ class Request:
         return (*self.models, *([self.base] if self.base else []))
 
     def write(self, out: Path, told: Told, data_root: Path | None = None) -> Made:
-        """Leave the merged model in the new folder `out`, whole or not at all."""
-        written = out.with_name(f".{out.name}.writing")
-        shutil.rmtree(written, ignore_errors=True)
+        """Leave the merged model in the new folder `out`, whole or not at all.
+
+        Raises UserError where somebody else has made the folder meanwhile.
+        """
         with explained(out.parent, "--out"), failures_named("merging", out.parent):
-            written.mkdir(parents=True)
-            try:
-                with TemporaryDirectory(dir=written, prefix=".") as work:
-                    context = Context(Path(work), {}, {"data_root": data_root}, told.progress)
-                    made = self._merged(written, context)
+            out.parent.mkdir(parents=True, exist_ok=True)
+            with TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as place:
+                work, written = Path(place, "work"), Path(place, "model")
+                work.mkdir()
+                written.mkdir()
+                made = self._merged(written, Context(work, {}, {"data_root": data_root}, told.progress))
                 (written / "README.md").write_text(told.card(self, made), encoding="utf-8")
+                if out.exists():
+                    raise UserError(f"{out} was made by somebody else meanwhile", "name another folder with --out")
                 written.rename(out)
-            finally:
-                shutil.rmtree(written, ignore_errors=True)
         return made
 
     def _merged(self, target: Path, context: Context) -> Made:

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from harness.cli.app import app
 from harness.errors import UserError
+from harness.merge.direct import Request, Told
 
 
 @pytest.fixture
@@ -124,6 +125,49 @@ def test_other_tokenizers_are_refused(harness, place):
     with pytest.raises(UserError, match=r"one and two have other tokenizers: token 1 is 'b' in one and 'c' in the"):
         harness("merge", "one", "two", "-o", "made")
     assert not (place / "made").exists()
+
+
+@pytest.mark.parametrize("quantised", ["two", "base"])
+@pytest.mark.parametrize("method", ["ties", "mergekit"])
+def test_quantised_models_are_refused(harness, place, quantised, method):
+    config = {"folder": quantised, "quantization_config": {"quant_method": "gptq"}}
+    (place / quantised / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError) as caught:
+        harness("merge", "one", "two", "-m", method, "-b", "base", "-o", "made")
+    assert str(caught.value) == (
+        f"the weights of {quantised} are quantised: its config has quantization_config "
+        "(merge the model that they were made from)"
+    )
+    assert not (place / "made").exists()
+
+
+def test_weights_of_one_byte_are_refused_whatever_the_config_says(harness, place, write_model, tensors_of):
+    write_model(place / "codes", tensors_of(0) | {"bias": tensors_of(0)["bias"].to(torch.float8_e4m3fn)})
+    with pytest.raises(UserError, match=r"the weights of codes are quantised: bias is float8_e4m3fn \("):
+        harness("merge", "one", "codes", "-o", "made")
+
+
+def test_two_merges_into_one_folder_leave_one_whole_model(place, read_model, tensors_of):
+    """The second begins and ends while the first is at work."""
+    bound = [Request.of([f"./{name}"], None, "average", {}) for name in ("one", "two")]
+    second = []
+
+    def meanwhile(_):
+        if not second:
+            second.append(bound[1].write(place / "made", Told(lambda _: None, lambda *_: "of two")))
+
+    with pytest.raises(UserError, match=r"made was made by somebody else meanwhile \(name another folder with --out\)"):
+        bound[0].write(place / "made", Told(meanwhile, lambda *_: "of one"))
+    assert second
+    assert (place / "made" / "README.md").read_text() == "of two"
+    assert torch.equal(read_model(place / "made")["bias"], tensors_of(1)["bias"])
+    assert sorted(path.name for path in place.iterdir()) == ["base", "made", "one", "two"]
+
+
+def test_the_merged_folder_is_open_to_whom_new_folders_are(harness, place):
+    (place / "usual").mkdir()
+    harness("merge", "one", "two", "-o", "made")
+    assert (place / "made").stat().st_mode == (place / "usual").stat().st_mode
 
 
 @pytest.fixture
