@@ -31,10 +31,9 @@ from harness.processes import end_group, how_it_ended
 from harness.recipe import Recipe
 from harness.store import Store
 
-_SPINS = "1000"
+_SPINS = "10000"
 """How often a thread looks before it sleeps for the others. Whoever looks for long, as by default, uses up the time
-that a busy machine would have given it later: an engine then took ten times as long as with this, which costs a tenth
-on a quiet machine."""
+that a busy machine would have given it later; whoever sleeps at once is woken too late on a quiet one."""
 
 _WAITING = {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"}
 

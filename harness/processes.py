@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
+from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
 
@@ -19,6 +20,22 @@ def die_with_parent(parent: int) -> None:
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:  # it went before the request was made
             os._exit(1)
+
+
+def give_way(nice: int) -> None:
+    """Leave the processors to others, so much as niceness says; for the leader of a session, and what it will start."""
+    os.nice(nice)
+    group_gives_way(os.getpid())
+
+
+def group_gives_way(leader: int) -> None:
+    """Have the session of a new process be as nice as this one.
+
+    Where Linux groups processes by session (`man 7 sched`, autogroup), niceness counts within one only, and a session
+    full of nice processes takes as much as any other.
+    """
+    with suppress(OSError):  # there is no such grouping, or it was asked too often
+        Path(f"/proc/{leader}/autogroup").write_text(f"{os.nice(0)}", encoding="ascii")
 
 
 def end_group(process: subprocess.Popen[str]) -> None:

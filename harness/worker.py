@@ -41,7 +41,7 @@ from harness.jobs import (
 )
 from harness.launch.order import FILE as ORDER
 from harness.machine import failures_named
-from harness.processes import die_with_parent
+from harness.processes import die_with_parent, give_way
 from harness.provenance import git_state, surroundings
 from harness.scene import Scene
 from harness.store import Store
@@ -138,16 +138,14 @@ class Worker:
         """Benchmarks of one model, through one engine; each is committed as soon as its last item is answered."""
         from harness.evaluate.respond import Assignment, respond
 
-        asked = [(task, task.scene.bound.evaluators()[task.job.payload["benchmark"]][0]) for task in tasks]
-        asked.sort(key=lambda pair: not pair[1].needs("judge"))  # a judge has its own time to take
         assignments = [
             Assignment(
                 Respond.model_validate(task.job.declared),
-                evaluator.task,
+                task.scene.bound.evaluators()[task.job.payload["benchmark"]][0].task,
                 task.context,
                 partial(self._arriving, task.job),
             )
-            for task, evaluator in asked
+            for task in tasks
         ]
         by_folder = {task.context.folder: task for task in tasks}
         with failures_named("asking", tasks[0].context.folder, "runtime.batch_size"):
@@ -274,7 +272,7 @@ def main() -> None:
     out = _own_stdout()
     hello = json.loads(sys.stdin.readline())
     if hello.get("gives_way"):
-        os.nice(hello["gives_way"])
+        give_way(hello["gives_way"])
         signal.signal(signal.SIGTERM, _leave)
     places = Places(*(Path(p) if p else None for p in (hello["data_root"], hello["cache"])))
     worker = Worker(Store(Path(hello["store"])), places, hello["runtime"], out)

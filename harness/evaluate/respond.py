@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -55,7 +56,8 @@ def respond(assignments: Sequence[Assignment], engines: Engines) -> Iterator[tup
             responses = files.enter_context(Responses(path, settings=settings, model_key=model.name))
             works.append(_Work(assignment, engine, responses))
             files.callback(works[-1].close)
-        for work in sorted(works, key=lambda work: -(work.interview.items or 0)):
+        works.sort(key=_Work.turn)
+        for work in works:
             work.announce()
         by_seat = {id(work.seat): work for work in works}
         for seat in converse(engine, [work.seat for work in works], answered=lambda seat: by_seat[id(seat)].tell()):
@@ -103,6 +105,13 @@ class _Work:
         self._arrivals: Arrivals | None = None
         if self.interview.items is not None:
             self._arrivals = Arrivals(assignment.context.folder, assignment.declared, self.interview.items)
+
+    def turn(self) -> float:
+        """When it begins: what may go on after an answer first, the few items before the many, and tasks at the end.
+
+        Else the last conversations would go on alone, with nothing left to fill the engine.
+        """
+        return math.inf if self.interview.items is None else self.interview.items
 
     def announce(self) -> None:
         """Tell that answers will be coming, where they can be read as they come."""

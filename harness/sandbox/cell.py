@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 
 from harness.api import Execute, Execution
 from harness.canonical import Json
-from harness.processes import end_group, how_it_ended
+from harness.processes import end_group, group_gives_way, how_it_ended
 from harness.sandbox.tiers import Tier
 from harness.sandbox.view import View
 
@@ -93,6 +93,7 @@ def _started(command: list[str], tier: Tier, label: str) -> Iterator[subprocess.
             text=True,
             errors="replace",
         )
+        group_gives_way(process.pid)
         try:
             yield process
         finally:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from concurrent.futures import Future
+from contextlib import closing
 from dataclasses import dataclass, replace
 
 import pytest
@@ -22,10 +23,13 @@ from harness.api import (
     Total,
 )
 from harness.canonical import digest
+from harness.context import Context
 from harness.data.hubrows import reader
+from harness.engines.pool import Engines
 from harness.errors import Failure, UserError
 from harness.evaluate.declare import Declarer
 from harness.evaluate.marking import ScorerMarking, answered
+from harness.evaluate.respond import Assignment, respond
 from harness.jobs import EngineSettings, Respond
 
 
@@ -234,3 +238,24 @@ def test_two_items_of_one_id_are_refused(run, dialogue):
 def _made(folder):
     folder.mkdir()
     return folder
+
+
+def test_those_who_may_ask_again_are_asked_first_the_few_before_the_many(
+    dialogue, gsm8k, small_root, chat_models, tmp_path
+):
+    declarer = Declarer("test 1.0", small_root, None)
+    assignments = []
+    for name, task in {
+        "task": gsm8k.task,
+        "many": dialogue(rows=5).task,
+        "few": Benchmark(Dialogue(str(tmp_path / "questions.jsonl")), Lengths(), "share"),
+    }.items():
+        folder = tmp_path / name
+        folder.mkdir()
+        context = Context(folder, {"model": chat_models["a"]}, {"data_root": small_root}, lambda _: None)
+        limit = {"task": 1, "many": None, "few": 2}[name]
+        declared = declarer.respond(task, EngineSettings(name="hf"), limit=limit, seed=0)
+        assignments.append(Assignment(declared, task, context))
+    with closing(Engines()) as engines:
+        done = [assignment.context.folder.name for assignment, _ in respond(assignments, engines)]
+    assert done == ["few", "many", "task"]
