@@ -22,6 +22,7 @@ from harness.api import (
     Options,
     Plugin,
     Stage,
+    UserError,
     hookimpl,
     select,
 )
@@ -58,11 +59,20 @@ class Clean(Curation):
     shortest: int
 
     def curate(self, examples: Sequence[Example], tools: CurationTools) -> Mapping[str, Sequence[Example]]:
-        """Tells of each example that is left out, under `overlaps`: `example`, `benchmark` and `item`."""
-        known = self._runs_of(tools.benchmarks())
+        """Tells of each example that is left out, under `overlaps`: `example`, `benchmark` and `item`.
+
+        Raises UserError where no benchmark asks anything that is long enough to be looked for.
+        """
+        benchmarks = tools.benchmarks()
+        known = self._runs_of(benchmarks)
+        if not known:
+            raise UserError(
+                f"nothing in {', '.join(benchmarks) or 'no benchmark'} has {min(self.n, self.shortest)} words in a row",
+                "lower decontaminate.shortest, or leave decontaminate away",
+            )
         clean, overlaps = list[Example](), list[dict[str, str]]()
         for example in examples:
-            texts = [_words(message.content) for message in example.messages]
+            texts = [_words(text) for text in (*(turn.content for turn in example.messages), example.rejected or "")]
             runs = (run for length, of in known.items() for words in texts for run in _runs(words, length) if run in of)
             if (shared := next(runs, None)) is None:
                 clean.append(example)

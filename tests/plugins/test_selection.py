@@ -382,12 +382,14 @@ def test_thirteen_words_in_a_row_are_an_overlap_and_twelve_are_none():
         example("12", "So: " + ", ".join(WORDS[:12])),
         example("13", "So: " + ", ".join(WORDS[:13]).upper() + "!"),
         example("answer", answer=" ".join(["Well", *WORDS[1:], "it is"])),
+        replace(example("rejected"), rejected=" ".join(WORDS[:13])),
         example("apart", " ".join(WORDS[:7]), " ".join(WORDS[7:])),
     ]
     assert left(Clean(13, 8), examples, tools) == ["12", "apart"]
     assert tools.told["overlaps"] == [
         {"example": "13", "benchmark": "exam", "item": "0"},
         {"example": "answer", "benchmark": "exam", "item": "0"},
+        {"example": "rejected", "benchmark": "exam", "item": "0"},
     ]
 
 
@@ -399,6 +401,12 @@ def test_a_short_item_is_looked_for_whole():
     assert left(Clean(13, 7), examples, tools) == []
     assert [overlap["item"] for overlap in tools.told["overlaps"]] == ["0", "1"]
     assert left(Clean(3, 8), examples, tools) == []
+
+
+@pytest.mark.parametrize(("known", "named"), [({}, "no benchmark"), (benchmarks(" ".join(WORDS[:7])), "exam")])
+def test_benchmarks_with_nothing_to_look_for_clean_nothing(refused, known, named):
+    said = refused(left, Clean(13, 8), [example("x")], Tools(benchmarks=known))
+    assert said.startswith(f"nothing in {named} has 8 words in a row (lower decontaminate.shortest")
 
 
 def test_texts_are_found_wherever_an_item_has_them():
@@ -413,7 +421,7 @@ texts = st.lists(st.sampled_from("abc"), max_size=7).map(" ".join)
 @given(st.lists(texts, max_size=6), st.lists(texts, max_size=4), st.integers(1, 5))
 def test_overlaps_are_those_of_a_plain_search(questions, items, n):
     examples = [example(str(k), question, "") for k, question in enumerate(questions)]
-    found = left(Clean(n, 1), examples, Tools(benchmarks=benchmarks(*items)))
+    found = left(Clean(n, 1), examples, Tools(benchmarks=benchmarks("unheard of", *items)))
 
     def looked_for(item):
         words = item.split()
