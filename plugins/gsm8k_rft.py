@@ -4,6 +4,10 @@ A model trained on the worked solutions answers each question many times. Of its
 answer of the data and whose `<<a=b>>` equations hold, one for each chain of equations, beside the solutions of the
 data. What the arm trains on, from the base again, is then that larger set: all data in one stage, or whatever stages
 another strategy of the arm has (`gsm8k_rft,dmt`).
+
+As in the authors' code (OFA-Sys/gsm8k-ScRel), the solutions of the data take no part in that choice. Two things are
+stricter here: all sides of `a=b=c` must agree, of which the code looks at the first two; and the answer is the last
+after `####`, where the code takes the first.
 """
 
 import ast
@@ -54,15 +58,15 @@ class Gsm8kRftOptions(Options):
     """Probability mass that they are drawn from."""
     max_new_tokens: int = Field(512, ge=1)
     """Longer answers are left out."""
-    tolerance: float = Field(1e-3, ge=0)
-    """By how much the two sides of an equation may differ."""
+    tolerance: float = Field(1e-3, gt=0)
+    """The sides of an equation differ by less than this."""
     role: str = ""
     """Only data of this role are sampled; empty: all but pretraining text."""
 
 
 PLUGIN = Plugin(
     name="gsm8k_rft",
-    version="1.0",
+    version="1.1",
     summary="Rejection sampling: the model's own right solutions, one for each chain of equations, join the data.",
     paper="arXiv:2308.01825",
     options=Gsm8kRftOptions,
@@ -85,10 +89,10 @@ def equations(solution: str) -> tuple[str, ...]:
 
 
 def holds(equation: str, tolerance: float) -> bool:
-    """Whether the sides of `a=b` are arithmetic and differ by no more than the tolerance."""
+    """Whether the sides of `a=b` are arithmetic and differ by less than the tolerance."""
     sides = [_value(side.strip()) for side in equation.split("=")]
     values = [value for value in sides if value is not None]
-    return len(values) == len(sides) > 1 and all(abs(value - values[-1]) <= tolerance for value in values)
+    return len(values) == len(sides) > 1 and all(abs(value - values[-1]) < tolerance for value in values)
 
 
 def _value(expression: str) -> float | None:
@@ -127,7 +131,7 @@ class RejectionSampling(Curation):
         counts = Counter[str](answers=0, wrong=0, miscalculated=0, duplicate=0, kept=0)
         for question in questions(examples):
             right = self._right(question, counts)
-            found = distinct(question.demonstrations, right)
+            found = distinct(right)
             counts.update(answers=len(question.answers), duplicate=len(right) - len(found), kept=len(found))
             kept += [*question.demonstrations, *found]
         for name, count in counts.items():
@@ -152,20 +156,17 @@ class RejectionSampling(Curation):
         return sound
 
 
-def distinct(demonstrations: Sequence[Example], solutions: Sequence[Example]) -> list[Example]:
-    """One solution for each chain of equations that the demonstrations do not have, in the order of their samples.
+def distinct(solutions: Sequence[Example]) -> list[Example]:
+    """One solution for each chain of equations, in the order in which the chains first come.
 
     Of two with one chain, the one stays that lies farther, in summed edit distance, from all others kept so far.
     """
     from rapidfuzz.distance import Levenshtein
 
-    given = {equations(_solution(example)): _solution(example) for example in demonstrations}
     kept: dict[tuple[str, ...], Example] = {}
     for solution in solutions:
         chain = equations(_solution(solution))
-        if chain in given:
-            continue
-        others = [*given.values(), *(_solution(other) for path, other in kept.items() if path != chain)]
+        others = [_solution(other) for path, other in kept.items() if path != chain]
 
         def apart(example: Example, others: Sequence[str] = others) -> int:
             return sum(Levenshtein.distance(_solution(example), other) for other in others)
