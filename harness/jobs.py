@@ -22,7 +22,7 @@ SEMANTICS: Mapping[str, int] = {
     "fisher": 1,
     "train": 1,
     "merge": 2,
-    "generate": 2,
+    "generate": 3,
     "respond": 1,
     "evaluate": 2,
 }

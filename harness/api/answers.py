@@ -10,8 +10,8 @@ from decimal import Decimal
 from harness.api.data import Example, Message
 from harness.errors import UserError
 
-ANSWERED = "answered"
-"""In the meta of an answer: the id of the example that was answered."""
+ANSWERED = "_answered"
+"""In the meta of an answer: the id of the example that was answered. No column of the data may be called so."""
 
 _NUMBER = re.compile(r"[$€£]?\s*(-?(?:\d[\d,]*)?\.?\d+)\s*[.%]?")
 

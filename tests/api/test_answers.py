@@ -29,6 +29,11 @@ def test_answers_are_grouped_by_their_prompts_in_the_order_of_the_data():
     assert found == [(["d/1", "d/3"], ["a/1.0", "a/1.1"]), (["d/2"], ["a/2.0"])]
 
 
+def test_a_column_called_answered_is_a_column():
+    (question,) = questions([Example("1", example("1", "one?", "1").messages, {"answered": True})])
+    assert ([one.id for one in question.demonstrations], question.answers) == (["1"], [])
+
+
 def test_answers_without_their_data_are_refused():
     with pytest.raises(UserError, match=r"a/1\.0 answers '1', which is not among the data"):
         questions([example("a/1.0", "one?", "I", of="1")])
