@@ -34,12 +34,12 @@ def lane(job: Job, engines: str) -> str:
 
 
 def _curating_lane(job: Job) -> str:
-    """Whoever curates by rows alone, or by TF-IDF, imports no torch."""
-    if job.declared["judge"]:
-        return "judge"
+    """Whoever curates by rows alone, by a judge or by TF-IDF imports no torch."""
     if (name := engine(job)) is not None:
         return "vllm" if name == "vllm" else "torch"
-    return "data" if job.declared["embedder"] in (None, {"name": TFIDF}) else "torch"
+    if job.declared["embedder"] not in (None, {"name": TFIDF}):
+        return "torch"
+    return "judge" if job.declared["judge"] else "data"
 
 
 def engine(job: Job) -> str | None:
