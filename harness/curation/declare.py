@@ -79,12 +79,17 @@ class Declarer:
 
     def _embedder(self, name: str) -> Json:
         """A folder is what its files are, wherever it lies."""
-        folder = Path(name).expanduser()
-        if name == TFIDF or not folder.is_dir():
+        if (folder := embedder_folder(name)) is None:
             return {"name": name}
         files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
         contents = {str(path.relative_to(folder)): file_digest_cached(path, self.places.cache) for path in files}
         return {"content": digest(contents)}
+
+
+def embedder_folder(name: str) -> Path | None:
+    """The folder of this machine that an embedder names; None for `tfidf` and for a hub id."""
+    folder = Path(name).expanduser()
+    return folder if name != TFIDF and folder.is_dir() else None
 
 
 def require_embedder(embedder: Json) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from harness.api import TFIDF
-from harness.curation.declare import require_embedder
+from harness.curation.declare import embedder_folder, require_embedder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,7 +19,7 @@ COMPONENTS = 128
 def embed(texts: Sequence[str], model: str, seed: int) -> npt.NDArray[np.float32]:
     """[n, d], rows of length 1, or 0 where `tfidf` finds no word in a text. Equal texts and seeds give equal vectors.
 
-    `model` is `tfidf`, or a sentence-transformers model, `id@revision` or a folder. Raises UserError where that
+    `model` is `tfidf`, or a sentence-transformers model, a folder or `id@revision`. Raises UserError where that
     package is not installed.
     """
     return _tfidf(texts, seed) if model == TFIDF else _sentences(texts, model)
@@ -48,7 +48,8 @@ def _sentences(texts: Sequence[str], model: str) -> npt.NDArray[np.float32]:
     import numpy as np
     from sentence_transformers import SentenceTransformer
 
-    name, _, revision = model.partition("@")
+    folder = embedder_folder(model)
+    name, _, revision = model.partition("@") if folder is None else (str(folder), "", "")
     encoder = SentenceTransformer(name, revision=revision or None)
     vectors = encoder.encode(list(texts), normalize_embeddings=True, convert_to_numpy=True, show_progress_bar=False)
     return np.asarray(vectors, dtype=np.float32)

@@ -91,6 +91,13 @@ def test_a_sentence_model_is_asked_as_it_is(sentence_model):
         np.testing.assert_allclose(vector, (mean / mean.norm()).numpy(), atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["~/encoder", "~/enc@der"])
+def test_a_folder_in_the_users_own_and_one_with_an_at_are_folders(sentence_model, tmp_path, monkeypatch, name):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    shutil.copytree(sentence_model, tmp_path / name.removeprefix("~/"))
+    np.testing.assert_array_equal(embed(["cats eat"], name, seed=0), embed(["cats eat"], str(sentence_model), seed=0))
+
+
 @dataclass(frozen=True)
 class Spread(Curation):
     """The example farthest from the mean."""
