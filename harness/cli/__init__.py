@@ -8,6 +8,7 @@ import sys
 
 import typer
 
+from harness.cli.visible import visible
 from harness.errors import HarnessError
 
 INTERRUPTED = 130
@@ -58,8 +59,8 @@ def main() -> None:
 
 
 def _say(text: str) -> None:
-    """One line, whatever the text."""
-    typer.echo(f"harness: {' '.join(text.split())}", err=True)
+    """One line, whatever the text: it may name what stands in somebody's data."""
+    typer.echo(f"harness: {visible(' '.join(text.split()))}", err=True)
 
 
 def _leave(code: int) -> None:

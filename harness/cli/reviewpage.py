@@ -17,7 +17,7 @@ from rich.text import Text
 from harness.canonical import Json, canonical
 from harness.cli.editor import edit_row
 from harness.cli.keyboard import Keyboard
-from harness.cli.sampletext import visible
+from harness.cli.visible import visible
 from harness.errors import UserError
 from harness.review.candidates import Candidate
 from harness.review.decisions import Decision, Journal

@@ -7,7 +7,6 @@ or hide is spelled out.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from typing import Any
@@ -16,22 +15,15 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from harness.cli.visible import visible
 from harness.reading.pairs import Kind, Pair
 from harness.reading.samples import HALF, Sample
 
 SHOWN = 1000
 """Of a longer prompt its last paragraphs are shown, so many characters: few-shot examples stand before the question."""
 
-_OBEYED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
-"""Control characters but for tab and line feed, what changes the direction of writing, and halves of characters."""
-
 Line = tuple[str, RenderableType]
 """A label and what it stands before."""
-
-
-def visible(text: str) -> str:
-    r"""The text with what a terminal would obey spelled out, `\x1b`."""
-    return _OBEYED.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def sample_block(sample: Sample, *, full: bool) -> Group:

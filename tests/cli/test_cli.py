@@ -57,6 +57,13 @@ def test_the_users_errors_are_one_line_and_exit_code_2(harness, tmp_path, argume
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_a_terminal_would_obey_is_spelled_out_in_errors(harness, tmp_path):
+    (tmp_path / "evil.jsonl").write_text('{"\\u001b]0;pwned\\u0007x": "\\u202e"}\n')
+    code, _, err = harness("data", "show", "evil.jsonl")
+    assert (code, r"columns \x1b]0;pwned\x07x (use messages" in err) == (2, True)
+    assert "\x1b" not in err
+
+
 def test_debug_shows_a_traceback(harness):
     code, _, err = harness("plan", "--plugins", "imm", "--debug")
     assert code == 1

@@ -12,7 +12,8 @@ import pytest
 from rich.console import Console
 
 from harness.cli import sampletext
-from harness.cli.sampletext import pair_block, sample_block, visible
+from harness.cli.sampletext import pair_block, sample_block
+from harness.cli.visible import visible
 from harness.reading.evaluations import evaluations
 from harness.reading.pairs import compare, with_prompts
 from harness.reading.samples import load, with_asked

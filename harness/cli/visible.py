@@ -1,0 +1,13 @@
+"""Text of unknown origin on a terminal: what it would obey or hide is spelled out."""
+
+from __future__ import annotations
+
+import re
+
+_OBEYED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+"""Control characters but for tab and line feed, what changes the direction of writing, and halves of characters."""
+
+
+def visible(text: str) -> str:
+    r"""The text with what a terminal would obey spelled out, `\x1b`."""
+    return _OBEYED.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
