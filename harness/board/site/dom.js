@@ -36,9 +36,9 @@ function redraw(host, draw) {
   if (key) [...host.querySelectorAll("[data-key]")].find((one) => one.dataset.key === key)?.focus({ preventScroll: true });
 }
 
-/** A name that may break behind its underscores and slashes. */
+/** A name that may break behind the signs that join its parts. */
 function breakable(name) {
-  return name.split(/(?<=[_/])/).flatMap((part, place) => (place ? [el("wbr"), part] : [part]));
+  return name.split(/(?<=[_/+@,=~.])/).flatMap((part, place) => (place ? [el("wbr"), part] : [part]));
 }
 
 /** Say something to people who listen to the page. */

@@ -83,9 +83,10 @@ function verdict(comparison, baseline, outOf = 100) {
 }
 
 /** Why a comparison has the mark it has, in few words. */
-function reason(comparison) {
-  const { mark, blocked, difference } = comparison;
+function reason({ mark, blocked, difference, adjusted }) {
   if (blocked) return blocked;
   if (!difference) return "not paired";
+  const around = difference.interval;
+  if (mark === "?" && around && (around.low > 0 || around.high < 0)) return `not after adjusting, p ${chance(adjusted)}`;
   return { "+": "better", "-": "worse", "=": "equal within the margin", "?": "too close to tell" }[mark];
 }

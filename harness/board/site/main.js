@@ -102,14 +102,14 @@ function finding(board) {
   const found = board.lines.filter((line) => line.composite.comparison);
   if (!found.length) return `${plural(board.lines.length, "row")}, none with a baseline to be compared with.`;
   const names = [...new Set(found.map((line) => nameOfBaseline(board, line)))];
-  const baseline = names.length === 1 ? names[0] : found.length === 1 ? "its baseline" : "their baselines";
   const marked = (mark) => found.filter((line) => line.composite.comparison.mark === mark).length;
   const better = marked("+");
   const others = [["-", "worse"], ["=", "equal within the margin"], ["?", "not known to differ"]]
-    .map(([mark, words]) => [marked(mark), words]).filter(([n]) => n).map(([n, words]) => `${count(n)} ${words}`);
+    .map(([mark, words]) => [marked(mark), words]).filter(([n]) => n).map(([n, words]) => `${count(n)} ${n === 1 ? "is" : "are"} ${words}`);
+  const baseline = names.length === 1 ? names[0] : better > 1 ? "their baselines" : "its baseline";
   const rows = found.length === 1 ? "one row" : `${count(found.length)} rows`;
   const head = better ? `${count(better)} of ${rows} ${better === 1 ? "is" : "are"} better than ${baseline}` : `None of ${rows} is known to be better than ${baseline}`;
-  return `${[head, others.join(", ")].filter(Boolean).join(": ")}.`;
+  return `${[head, ...others].join(better ? ", " : "; ")}.`;
 }
 
 /** Which board is shown, where there are several; each with the number of its rows that the filters leave. */

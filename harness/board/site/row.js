@@ -123,7 +123,8 @@ function against(board, line, name, outOf) {
   return [
     el("div", { class: "figures" }, markChip(comparison, nameOfBaseline(board, line), outOf), difference ? el("b", {}, points(difference.value, outOf, true)) : null),
     el("small", {}, difference?.interval ? range(difference.interval, outOf, true) : null),
-    el("small", {}, [reason(comparison), comparison.adjusted === null ? "" : `adjusted p ${chance(comparison.adjusted)}`].filter(Boolean).join(", ")),
+    el("small", {}, reason(comparison)),
+    comparison.adjusted === null ? null : el("small", {}, `adjusted p ${chance(comparison.adjusted)}`),
   ];
 }
 

@@ -98,7 +98,7 @@ class RankedTable {
       el("th", { scope: "row" }, el("div", { class: "arm" },
         rankOf(line),
         el("div", { class: "names" },
-          el("a", { href: rowHash(state, line.row), tabindex: place === this.focused ? "0" : "-1" }, line.arm),
+          el("a", { href: rowHash(state, line.row), tabindex: place === this.focused ? "0" : "-1" }, breakable(line.arm)),
           el("small", {}, [seedWords(line), ...line.facts].join(", "))))),
       columns.map((column) => el("td", { class: `k-${column.kind}` }, column.render(line, column))));
   }
