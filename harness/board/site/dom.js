@@ -38,7 +38,7 @@ function redraw(host, draw) {
 
 /** A name that may break behind the signs that join its parts. */
 function breakable(name) {
-  return name.split(/(?<=[_/+@,=~.])/).flatMap((part, place) => (place ? [el("wbr"), part] : [part]));
+  return name.split(/(?<=[_+@,])/).flatMap((part, place) => (place ? [el("wbr"), part] : [part]));
 }
 
 /** Say something to people who listen to the page. */
