@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli import board, compare, data, grading, judge, merging, read
+from harness.cli import board, compare, data, grading, judge, merging, read, report
 from harness.cli import store as store_commands
 from harness.cli.options import (
     DEFAULT_STORE,
@@ -228,6 +228,7 @@ app.command("sheet")(grading.sheet)
 app.command("score")(grading.score)
 app.command("show")(read.show)
 app.command("compare")(compare.compare)
+app.command("report")(report.report)
 app.add_typer(data.app, name="data", help="Look at datasets: what there is, and what of it will be scored.")
 app.add_typer(store_commands.app, name="store", help="Look at finished jobs, and clear them away.")
 app.add_typer(board.app, name="board", help="Look at leaderboards, check them and publish rows.")

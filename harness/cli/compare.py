@@ -13,54 +13,74 @@ from harness.errors import UserError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from harness.board.contrasts import Contrasts
     from harness.board.rows import Row
     from harness.board.sources import Source
 
 POINTS = 100
 
+Names = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[A B ...]",
+        help="Arms of --run; or a run folder with all its arms, RUN:ARM, a published row's id or arm. "
+        "The first is what the others are compared with.",
+        show_default=False,
+    ),
+]
+RunFolder = Annotated[Path | None, typer.Option("--run", metavar="DIR", help="The run folder whose arms are named.")]
+PublishedFolder = Annotated[Path, typer.Option("--board", metavar="DIR", help="Where published rows lie.")]
+Margin = Annotated[
+    float, typer.Option(min=0, metavar="POINTS", help="Arms are equal (=) within so many points of 100.")
+]
+AllPairs = Annotated[bool, typer.Option("--all-pairs", help="Compare every two of them.")]
+LEADERBOARDS = Path("leaderboards")
+
 
 def compare(
-    names: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[A B ...]",
-            help="Arms of --run; or a run folder with all its arms, RUN:ARM, a published row's id or arm. "
-            "The first is what the others are compared with.",
-            show_default=False,
-        ),
-    ] = None,
-    run: Annotated[Path | None, typer.Option(metavar="DIR", help="The run folder whose arms are named.")] = None,
-    board: Annotated[Path, typer.Option(metavar="DIR", help="Where published rows lie.")] = Path("leaderboards"),
-    margin: Annotated[
-        float, typer.Option(min=0, metavar="POINTS", help="Arms are equal (=) within so many points of 100.")
-    ] = 1.0,
+    names: Names = None,
+    run: RunFolder = None,
+    board: PublishedFolder = LEADERBOARDS,
+    margin: Margin = 1.0,
     *,
-    pairs: Annotated[bool, typer.Option("--all-pairs", help="Compare every two of them.")] = False,
+    pairs: AllPairs = False,
     aa: Annotated[
         bool, typer.Option("--aa", help="Measure the noise floor instead: one arm against itself, over seeds and runs.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Compare arms with paired tests: which differ, which are equal, and what could have been found."""
-    from harness.board.contrasts import against_baseline, against_first, all_pairs, contrasts
-    from harness.board.sources import scores_from, sources
     from harness.cli.console import console
     from harness.cli.contrasttext import print_contrasts
 
-    if not names and run is None:
-        raise UserError("no arm is named", "write harness compare RUN, or harness compare A B --run RUN")
-    found = sources(names or [], run, board)
+    found = named(names, run, board)
     if aa:
         _print_noise(found, as_json=as_json)
         return
-    rows = [one.row for one in found]
-    whole = len(names or []) <= 1
-    chosen = all_pairs(rows) if pairs else against_baseline(rows) if whole else against_first(rows)
-    made = contrasts(rows, chosen, scores_from(found), margin / POINTS)
+    made = compared(found, margin, whole=len(names or []) <= 1, pairs=pairs)
     if as_json:
         typer.echo(made.model_dump_json(indent=1))
     else:
         print_contrasts(made, console())
+
+
+def named(names: list[str] | None, run: Path | None, board: Path) -> list[Source]:
+    """The rows that are named."""
+    from harness.board.sources import sources
+
+    if not names and run is None:
+        raise UserError("no arm is named", "write harness compare RUN, or harness compare A B --run RUN")
+    return sources(names or [], run, board)
+
+
+def compared(found: Sequence[Source], margin: float, *, whole: bool, pairs: bool) -> Contrasts:
+    """Every two of them, or a `whole` run's arms against their baselines, or all against the first."""
+    from harness.board.contrasts import against_baseline, against_first, all_pairs, contrasts
+    from harness.board.sources import scores_from
+
+    rows = [one.row for one in found]
+    chosen = all_pairs(rows) if pairs else against_baseline(rows) if whole else against_first(rows)
+    return contrasts(rows, chosen, scores_from(found), margin / POINTS)
 
 
 def _print_noise(found: Sequence[Source], *, as_json: bool) -> None:

@@ -7,8 +7,9 @@ import subprocess
 import pytest
 
 from harness.board.export.distinguishable import best_rows
-from harness.board.export.latex import BOLD, as_latex, escaped
+from harness.board.export.latex import BOLD, as_latex
 from harness.board.export.selection import Told, select
+from harness.board.export.tex import escaped
 from harness.board.publish import write_run
 
 DOCUMENT = r"\documentclass{{article}}\usepackage{{booktabs}}\begin{{document}}{}\end{{document}}"
