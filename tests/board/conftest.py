@@ -6,6 +6,8 @@ import hashlib
 import io
 import json
 import random
+import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -172,3 +174,27 @@ def arms(maker):
 @pytest.fixture
 def limited(info):
     return replace(info, limit=10)
+
+
+@pytest.fixture
+def compiled(tmp_path):
+    """Compiles LaTeX, which must have no error."""
+    if shutil.which("pdflatex") is None:
+        pytest.skip("pdflatex is not installed")
+
+    def compiled(text):
+        (tmp_path / "doc.tex").write_text(
+            rf"\documentclass{{article}}\usepackage{{booktabs}}\begin{{document}}{text}\end{{document}}",
+            encoding="utf-8",
+        )
+        done = subprocess.run(
+            ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "doc.tex"],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stdout[-2000:]
+
+    return compiled

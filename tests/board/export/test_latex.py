@@ -1,8 +1,6 @@
 """LaTeX that compiles, and bold that means something."""
 
 import re
-import shutil
-import subprocess
 
 import pytest
 
@@ -12,29 +10,12 @@ from harness.board.export.selection import Told, select
 from harness.board.export.tex import escaped
 from harness.board.publish import write_run
 
-DOCUMENT = r"\documentclass{{article}}\usepackage{{booktabs}}\begin{{document}}{}\end{{document}}"
 HOSTILE = [r"\input{/etc/passwd}", '100% & more # _x_ {a} ~ ^ $y$ | < > " `', "[1ex]", "*", "a--b---c", "x\ny"]
 
 
 def latex(selection):
     (text,) = as_latex(selection, Told()).files.values()
     return text
-
-
-def compiled(text, folder):
-    if shutil.which("pdflatex") is None:
-        pytest.skip("pdflatex is not installed")
-    (folder / "doc.tex").write_text(DOCUMENT.format(text), encoding="utf-8")
-    done = subprocess.run(
-        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "doc.tex"],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stdout[-2000:]
-    assert (folder / "doc.pdf").exists()
 
 
 def test_scores_intervals_differences_and_marks_are_those_of_the_board(selection):
@@ -51,16 +32,16 @@ def test_scores_intervals_differences_and_marks_are_those_of_the_board(selection
     assert "the difference from sft" in text
 
 
-def test_the_table_compiles(selection, tmp_path):
-    compiled(latex(selection), tmp_path)
+def test_the_table_compiles(selection, compiled):
+    compiled(latex(selection))
 
 
-def test_names_are_printed_and_not_run(maker, info, tmp_path):
+def test_names_are_printed_and_not_run(maker, info, tmp_path, compiled):
     arms = [maker.arm(name, {"100%_&": 0.5}, n=4, baseline=HOSTILE[0]) for name in HOSTILE]
     write_run(tmp_path / "run", arms, info)
     text = latex(select(tmp_path / "run"))
     assert r"\input" not in text
-    compiled(text, tmp_path)
+    compiled(text)
 
 
 @pytest.mark.parametrize(

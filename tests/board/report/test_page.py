@@ -77,6 +77,10 @@ def test_names_are_text(maker, compared, name):
     assert not [key for _, attributes in elements for key in attributes if key.startswith("on")]
 
 
+def test_the_latex_compiles(checkpoints, compiled):
+    compiled(latex(checkpoints.made, methods(checkpoints.made, checkpoints.rows)))
+
+
 def run(*arguments):
     result = CliRunner().invoke(app, [str(argument) for argument in ("report", *arguments)])
     if result.exception is not None and not isinstance(result.exception, SystemExit):
