@@ -1,10 +1,12 @@
 """Figures: what is drawn, and that equal comparisons give equal files."""
 
+import sys
 import xml.etree.ElementTree as ET
 
 import pytest
 
 from harness.board.report.forest import Panel, Whisker, drawn, forest, inline, reach, themed
+from harness.errors import UserError
 
 PANEL = Panel(
     "dmt against sft",
@@ -63,3 +65,9 @@ def test_a_figure_of_a_page_has_the_pages_colours_and_names_of_its_own():
     for part in ("#010203", "#020304", "#030405", "#040506", "<style", "<metadata", "purl.org"):
         assert part not in text
     assert "worse $x_1$" in "".join(root.itertext())
+
+
+def test_what_draws_the_figures_is_named_where_it_is_missing(monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(UserError, match=r"matplotlib, which is not installed .*instruct-harness\[report\]"):
+        forest([PANEL], 0.01)
