@@ -177,10 +177,7 @@ def serve(
         raise UserError(f"{folder} holds no page", "give the output folder of a finished run, or the published one")
     with server(site, port) as serving:
         typer.echo(f"http://{HOST}:{serving.server_port}/")
-        try:
-            serving.serve_forever()
-        except KeyboardInterrupt:
-            typer.echo("ended")
+        serving.serve_forever()
 
 
 def _is_published(folder: Path) -> bool:

@@ -1,5 +1,10 @@
 """`harness board`, as it is typed."""
 
+import signal
+import subprocess
+import sys
+import urllib.request
+
 import pytest
 from typer.testing import CliRunner
 
@@ -129,3 +134,32 @@ def test_an_empty_published_board_says_so(run, tmp_path):
     board("add", run, "--row", "sft", "--to", public)
     board("retract", next(public.glob("rows/*")).stem, "--why", "a trial", "--to", public)
     assert "nothing is published yet" in board("show", public)
+
+
+def test_the_published_page_lies_beside_its_folder_or_where_it_is_wished(run, tmp_path):
+    board("add", run, "--to", tmp_path / "public")
+    assert str(tmp_path / "public-site" / "index.html") in board("build", tmp_path / "public")
+    assert "every hash agrees" in board("check", tmp_path / "public")
+    board("build", tmp_path / "public", "--site", tmp_path / "else" / "where")
+    assert "dmt+im" in (tmp_path / "else" / "where" / "index.html").read_text()
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("published", [False, True])
+def test_a_page_is_served_until_it_is_interrupted(run, tmp_path, published):
+    if published:
+        board("add", run, "--to", tmp_path / "public")
+    command = [sys.executable, "-m", "harness", "board", "serve", str(tmp_path / "public" if published else run)]
+    with subprocess.Popen([*command, "--port", "0"], stdout=subprocess.PIPE, text=True) as serving:
+        try:
+            address = serving.stdout.readline().strip()
+            with urllib.request.urlopen(address, timeout=60) as page:
+                assert b"dmt+im" in page.read()
+        finally:
+            serving.send_signal(signal.SIGINT)
+    assert serving.returncode == 130
+
+
+def test_only_a_board_is_served(tmp_path):
+    with pytest.raises(UserError, match="holds no page"):
+        board("serve", tmp_path)

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from harness.board.chain import read_chain
+from harness.board.export.selection import Told, select
+from harness.board.export.spreadsheet import as_csv
 from harness.board.files import write_atomically
 from harness.board.ledger import published_samples, read_published
 from harness.board.publish import read_row
@@ -17,9 +19,10 @@ from harness.files import explained, held
 
 DOWNLOADS = {
     "board.json": "ranks, scores, intervals and differences",
+    "board.csv": "the same for a spreadsheet, a line for each row and benchmark",
     "ledger.jsonl": "what was published, replaced and retracted, as a chain of digests",
 }
-"""Copied, so that a site can be put anywhere by itself."""
+"""Beside the page, so that a site can be put anywhere by itself."""
 
 
 def beside(leaderboards: Path) -> Path:
@@ -40,16 +43,20 @@ def write_published_site(leaderboards: Path, site: Path) -> None:
         events=tuple(Event(entry.kind, entry.row, entry.at, entry.reason, entry.supersedes) for entry in entries),
         head=published.ledger,
     )
+    files = {name: (leaderboards / name).read_bytes() for name in ("board.json", "ledger.jsonl")}
+    if published.boards:
+        spreadsheet = as_csv(select(leaderboards), Told())
+        files |= {name: content.encode() for name, content in spreadsheet.files.items()}
     with _alone(site):
-        for name in DOWNLOADS:
-            write_atomically(site / name, (leaderboards / name).read_bytes())
+        for name, content in files.items():
+            write_atomically(site / name, content)
         write_site(
             site,
             published.boards,
             rows,
             lambda row, name, seed: published_samples(leaderboards, row, name, seed),
             history=history,
-            downloads=DOWNLOADS,
+            downloads={name: DOWNLOADS[name] for name in files},
         )
 
 

@@ -94,7 +94,7 @@ def test_a_published_site_stands_alone(published, tmp_path, site):
     write_published_site(published, tmp_path / "elsewhere")
     shutil.rmtree(published)
     found = site(tmp_path / "elsewhere")
-    assert {one["name"] for one in found.content["downloads"]} == {"board.json", "ledger.jsonl"}
+    assert {one["name"] for one in found.content["downloads"]} == {"board.json", "board.csv", "ledger.jsonl"}
     for download in found.content["downloads"]:
         assert (tmp_path / "elsewhere" / download["name"]).stat().st_size > 0
     assert [line["since"][:2] for line in found.content["boards"][0]["lines"]] == ["20"] * 3
@@ -118,7 +118,9 @@ def test_a_board_without_rows_has_a_page(published, tmp_path, site):
         for line in board.lines:
             ledger.retract(line.row[:12], published, "a trial")
     write_published_site(published, tmp_path / "site")
-    assert site(tmp_path / "site").content["boards"] == []
+    content = site(tmp_path / "site").content
+    assert content["boards"] == []
+    assert [one["name"] for one in content["downloads"]] == ["board.json", "ledger.jsonl"]
 
 
 def test_a_site_that_cannot_be_written_is_named(published, tmp_path):
