@@ -294,7 +294,7 @@ class Crew:
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 text=True,
-                start_new_session=True,
+                process_group=0,  # and not a session, of which each would have an equal share of the processors
                 env={**inherited, **environment(threads, gpus)},
             )
         worker = WorkerProcess(process, lane_name, log, gpus, store=self.store)

@@ -22,12 +22,6 @@ def die_with_parent(parent: int) -> None:
             os._exit(1)
 
 
-def give_way(nice: int) -> None:
-    """Leave the processors to others, so much as niceness says; for the leader of a session, and what it will start."""
-    os.nice(nice)
-    group_gives_way(os.getpid())
-
-
 def group_gives_way(leader: int) -> None:
     """Have the session of a new process be as nice as this one.
 

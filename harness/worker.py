@@ -41,7 +41,7 @@ from harness.jobs import (
 )
 from harness.launch.order import FILE as ORDER
 from harness.machine import failures_named
-from harness.processes import die_with_parent, give_way
+from harness.processes import die_with_parent
 from harness.provenance import git_state, surroundings
 from harness.scene import Scene
 from harness.store import Store
@@ -272,7 +272,7 @@ def main() -> None:
     out = _own_stdout()
     hello = json.loads(sys.stdin.readline())
     if hello.get("gives_way"):
-        give_way(hello["gives_way"])
+        os.nice(hello["gives_way"])
         signal.signal(signal.SIGTERM, _leave)
     places = Places(*(Path(p) if p else None for p in (hello["data_root"], hello["cache"])))
     worker = Worker(Store(Path(hello["store"])), places, hello["runtime"], out)

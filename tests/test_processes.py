@@ -20,19 +20,6 @@ def child(code: str) -> str:
     ).stdout.strip()
 
 
-def test_a_process_that_gives_way_is_nice_inside_its_session_and_to_others():
-    said = child(
-        "import os\n"
-        "from pathlib import Path\n"
-        "from harness.processes import give_way\n"
-        "give_way(7)\n"
-        f"print(os.nice(0), Path({str(AUTOGROUP)!r}).read_text() if Path({str(AUTOGROUP)!r}).exists() else '')\n"
-    )
-    nice, _, group = said.partition(" ")
-    assert int(nice) == os.nice(0) + 7
-    assert not group or group.endswith(f"nice {nice}")
-
-
 @pytest.mark.skipif(not AUTOGROUP.exists(), reason="this kernel does not group processes by session")
 def test_a_new_session_is_made_as_nice_as_its_maker():
     said = child(
