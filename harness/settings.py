@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -81,23 +82,30 @@ EXTENDS = "extends"
 
 
 def read_extended(name: str, package: str, what: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
-    """As `read_yaml`, over the file that this one `extends`, if it names one: mappings are joined key by key."""
+    """As `read_yaml`, over the file that this one `extends`, if it names one: mappings are joined key by key.
+
+    That file lies beside this one, or where it is named from here, or ships. A null takes an inherited mapping away.
+    """
     raw = read_yaml(name, package, what)
     under = raw.pop(EXTENDS, None)
     if under is None:
         return raw
-    if not isinstance(under, str) or under in (*above, name):
+    beside = Path(name).parent / str(under)
+    found = os.path.normpath(beside) if beside.is_file() else under
+    if not isinstance(under, str) or found in (*above, os.path.normpath(name)):
         raise UserError(f"{name} cannot extend {under}", f"name one other {what}: a file, or one that ships")
-    return _joined(read_extended(under, package, what, (*above, name)), raw)
+    return _joined(read_extended(found, package, what, (*above, os.path.normpath(name))), raw)
 
 
 def _joined(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    inherited = {name: value for name, value in under.items() if isinstance(value, Mapping)}
     both = {
-        name: _joined(under[name], value)
+        name: _joined(inherited[name], value)
         for name, value in over.items()
-        if isinstance(value, Mapping) and isinstance(under.get(name), Mapping)
+        if isinstance(value, Mapping) and name in inherited
     }
-    return {**under, **over, **both}
+    gone = {name for name, value in over.items() if value is None and name in inherited}
+    return {name: value for name, value in {**under, **over, **both}.items() if name not in gone}
 
 
 @dataclass(frozen=True)

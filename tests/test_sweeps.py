@@ -236,6 +236,42 @@ def test_a_recipe_extends_another(tmp_path, refused):
     )
 
 
+def test_a_recipe_is_found_beside_the_one_that_extends_it(tmp_path, monkeypatch, refused):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "over.yaml").write_text("extends: under.yaml\nname: over\n")
+    (tmp_path / "sub" / "under.yaml").write_text("extends: ../top.yaml\ntrain: {epochs: 5}\n")
+    (tmp_path / "top.yaml").write_text("extends: playground\nseeds: [9]\n")
+    (tmp_path / "under.yaml").write_text("extends: playground\ntrain: {epochs: 7}\n")
+    for place, name in ((tmp_path, "sub/over.yaml"), (tmp_path / "sub", "over.yaml")):
+        monkeypatch.chdir(place)
+        recipe = load(name)
+        assert (recipe.name, recipe.train.epochs, recipe.seeds) == ("over", 5.0, (9,))
+    (tmp_path / "sub" / "here.yaml").write_text("extends: elsewhere.yaml\nname: here\n")
+    (tmp_path / "elsewhere.yaml").write_text("extends: playground\nseeds: [3]\n")
+    monkeypatch.chdir(tmp_path)
+    assert load("sub/here.yaml").seeds == (3,)  # from the working folder
+    (tmp_path / "top.yaml").write_text("extends: sub/over.yaml\n")
+    assert refused(load, "sub/over.yaml") == (
+        "top.yaml cannot extend sub/over.yaml (name one other recipe: a file, or one that ships)"
+    )
+
+
+def test_null_takes_away_what_a_recipe_inherits(tmp_path):
+    (tmp_path / "under.yaml").write_text(
+        "extends: playground\nname: under\narms: [im]\nsweep: {train.lr: [1.0e-3, 2.0e-3]}\n"
+        "train: {lora: {rank: 4}}\noptions: {im: {prompt_weight: 1/2}}\n"
+    )
+    (tmp_path / "over.yaml").write_text(
+        "extends: under.yaml\nname: over\nsweep: null\ntrain: {lora: null}\noptions: {im: null}\n"
+    )
+    under, over = load(str(tmp_path / "under.yaml")), load(str(tmp_path / "over.yaml"))
+    assert under.sweep
+    assert under.train.settings().lora
+    assert "im" in under.options
+    assert (over.sweep, over.train.settings().lora, over.arms) == ({}, None, ("im",))
+    assert over.options == load("playground").options
+
+
 # --- what is refused -----------------------------------------------------------------------------------------------
 
 
