@@ -153,7 +153,8 @@ class JobBuilder:
             )
         )
         defined = {name: value for name, value in stage.train.items() if name not in bound.spec.train}
-        return StagePlan(stage.name, key, total(declared.mixture), settings.epochs, defined)
+        penalised = loss.penalty is not None
+        return StagePlan(stage.name, key, total(declared.mixture), settings.epochs, defined, penalised)
 
     def settings(self, bound: BoundArm, stage: Stage) -> TrainSettings:
         """The recipe's settings, with what the method defines and what was set for this arm alone."""

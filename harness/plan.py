@@ -31,6 +31,8 @@ class StagePlan:
     epochs: float
     train: Mapping[str, Json]
     """Training settings that the method itself defines for the stage."""
+    penalised: bool = False
+    """Whether its loss looks at the weights themselves."""
 
 
 @dataclass(frozen=True)

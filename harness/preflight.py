@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from harness.api import MergeKit
 from harness.errors import UserError
 from harness.estimate.figures import Estimate, StageEstimate
 from harness.estimate.plan import checkpoints_bytes
@@ -18,6 +19,8 @@ from harness.files import size_words
 from harness.inventory import compiler, free_disk, gpus, ninja
 from harness.jobs import TrainSettings
 from harness.judge.settings import Judging
+from harness.mergekit_methods import check_method
+from harness.mergers import BASE
 from harness.plan import Plan
 from harness.sandbox.sandbox import open_sandbox
 from harness.sharding import faults, read_sharding
@@ -87,20 +90,23 @@ def problems(plan: Plan, store: Store, estimate: Estimate, *, here: bool = True)
 
     Not `here` but on machines of a cluster, whose devices and compilers cannot be seen from where the command runs.
     """
-    scoring = [*_judging(plan, store), *_isolation(plan, store)] if here else []
+    later = [*_merging(plan, store), *([*_judging(plan, store), *_isolation(plan, store)] if here else [])]
     todo = [step for step in estimate.steps if isinstance(step, StageEstimate) and not step.cached]
     if not todo:
-        return scoring
+        return later
     execution = plan.recipe.train.execution()
-    stages = [TrainSettings.model_validate(plan.jobs[stage.key].declared["settings"]) for stage in todo]
-    faults_of_stages = {str(error): error for settings in stages for error in declared(settings, execution)}
+    penalised = {stage.key for arm in plan.arms for seed in arm.seeds for stage in seed.stages if stage.penalised}
+    faults_of_stages: dict[str, UserError] = {}
+    for key in (stage.key for stage in todo):
+        settings = TrainSettings.model_validate(plan.jobs[key].declared["settings"])
+        faults_of_stages |= {str(error): error for error in declared(settings, execution, penalised=key in penalised)}
     return [
         *(_devices(execution) if here else ()),
         *_launching(execution),
         *faults_of_stages.values(),
         *(_compiling(execution) if here else ()),
         *_disk(plan, store, estimate, todo),
-        *scoring,
+        *later,
     ]
 
 
@@ -109,6 +115,23 @@ def declared(settings: TrainSettings, execution: Execution, *, penalised: bool =
     yield from _sharded(execution)
     yield from _conflicts(settings, execution, penalised=penalised)
     yield from _packages(settings, execution)
+
+
+def _merging(plan: Plan, store: Store) -> Iterator[UserError]:
+    """Whether mergekit does what is asked of it, where it has still to merge."""
+    said = set()
+    for arm in plan.arms:
+        if all(seed.merge is None or store.has(seed.merge) for seed in arm.seeds):
+            continue
+        infos = {name: dataset.info() for name, dataset in arm.data.items()}
+        merger = arm.bound.merger(arm.bound.stages(infos))
+        if isinstance(merger, MergeKit):
+            try:
+                check_method(merger, merger.stages, BASE if merger.base else None)
+            except UserError as error:
+                if str(error) not in said:
+                    said.add(str(error))
+                    yield error
 
 
 def _judging(plan: Plan, store: Store) -> Iterator[UserError]:

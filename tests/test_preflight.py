@@ -21,14 +21,14 @@ H100 = Gpu("NVIDIA H100 80GB HBM3", 80 * 2**30)
 
 @pytest.fixture
 def found(tmp_path):
-    """The problems of a playground run, by what is set: `found("train.liger=true")`."""
+    """The problems of a playground run, by what is set: `found("train.liger=true", arms=["kl"])`."""
 
     nowhere = Places(None, tmp_path / "cache")
 
-    def look(*settings, places=nowhere, here=True):
+    def look(*settings, arms=(), places=nowhere, here=True):
         parsed = [Setting.parse(text) for text in ("seeds=[0]", *settings)]
-        recipe = load("playground", parsed, [])
-        plan = build(recipe, choose_arms(recipe, [], parsed, baseline=True, factorial=False), places)
+        recipe = load("playground", parsed, arms)
+        plan = build(recipe, choose_arms(recipe, arms, parsed, baseline=True, factorial=False), places)
         store = Store(tmp_path / "store")
         return [str(problem) for problem in preflight.problems(plan, store, estimate(plan, store, places), here=here)]
 
@@ -108,6 +108,50 @@ def test_a_penalty_looks_at_weights_that_are_trained_and_whole(lora, sharding, s
     settings, execution = TrainSettings(lora=lora), Execution(launcher="torchrun", deepspeed=sharding)
     assert [error.problem for error in preflight.declared(settings, execution, penalised=True)] == said
     assert not list(preflight.declared(settings, execution))
+
+
+@pytest.mark.parametrize("arm", ["l2_base", "ewc"])
+def test_a_penalty_is_told_before_anything_is_trained(found, arm):
+    frozen = (
+        "the loss's penalty looks at weights that train.lora leaves frozen (train all weights: leave out train.lora)"
+    )
+    text = "data.pretraining=playground:playground_text"
+    assert found("train.lora={}", text, arms=[arm]) == [frozen]
+    assert found(f"{arm}:train.lora={{}}", text, arms=[arm]) == [frozen]
+    assert found("sft:train.lora={}", text, arms=[arm]) == []
+    assert found(*LAUNCHED, "train.deepspeed=zero3", text, arms=[arm]) == [
+        "the loss's penalty looks at weights that ZeRO-3 holds in shards (--set train.deepspeed=zero2)"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("{method: nonsense}", "mergekit has no method 'nonsense' (it has arcee_fusion, "),
+        ("{parameters: {densty: 1}}", "mergekit's della has no parameter 'densty' (it has density, "),
+        ("{parameters: {density: much}}", "mergekit refuses della: "),
+        ("{method: karcher, weights: [1, 1, 1, 1]}", "mergekit's karcher has no weights (leave mergekit.weights away)"),
+        ("{method: ties, base: false}", "mergekit's ties needs the base ("),
+        ("{method: nuslerp}", "mergekit refuses nuslerp: Merge method requires exactly 2 non-base inputs; got 4 ("),
+        ("{method: slerp}", "mergekit's slerp needs the parameter 't' (--set 'mergekit.parameters={t: ...}')"),
+    ],
+)
+def test_what_mergekit_will_not_do_is_told_before_anything_is_trained(found, options, said):
+    pytest.importorskip("mergekit", reason="mergekit is not installed: pip install 'instruct-harness[merge]'")
+    (told,) = found(f"options.mergekit={options}", arms=["dtm,mergekit", "dtm,im,mergekit"])
+    assert told.startswith(said)
+
+
+def test_mergekit_that_is_not_installed(found, monkeypatch):
+    monkeypatch.setattr("harness.mergekit_methods.find_spec", lambda _: None)
+    said = "mergekit is not installed (pip install 'instruct-harness[merge]')"
+    assert found(arms=["dtm,mergekit"]) == found(arms=["dtm,mergekit"], here=False) == [said]
+    assert found(arms=["dtm,ties"]) == []
+
+
+def test_mergekit_takes_what_it_has(found):
+    pytest.importorskip("mergekit", reason="mergekit is not installed: pip install 'instruct-harness[merge]'")
+    assert found(arms=["dtm,mergekit", "dtm,mergekit:method=ties:weights=[1,2,3,4]"]) == []
 
 
 @pytest.mark.parametrize("launcher", ["deepspeed", "accelerate"])

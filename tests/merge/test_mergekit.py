@@ -158,5 +158,5 @@ def test_a_method_that_needs_the_base_says_so(llamas, tmp_path, refused):
     merger = MergeKit(("a", "b"), (), "ties", {})
     models = {name: llamas / name for name in "ab"}
     assert refused(merge_by_mergekit, merger, models, None, tmp_path, 0) == (
-        "mergekit's ties needs the base (name it: --base MODEL)"
+        "mergekit's ties needs the base (give it: --base MODEL; in a run, mergekit.base=true)"
     )
