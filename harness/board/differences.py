@@ -131,7 +131,7 @@ def _interval(pools: Sequence[Pool], shares: Sequence[float], padded: Estimate, 
 
     Resamples of n items vary by (n - 1) / n of what they should, and their percentiles take the variance for known. So
     those percentiles are taken that would be Student's t interval if the resamples were normal (the expanded percentile
-    interval; Hesterberg, 2015, doi:10.1080/00031305.2015.1089789, section 5).
+    interval; Hesterberg, 2015, doi:10.1080/00031305.2015.1089789).
     """
     from harness.board.items import influences
     from harness.board.resampling import central, resampled

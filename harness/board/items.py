@@ -40,7 +40,7 @@ class ItemScores:
     @cached_property
     def binary(self) -> bool:
         """Whether every score is right or wrong, and none graded."""
-        return bool(np.isin(self.values, (0.0, 1.0)).all())
+        return bool(((self.values == 0) | (self.values == 1)).all())
 
     def only(self, items: frozenset[Item]) -> Self:
         """Those of these items."""

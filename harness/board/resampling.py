@@ -59,8 +59,16 @@ def _resampled_sums(pool: NDArray[np.float64], generator: np.random.Generator) -
             sums.append(generator.multinomial(n, counts / n, size=size) @ items)
         else:
             drawn = generator.integers(n, size=(size, n), dtype=np.int32)
-            sums.append(np.stack([column.take(drawn).sum(axis=1) for column in columns], axis=1))
+            sums.append(np.stack([_sum(column, drawn) for column in columns], axis=1))
     return np.concatenate(sums)
+
+
+def _sum(column: NDArray[np.float64], drawn: NDArray[np.int32]) -> NDArray[np.float64]:
+    """The column's sum over the items in each row of `drawn`; most often all items weigh the same."""
+    if (column == column[0]).all():
+        return np.full(len(drawn), column[0] * drawn.shape[1])
+    found: NDArray[np.float64] = column.take(drawn).sum(axis=1)
+    return found
 
 
 def _means(sums: NDArray[np.float64]) -> NDArray[np.float64]:

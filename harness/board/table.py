@@ -45,12 +45,19 @@ def _about(cell: Cell, scale: float) -> str:
 
 
 def _arm(line: Line, *, ids: bool) -> Text:
-    head = Text(f"{line.rank or '-'} ") + Text(line.arm, style="bold")
-    return Text("\n").join([head, *(Text(f"  {fact}", style="dim") for fact in _facts(line, ids=ids))])
+    return Text("\n").join([_head(line), *(Text(f"  {fact}", style="dim") for fact in _facts(line, ids=ids))])
+
+
+def _head(line: Line) -> Text:
+    """`2 (1-3) dmt+im`: its rank, and those it may have."""
+    ranks = text.ranks(line)
+    return (
+        Text(f"{line.rank or '-'} ") + Text(f"({ranks}) " if ranks else "", style="dim") + Text(line.arm, style="bold")
+    )
 
 
 def _facts(line: Line, *, ids: bool) -> list[str]:
-    facts = [*filter(None, [text.ranks(line)]), text.seeds(line), *text.training(line)]
+    facts = [text.seeds(line), *text.training(line)]
     return [*facts, f"id {line.row[:12]}"] if ids else facts
 
 
@@ -70,7 +77,7 @@ def _list(board: Board, *, ids: bool) -> RenderableType:
     blocks: list[RenderableType] = []
     for line in board.lines:
         facts = ", ".join(_facts(line, ids=ids))
-        blocks.append(Text(f"{line.rank or '-'} ") + Text(line.arm, style="bold") + Text(f"  {facts}", style="dim"))
+        blocks.append(_head(line) + Text(f"  {facts}", style="dim"))
         table = Table.grid(padding=(0, 1))
         for name, cell, scale in text.cells(board, line):
             found = cell.comparison

@@ -71,10 +71,10 @@ def difference_interval(comparison: Comparison | None, out_of: float = WHOLE) ->
 
 
 def ranks(line: Line) -> str:
-    """`ranks 1-3`, where a row may have several; else empty."""
+    """`1-3`, where a row may have several; else empty."""
     if line.rank_low is None or line.rank_low == line.rank_high:
         return ""
-    return f"ranks {line.rank_low}-{line.rank_high}"
+    return f"{line.rank_low}-{line.rank_high}"
 
 
 def points(share: float) -> str:
@@ -188,7 +188,7 @@ def _differences(board: Board, against: str, marks: Container[str]) -> list[str]
 
 def _ranges(board: Board) -> list[str]:
     several = any(ranks(line) for line in board.lines)
-    said = "Ranks a-b: where a row may stand, of all rows at once with 95 % confidence, all pairs compared."
+    said = "(a-b): the ranks a row may have, for all rows at once with 95 % confidence, all pairs compared."
     return [said] if several else []
 
 
