@@ -138,7 +138,7 @@ def carry_out(plan: Plan, way: Way) -> None:
         command = shlex.join(["harness", *sys.argv[1:]])
         write_result(plan, kept, folder, command=command, accepted_source=way.accept_source)
     if not plan.unscored:
-        show_result(folder, plan)
+        show_result(folder)
     if plan.waiting:
         names = ", ".join(plan.waiting)
         typer.echo(f"{names}: answered, not judged yet: give the same command with a judge in place of --no-judge")

@@ -191,7 +191,7 @@ def _words(value: Json) -> str:
 # --- results -------------------------------------------------------------------------------------------------------
 
 
-def show_result(folder: Path, plan: Plan) -> None:
+def show_result(folder: Path) -> None:
     """Print the run folder's leaderboard, which differences are real, and the curves of what was swept."""
     from harness.board.publish import read_board
     from harness.board.table import print_board
@@ -202,7 +202,7 @@ def show_result(folder: Path, plan: Plan) -> None:
     board = read_board(folder)
     print_board(board, console)
     print_verdicts(board, console)
-    print_curves(board, [arm.spec for arm in plan.arms], console)
+    print_curves(board, console)
     curves = ", curves" if any((folder / CURVES).glob("*/*/*/*")) else ""
     console.print(Text(f"\n{folder}: leaderboard.json, index.html, rows, samples{curves}"))
     for name in board.benchmarks:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -12,9 +10,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from harness.armspec import ArmSpec, shown
 from harness.board import text
-from harness.canonical import Json
+from harness.board.curves import curves
 
 if TYPE_CHECKING:
     from harness.board.board import Board, Cell, Line
@@ -51,47 +48,10 @@ def _difference(line: Line) -> str:
 # --- curves --------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Curve:
-    """Arms that differ in the value of one swept number alone, in its order."""
-
-    setting: str
-    rest: str
-    """What they have in common."""
-    points: tuple[tuple[Json, str], ...]
-    """Value, and id of the arm."""
-
-
-def curves(arms: Sequence[ArmSpec]) -> list[Curve]:
-    """Every line through the swept arms on which one number changes, of at least two points."""
-    found: dict[tuple[str, str], list[tuple[Fraction, Json, str]]] = {}
-    for arm in arms:
-        for setting in arm.swept:
-            value = arm.own[setting]
-            if (number := _number(value)) is not None:
-                found.setdefault((setting, arm.without(setting).id), []).append((number, value, arm.id))
-    return [
-        Curve(setting, rest, tuple((value, arm) for _, value, arm in sorted(points, key=lambda point: point[0])))
-        for (setting, rest), points in found.items()
-        if len(points) > 1
-    ]
-
-
-def _number(value: Json) -> Fraction | None:
-    """The number that a setting's value is; fractions are written as text."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        return Fraction(value)
-    except ValueError:
-        return None
-
-
-def print_curves(board: Board, arms: Sequence[ArmSpec], console: Console) -> None:
+def print_curves(board: Board, console: Console) -> None:
     """Score against each swept number: a row for each benchmark, a column for each value, and a bar for each score."""
-    lines = {line.arm: line for line in board.lines}
-    for curve in curves(arms):
-        points = [(shown(value), lines[arm]) for value, arm in curve.points if arm in lines]
+    for curve in curves([line.arm for line in board.lines]):
+        points = [(point.value, board.lines[point.place]) for point in curve.points]
         console.print(Text(f"\n{curve.rest}, score against {curve.setting}", style="bold"))
         fitting = _columns(board, points, console.width)
         for start in range(0, len(points), fitting):

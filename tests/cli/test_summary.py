@@ -9,7 +9,7 @@ from harness.armspec import ArmSpec
 from harness.board.board import Board, Cell, Column, Line
 from harness.board.differences import Difference
 from harness.board.marks import Comparison
-from harness.cli.summary import curves, print_curves, print_verdicts
+from harness.cli.summary import print_curves, print_verdicts
 
 
 def swept(**values):
@@ -76,34 +76,10 @@ def test_one_difference_is_told_by_the_table(shown):
 # --- curves --------------------------------------------------------------------------------------------------------
 
 
-def test_points_stand_in_the_order_of_their_numbers():
-    arms = [swept(dmt_k=k) for k in ("1/4", "0/1", "1/256", "1/1", "1/16")]
-    (curve,) = curves(arms)
-    assert (curve.setting, curve.rest) == ("dmt.k", "dmt")
-    assert [value for value, _ in curve.points] == ["0/1", "1/256", "1/16", "1/4", "1/1"]
-    assert curve.points[1][1] == "dmt@dmt.k=1/256"
-
-
-def test_every_line_through_a_grid_is_a_curve():
-    arms = [swept(dmt_k=k, train_lr=lr) for k in ("0/1", "1/4") for lr in (1e-3, 2e-3)]
-    assert [(curve.setting, curve.rest) for curve in curves(arms)] == [
-        ("dmt.k", "dmt@train.lr=0.001"),
-        ("train.lr", "dmt@dmt.k=0"),
-        ("dmt.k", "dmt@train.lr=0.002"),
-        ("train.lr", "dmt@dmt.k=1/4"),
-    ]
-
-
-def test_what_is_no_number_and_what_is_alone_is_no_curve():
-    assert curves([swept(im_variant=variant) for variant in ("paper", "released")]) == []
-    assert curves([swept(im_flag=flag) for flag in (True, False)]) == []
-    assert curves([swept(dmt_k="1/4"), ArmSpec(("sft",))]) == []
-
-
 def test_a_curve_as_a_terminal_shows_it(shown):
     arms = [swept(dmt_k=k) for k in ("0/1", "1/8", "1/1")]
     lines = [line(arm.id, score) for arm, score in zip(arms, (0.0, 0.5, 1.0), strict=True)]
-    assert shown(print_curves, board(*lines), arms) == [
+    assert shown(print_curves, board(*lines)) == [
         "",
         "dmt, score against dmt.k",
         "                                  0    1/8      1",
@@ -116,14 +92,8 @@ def test_a_curve_as_a_terminal_shows_it(shown):
 @pytest.mark.parametrize("width", [60, 80])
 def test_long_curves_are_folded(shown, width):
     arms = [swept(dmt_k=f"1/{n}") for n in range(1, 13)]
-    text = shown(print_curves, board(*(line(arm.id, 1 / n) for n, arm in enumerate(arms, 1))), arms, width=width)
+    text = shown(print_curves, board(*(line(arm.id, 1 / n) for n, arm in enumerate(arms, 1))), width=width)
     assert max(map(len, text)) <= width
     written = " ".join(text)
     assert all(f"1/{n}" in written for n in range(2, 13))
     assert "8.3" in written
-
-
-def test_an_arm_without_a_row_leaves_a_gap(shown):
-    arms = [swept(dmt_k=k) for k in ("0/1", "1/8", "1/1")]
-    text = shown(print_curves, board(line(arms[0].id, 0.0), line(arms[2].id, 1.0)), arms)
-    assert text[2].split() == ["0", "1"]
