@@ -43,12 +43,12 @@ def test_what_cannot_be_installed_is_named_and_the_tests_run(ci, programs):
     done = ci(**programs)
     assert (done.returncode, done.stdout) == (0, "made test\n")
     assert done.stderr == (
-        "could not be installed, and what needs it is skipped or fails: g++ bubblewrap slurm-wlm munge\n"
+        "could not be installed, and what needs it is skipped or fails: g++ bubblewrap slurm-wlm munge chromium\n"
     )
 
 
 def test_what_is_there_is_not_installed(ci):
-    done = ci(**dict.fromkeys(("g++", "bwrap", "slurmctld"), "true"))
+    done = ci(**dict.fromkeys(("g++", "bwrap", "slurmctld", "chromium"), "true"))
     assert (done.returncode, done.stdout, done.stderr) == (0, "made test\n", "")
 
 
