@@ -2,7 +2,7 @@
 //
 // However many points there are, one link moves among them: 10,000 points are one path and one stop of the tab key.
 
-const MARGIN = { top: 26, right: 16, bottom: 44, left: 46 };
+const MARGIN = { top: 34, right: 16, bottom: 44, left: 46 };
 const NEAR = 28;
 const SHAPES = [
   "M-4,0a4,4 0 1,0 8,0a4,4 0 1,0 -8,0",
@@ -23,15 +23,15 @@ function plane(width, height) {
 
 /**
  * A chart in a box with its tooltip. `x` and `y` are axes with a `name` and `words` for their ticks; `marks` lie under
- * the cursor. A point has its place (`left`, `top`), its `words`, whose first line is its name, and an address.
+ * the cursor. Each of `places` has `left` and `top`, its `words`, whose first line is its name, and an address `href`.
  */
-function chart({ label, about, width, height, x, y, marks, points }) {
+function chart({ label, about, width, height, x, y, marks, places }) {
   const tip = el("div", { class: "tip", hidden: true, "aria-hidden": "true" });
   const picture = svg("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "group", "aria-label": label },
     svg("desc", {}, `${about} Arrow keys go from point to point, Enter opens a row.`),
     axisAcross(x, width, height), axisUp(y, width), marks);
   const box = el("div", { class: "chart" }, picture, tip);
-  if (points.length) steer(box, picture, tip, points, width);
+  if (places.length) steer(box, picture, tip, places, width);
   return box;
 }
 
@@ -51,7 +51,7 @@ function axisUp(y, width) {
     y.ticks.map((tick) => svg("g", { transform: `translate(${MARGIN.left},${y.at(tick)})` },
       svg("path", { class: "grid", d: `M0,0H${width - MARGIN.left - MARGIN.right}` }),
       svg("text", { x: -8, y: 4, "text-anchor": "end" }, y.words(tick)))),
-    svg("text", { class: "name", x: 4, y: 12 }, y.name));
+    svg("text", { class: "name", x: 10, y: 18 }, y.name));
 }
 
 /** The ticks whose words do not run into each other; `wide` is a character. */
@@ -71,8 +71,8 @@ function whiskers(ends, attributes = {}) {
 }
 
 /** Any number of dots as one path. */
-function dots(points, attributes = {}) {
-  return svg("path", { class: "dots", ...attributes, d: points.map(({ left, top }) => `M${left.toFixed(1)},${top.toFixed(1)}h0`).join("") });
+function dots(places, attributes = {}) {
+  return svg("path", { class: "dots", ...attributes, d: places.map(({ left, top }) => `M${left.toFixed(1)},${top.toFixed(1)}h0`).join("") });
 }
 
 function marker({ left, top }, shape, attributes = {}) {
@@ -80,8 +80,8 @@ function marker({ left, top }, shape, attributes = {}) {
 }
 
 /** Let one link walk among the points. */
-function steer(box, picture, tip, points, width) {
-  const order = [...points].sort((a, b) => a.left - b.left || b.top - a.top);
+function steer(box, picture, tip, places, width) {
+  const order = [...places].sort((a, b) => a.left - b.left || b.top - a.top);
   let place = 0;
   const cursor = svg("a", { class: "cursor" }, svg("circle", { r: 9 }));
   const move = (to) => {
@@ -127,10 +127,10 @@ function steer(box, picture, tip, points, width) {
 }
 
 /** Which point lies nearest, where one is near. */
-function nearest(points, left, top) {
+function nearest(places, left, top) {
   let best = NEAR ** 2;
   let found = null;
-  points.forEach((point, place) => {
+  places.forEach((point, place) => {
     const distance = (point.left - left) ** 2 + (point.top - top) ** 2;
     if (distance < best) [best, found] = [distance, place];
   });

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from harness.board import text
 from harness.board.board import Board, Cell, Line
+from harness.board.curves import Point, curves
 from harness.board.intervals import Interval
 from harness.board.marks import Comparison
 from harness.board.rows import Row
@@ -110,6 +111,10 @@ def board_content(board: Board, rows: Rows) -> Json:
         "groups": [{"name": name, "benchmarks": list(names)} for name, names in first.suite.groups.items()],
         "legend": text.explanations(board),
         "notes": text.befallen(board) if len(board.lines) <= FEW else [],
+        "curves": [
+            {"setting": curve.setting, "rest": curve.rest, "points": [_point(point) for point in curve.points]}
+            for curve in curves([line.arm for line in board.lines])
+        ],
         "lines": [
             {
                 **_line(board, line, rows.rows[line.row], texts),
@@ -179,6 +184,11 @@ def _facts(line: Line) -> Iterator[str]:
     yield from (f"restarted: {stage}" for stage in line.restarted)
     if line.one_model:
         yield "one model, asked with each seed"
+
+
+def _point(point: Point) -> Json:
+    """`[number, value as it is written, which of the lines]`."""
+    return [float(point.number), point.value, point.place]
 
 
 def _cell(cell: Cell, texts: Texts) -> Json:

@@ -65,7 +65,7 @@ function showBoard(board) {
   drawTools();
   document.getElementById("status").textContent = lines.length === board.lines.length
     ? plural(lines.length, "row") : `${plural(lines.length, "row")} of ${count(board.lines.length)}`;
-  if (typeof drawCharts === "function") drawCharts(document.getElementById("charts"), board, lines, (row) => rowHash(state, row));
+  drawCharts(document.getElementById("charts"), board, lines, state, go);
 }
 
 function isShown(column) {

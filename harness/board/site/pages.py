@@ -29,17 +29,24 @@ SCRIPTS = (
     "row.js",
     "samples.js",
     "ledger.js",
+    "axes.js",
+    "chart.js",
+    "frontier.js",
+    "curves.js",
+    "charts.js",
     "themebutton.js",
     "main.js",
 )
 """One module in so many files, in this order."""
+
+STYLES = ("style.css", "charts.css")
 
 _UNSAFE = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 
 
 def index_page(content: Json) -> str:
     """The page with its table; `content` is what its scripts read."""
-    script, theme, style = _script(), _asset("theme.js"), _asset("style.css")
+    script, theme, style = _script(), _asset("theme.js"), _style()
     policy = {
         "script-src": f"{_hash(theme)} {_hash(script)}",
         "style-src": _hash(style),
@@ -77,6 +84,11 @@ def _render(name: str, policy: Mapping[str, str], **parts: str) -> str:
 @cache
 def _script() -> str:
     return "\n".join(_asset(name) for name in SCRIPTS)
+
+
+@cache
+def _style() -> str:
+    return "\n".join(_asset(name) for name in STYLES)
 
 
 @cache

@@ -15,6 +15,10 @@ function stateOf(hash) {
     item: asked.get("item"),
     search: asked.get("q") ?? "",
     sort: asked.get("sort"),
+    measure: asked.get("measure"),
+    setting: asked.get("setting"),
+    over: asked.get("over"),
+    panels: asked.get("panels"),
     columns: asked.has("columns") ? asked.getAll("columns").filter(Boolean) : null,
     filters: Object.fromEntries(LISTS.map((name) => [name, asked.getAll(name)])),
   };
@@ -23,7 +27,7 @@ function stateOf(hash) {
 /** The address of a state. */
 function hashOf(state) {
   const said = new URLSearchParams();
-  for (const name of ["board", "row", "other", "task", "seed", "kind", "item", "sort"]) {
+  for (const name of ["board", "row", "other", "task", "seed", "kind", "item", "sort", "measure", "setting", "over", "panels"]) {
     if (state[name]) said.set(name, state[name]);
   }
   if (state.search) said.set("q", state.search);
