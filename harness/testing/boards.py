@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count, product
@@ -230,15 +231,30 @@ def _measured(arm: _Arm, result: Result, drawn: random.Random) -> Measured:
 
 
 def _extended(board: Board, rows: Sequence[Row], profiles: int) -> Board:
-    """The board with the other rows too, each with the numbers of its profile."""
+    """The board with the other rows too, each with the numbers of its profile and ranked among all."""
     by_row = {line.row: line for line in board.lines}
-    lines = [by_row.get(row.id) or _copied(by_row[rows[place % profiles].id], row) for place, row in enumerate(rows)]
-    lines.sort(key=lambda line: (-(line.composite.score or 0.0), line.arm, line.row))
-    ranks: dict[float, int] = {}
-    for place, line in enumerate(lines, start=1):
-        ranks.setdefault(line.composite.score or 0.0, place)
-    ranked = (line.model_copy(update={"rank": ranks[line.composite.score or 0.0]}) for line in lines)
-    return board.model_copy(update={"lines": tuple(ranked)})
+    of = [by_row[rows[place % profiles].id] for place in range(len(rows))]
+    lines = [line if line.row == row.id else _copied(line, row) for line, row in zip(of, rows, strict=True)]
+    lines.sort(key=lambda line: (line.rank or 0, line.arm, line.row))
+    ranks = [line.rank or 0 for line in lines]
+
+    def better(rank: int | None) -> int:
+        return bisect_left(ranks, rank or 0)
+
+    return board.model_copy(
+        update={
+            "lines": tuple(
+                line.model_copy(
+                    update={
+                        "rank": better(line.rank) + 1,
+                        "rank_low": better(line.rank_low) + 1,
+                        "rank_high": better((line.rank_high or 0) + 1),
+                    }
+                )
+                for line in lines
+            )
+        }
+    )
 
 
 def _copied(line: Line, row: Row) -> Line:

@@ -36,6 +36,7 @@ def test_the_board_has_a_line_for_each_row_in_order_of_its_score(many):
     assert scores == sorted(scores, reverse=True)
     for line in many.board.lines:
         assert line.rank == 1 + sum(score > line.composite.score for score in scores)
+        assert line.rank_low <= line.rank <= line.rank_high <= 60
         assert (line.composite.comparison is None) == (line.baseline is None)
 
 
