@@ -130,10 +130,10 @@ def write_site():
 
 @pytest.fixture(scope="session")
 def board():
-    """A board of forty made-up rows."""
+    """A board of two dozen made-up rows."""
     from harness.testing.boards import synthetic
 
-    return synthetic(40, seeds=2, items=60)
+    return synthetic(24, seeds=2, items=60)
 
 
 @pytest.fixture(scope="session")

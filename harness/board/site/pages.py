@@ -15,8 +15,12 @@ import hashlib
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
+from typing import TYPE_CHECKING
 
 from harness.canonical import Json, canonical
+
+if TYPE_CHECKING:
+    import jinja2
 
 SCRIPTS = (
     "dom.js",
@@ -41,7 +45,7 @@ SCRIPTS = (
 
 STYLES = ("style.css", "charts.css")
 
-_UNSAFE = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
+_UNSAFE = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"})
 
 
 def index_page(content: Json) -> str:
@@ -67,18 +71,22 @@ def data_page(content: bytes) -> str:
 
 def inert(content: Json) -> str:
     """JSON that no HTML parser takes for markup, whatever strings are in it: `</script>` and `<!--` among them."""
-    return "".join(_UNSAFE.get(character, character) for character in canonical(content))
+    return canonical(content).translate(_UNSAFE)
 
 
 def _render(name: str, policy: Mapping[str, str], **parts: str) -> str:
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("harness.board.site", "."), autoescape=True, undefined=jinja2.StrictUndefined
-    )
     closed = {"default-src": "'none'", **policy, "base-uri": "'none'", "form-action": "'none'"}
     directives = "; ".join(f"{directive} {sources}" for directive, sources in closed.items())
-    return environment.get_template(name).render(policy=directives, **parts) + "\n"
+    return _templates().get_template(name).render(policy=directives, **parts) + "\n"
+
+
+@cache
+def _templates() -> jinja2.Environment:
+    import jinja2
+
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("harness.board.site", "."), autoescape=True, undefined=jinja2.StrictUndefined
+    )
 
 
 @cache

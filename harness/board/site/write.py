@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from harness.board.board import Board
@@ -33,6 +34,13 @@ class _Pages:
     def __init__(self, folder: Path) -> None:
         self._folder = folder / PAGES
         self._named: set[str] = set()
+        self._samples: dict[str, str] = {}
+
+    def samples(self, sha256: str, read: Callable[[], Sequence[Sample]]) -> str:
+        """The address of the page with the samples of that digest, which are read where none has them yet."""
+        if sha256 not in self._samples:
+            self._samples[sha256] = self.write(publishable(read()))
+        return self._samples[sha256]
 
     def write(self, content: bytes) -> str:
         """Write a page, unless it is there already, and return its address in the site."""
@@ -78,7 +86,7 @@ def write_site(
 def _row_content(row: Row, samples_of: SamplesOf, pages: _Pages) -> bytes:
     """The row's file as it is, and where its samples lie."""
     samples = {
-        part.samples_sha256: pages.write(publishable(samples_of(row, name, part.seed)))
+        part.samples_sha256: pages.samples(part.samples_sha256, partial(samples_of, row, name, part.seed))
         for name, task in row.result.tasks.items()
         for part in task.seeds
     }
