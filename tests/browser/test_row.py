@@ -1,6 +1,7 @@
 """A row's own page and its samples, beside those of another row."""
 
 import hashlib
+import re
 
 import pytest
 
@@ -25,6 +26,10 @@ def baseline(board):
 
 def words(page, selector):
     return " ".join(page.locator(selector).inner_text().split())
+
+
+def items(page):
+    return [re.search(r"Item (\w+-\d{4})", text)[1] for text in page.locator("#samples .pair h2").all_text_contents()]
 
 
 def samples_address(row, other=None, task="arithmetic"):
@@ -106,16 +111,17 @@ def test_discordant_samples_are_those_that_one_of_two_rows_got_right(visit, site
         page.locator(".kinds button[aria-pressed='true']").filter(has_text=button).wait_for()
         while page.locator("#samples .more").count():
             page.locator("#samples .more").click()
-        heads = page.locator("#samples .pair h2").all_inner_texts()
-        assert {text.split()[1] for text in heads} == wanted
-        assert len(heads) == len(wanted) == int(chosen.locator("small").inner_text())
+        found = items(page)
+        assert set(found) == wanted
+        assert len(found) == len(wanted) == int(chosen.locator("small").inner_text())
         assert wanted
 
 
 def test_both_answers_stand_side_by_side_as_they_were_given(visit, site, board, row, baseline):
     page = visit(site, samples_address(row, baseline) + "&kind=a")
     card = page.locator("#samples .pair").first
-    id_ = card.locator("h2").inner_text().split()[1]
+    card.wait_for()
+    id_ = items(page)[0]
     given = [
         next(sample for sample in board.samples_of(one, "arithmetic", 0) if sample["id"] == id_)["response"]
         for one in (row, baseline)
@@ -130,13 +136,13 @@ def test_samples_are_searched_and_the_other_row_is_chosen(visit, site, board, ro
     page.locator("#samples .pair").first.wait_for()
     assert page.locator("#samples .sides.two").count() == 0
     other = board.rows[4]
-    page.get_by_label("B", exact=True).select_option(other.id)
+    page.locator(".choice").filter(has=page.get_by_text("B", exact=True)).locator("select").select_option(other.id)
     page.locator("#samples .sides.two").first.wait_for()
     assert f"other={other.id}" in page.url
     page.get_by_label("Search in the answers").fill("arithmetic-0007")
     page.locator(".kinds button").filter(has_text="All items").click()
     page.get_by_label("Search in the answers").fill("arithmetic-0007")
-    assert [text.split()[1] for text in page.locator("#samples .pair h2").all_inner_texts()] == ["arithmetic-0007"]
+    assert items(page) == ["arithmetic-0007"]
 
 
 def test_samples_are_saved_and_are_those_whose_digest_the_row_holds(visit, site, board, row):

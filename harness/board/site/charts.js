@@ -5,6 +5,7 @@ const charts = { draw: null, width: 0, near: false };
 /** Show the charts of the lines that are shown; `go` changes the state. */
 function drawCharts(host, board, lines, state, go) {
   charts.draw = () => {
+    if (!host.clientWidth) return;
     charts.width = host.clientWidth;
     const focus = document.activeElement?.closest?.("#charts .choice")?.textContent;
     fill(host, frontierSection(board, lines, state, go, charts.width), curvesSection(board, lines, state, go, charts.width));

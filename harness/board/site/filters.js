@@ -67,7 +67,7 @@ function menu(name, chosen, choices, key) {
     const wanted = narrow?.value.toLowerCase() ?? "";
     const found = choices.filter((choice) => choice.words.toLowerCase().includes(wanted));
     fill(list, found.slice(0, 200).map((choice) => el("label", {},
-      el("input", { type: "checkbox", checked: choice.on, "data-key": `${key} ${choice.words}`, on: { change: (event) => choice.change(event.target.checked) } }),
+      el("input", { type: "checkbox", checked: choice.on, "data-key": `${key} ${choice.words}`, on: { change: ({ target }) => { target.focus(); choice.change(target.checked); } } }),
       el("span", {}, choice.words), choice.note ? el("small", {}, choice.note) : null)),
     found.length > 200 ? el("p", { class: "soft" }, `and ${count(found.length - 200)} more`) : null);
   };
@@ -75,7 +75,7 @@ function menu(name, chosen, choices, key) {
   const details = el("details", { class: "menu", "data-menu": key },
     el("summary", { "data-key": key }, name, chosen ? el("b", {}, count(chosen)) : null),
     el("div", { class: "sheet" }, narrow, list));
-  details.addEventListener("toggle", () => { if (details.open) draw(); });
+  details.addEventListener("toggle", () => { if (details.open && !list.childElementCount) draw(); });
   details.addEventListener("keydown", (event) => {
     if (event.key !== "Escape" || !details.open) return;
     details.open = false;

@@ -121,7 +121,8 @@ function drawPicker(board) {
 }
 
 function drawTools() {
-  const open = document.querySelector(".menu[open]")?.dataset.menu;
+  const open = document.querySelector(".menu[open]");
+  const narrowed = open?.querySelector("input[type='search']")?.value;
   const columns = menu("Columns", 0, shown.columns.map((column) => ({
     words: column.name,
     on: isShown(column),
@@ -133,9 +134,10 @@ function drawTools() {
   const facets = document.getElementById("facets");
   redraw(facets, () => {
     fill(facets, facetMenus(boards, state, (filters) => go({ filters })), columns);
-    const again = [...facets.children].find((one) => one.dataset.menu === open);
+    const again = [...facets.children].find((one) => one.dataset.menu === open?.dataset.menu);
     if (!again) return;
     again.open = true;
+    if (narrowed) again.querySelector("input[type='search']").value = narrowed;
     again.dispatchEvent(new Event("toggle"));
   });
   fill(document.getElementById("chips"), chips(state, (filters) => go({ filters })));
