@@ -7,9 +7,7 @@ function drawCharts(host, board, lines, state, go) {
   charts.draw = () => {
     if (!host.clientWidth) return;
     charts.width = host.clientWidth;
-    const focus = document.activeElement?.closest?.("#charts .choice")?.textContent;
-    fill(host, frontierSection(board, lines, state, go, charts.width), curvesSection(board, lines, state, go, charts.width));
-    if (focus) [...host.querySelectorAll(".choice")].find((one) => one.textContent === focus)?.querySelector("select").focus();
+    redraw(host, () => fill(host, frontierSection(board, lines, state, go, charts.width), curvesSection(board, lines, state, go, charts.width)));
   };
   if (!charts.watching) watch(host);
   else if (charts.near) charts.draw();
