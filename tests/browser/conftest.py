@@ -1,21 +1,14 @@
 """A real Chromium, and pages of it that are watched: what no page of ours may do fails the test that it did it in."""
 
-import os
-import shutil
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-ARGUMENTS = (
-    *(("--no-sandbox",) if hasattr(os, "geteuid") and os.geteuid() == 0 else ()),
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
-LAUNCH_MS, ACTION_MS = 60_000, 20_000
+from harness.errors import UserError
+from harness.testing.chromium import chromium
+
+ACTION_MS = 20_000
 
 REPORTING = """
 document.addEventListener("securitypolicyviolation", (event) => {
@@ -25,16 +18,14 @@ document.addEventListener("securitypolicyviolation", (event) => {
 
 
 @pytest.fixture(scope="module")
-def chromium():
-    """The system's browser; one a module, since Playwright's event loop would stop other modules from having theirs."""
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is needed: pip install playwright")
-    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if path is None:
-        pytest.skip("Chromium is needed: apt-get install chromium")
-    with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS, timeout=LAUNCH_MS)
-        yield browser
-        browser.close()
+def browser():
+    """The system's browser; one a module, since Playwright's event loop would keep other modules from having theirs."""
+    with ExitStack() as opened:
+        try:
+            found = opened.enter_context(chromium())
+        except UserError as error:
+            pytest.skip(str(error))
+        yield found
 
 
 class Watched:
@@ -82,9 +73,9 @@ class Watched:
 
 
 @pytest.fixture
-def watched(chromium):
+def watched(browser):
     """`watched(site, "#row=...")`; not checked at the end, for tests of the watching itself."""
-    opened = Watched(chromium)
+    opened = Watched(browser)
     yield opened
     opened.close()
 

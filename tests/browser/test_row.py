@@ -149,7 +149,7 @@ def test_samples_are_saved_and_are_those_whose_digest_the_row_holds(visit, site,
     page = visit(site, samples_address(row, task="code"))
     page.locator("#samples .pair").first.wait_for()
     digest = row.result.tasks["code"].seeds[0].samples_sha256
-    assert f"computed just now, is the row\u2019s: {digest[:12]}" in words(page, "#samples")
+    assert f"computed just now, is the row\u2019s, {digest[:12]}" in words(page, "#samples")
     with page.expect_download() as download:
         page.get_by_role("button", name="Save A\u2019s samples").click()
     content = download.value.path().read_bytes()
