@@ -50,6 +50,7 @@ def places(page, selector):
 
 def table(page, section):
     page.locator(f"section[aria-labelledby='{section}'] summary").click()
+    page.locator(f"section[aria-labelledby='{section}'] tbody tr").first.wait_for()
     rows = page.locator(f"section[aria-labelledby='{section}'] tbody tr").all()
     return [row.locator("th, td").all_inner_texts() for row in rows]
 

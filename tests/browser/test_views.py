@@ -35,6 +35,7 @@ def view(visit, site, board):
             page.locator("#charts .cursor").first.focus()
         for details in page.locator("details.folded:visible > summary").all():
             details.click()
+            details.locator("xpath=..").locator("> :not(summary)").first.wait_for()
         return page
 
     return view

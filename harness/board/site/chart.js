@@ -79,6 +79,19 @@ function marker({ left, top }, shape, attributes = {}) {
   return svg("path", { class: "marker", d: SHAPES[shape % SHAPES.length], transform: `translate(${left},${top})`, ...attributes });
 }
 
+/** A table of the same numbers, made when it is opened. */
+function numbersBelow(words, caption, heads, rowsOf) {
+  const details = folded(words);
+  details.addEventListener("toggle", () => {
+    if (!details.open || details.querySelector("table")) return;
+    details.append(el("div", { class: "broad", tabindex: "0", role: "region", "aria-label": `${words}: ${caption}` }, el("table", { class: "plain" },
+      el("caption", { class: "unseen" }, caption),
+      el("thead", {}, el("tr", {}, heads.map((name) => el("th", { scope: "col" }, name)))),
+      el("tbody", {}, rowsOf()))));
+  });
+  return details;
+}
+
 /** Let one link walk among the points. */
 function steer(box, picture, tip, places, width) {
   const order = [...places].sort((a, b) => a.left - b.left || b.top - a.top);

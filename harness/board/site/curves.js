@@ -2,6 +2,7 @@
 
 const FAMILIES = 6;
 const PANELS = 12;
+const SHAPED = 40;
 const [PANEL, GAP] = [300, 20];
 
 /** What a curve's points can stand over. */
@@ -114,7 +115,7 @@ function panel(curves, measure, reference, { width, height, x, y, kind, setting,
         return svg("g", { class: `series-${family}` },
           svg("path", { class: "line", d: own.map(({ left, top }, n) => `${n ? "L" : "M"}${left},${top}`).join("") }),
           whiskers(own.map(({ line, left }) => intervalEnds(measure.of(line), left, y)).filter(Boolean)),
-          own.map((place) => marker(place, family)));
+          own.length > SHAPED ? dots(own) : own.map((place) => marker(place, family)));
       }),
     ],
   });
@@ -136,13 +137,14 @@ function sweptAxis(curves, kind, setting, across) {
 }
 
 function curveNumbers(curves, measures, kind, setting, state) {
-  const what = "The same in numbers";
-  return folded(what, el("div", { class: "broad", tabindex: "0", role: "region", "aria-label": `${what}: score over ${setting}` }, el("table", { class: "plain" },
-    el("caption", { class: "unseen" }, `Score over ${OVER[kind].name(setting)}, with 95 % intervals`),
-    el("thead", {}, el("tr", {}, ["Arm", setting, ...(kind === "value" ? [] : [OVER[kind].name(setting)]), ...measures.map((measure) => measure.name)].map((name) => el("th", { scope: "col" }, name)))),
-    el("tbody", {}, curves.flatMap(({ rest, points: found }) => found.map((point) => el("tr", {},
+  const over = OVER[kind].name(setting);
+  return numbersBelow(
+    "The same in numbers",
+    `Score over ${over}, with 95 % intervals`,
+    ["Arm", setting, ...(kind === "value" ? [] : [over]), ...measures.map((measure) => measure.name)],
+    () => curves.flatMap(({ rest, points: found }) => found.map((point) => el("tr", {},
       el("th", { scope: "row" }, el("a", { href: rowHash(state, point.line.row) }, rest)),
       el("td", {}, point.value),
       kind === "value" ? null : el("td", {}, OVER[kind].words(point)),
-      measures.map((measure) => el("td", {}, points(measure.of(point.line).score, measure.outOf), el("small", {}, range(measure.of(point.line).interval, measure.outOf)))))))))));
+      measures.map((measure) => el("td", {}, points(measure.of(point.line).score, measure.outOf), el("small", {}, range(measure.of(point.line).interval, measure.outOf))))))));
 }

@@ -159,14 +159,14 @@ function leftOut(lines, measure) {
 
 function numbersOf(lines, front, measure, state) {
   const ordered = [...lines].sort((a, b) => a.device_hours - b.device_hours);
-  const what = lines.length === front.length ? "The Pareto front in numbers" : "The same in numbers";
-  return folded(what, el("div", { class: "broad", tabindex: "0", role: "region", "aria-label": what }, el("table", { class: "plain" },
-    el("caption", { class: "unseen" }, `${measure.name} against device-hours`),
-    el("thead", {}, el("tr", {}, ["Arm", "Device time", measure.name, "95 % interval", "Pareto front"].map((name) => el("th", { scope: "col" }, name)))),
-    el("tbody", {}, ordered.map((line) => el("tr", {},
+  return numbersBelow(
+    lines.length === front.length ? "The Pareto front in numbers" : "The same in numbers",
+    `${measure.name} against device-hours`,
+    ["Arm", "Device time", measure.name, "95 % interval", "Pareto front"],
+    () => ordered.map((line) => el("tr", {},
       el("th", { scope: "row" }, el("a", { href: rowHash(state, line.row) }, line.arm)),
       el("td", {}, hours(line.device_hours)),
       el("td", {}, points(measure.of(line).score, measure.outOf)),
       el("td", {}, range(measure.of(line).interval, measure.outOf) || "none"),
-      el("td", {}, front.includes(line) ? "on it" : "")))))));
+      el("td", {}, front.includes(line) ? "on it" : ""))));
 }
