@@ -36,7 +36,8 @@ STEPS = {
       field.dispatchEvent(new Event("input"));
     })()""",
     "scroll to the last row": "document.querySelector('.scroll').scrollTop = 1e9",
-    "draw the charts": "document.getElementById('charts').scrollIntoView()",
+    "draw the charts": """document.getElementById("charts").scrollIntoView();
+      while (!document.querySelector("#charts svg")) await new Promise(requestAnimationFrame)""",
 }
 
 

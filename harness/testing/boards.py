@@ -40,6 +40,7 @@ RATIOS = ("0", "1/256", "1/64", "1/16", "1/4", "1")
 MODELS = ("example/base-1b", "example/base-3b", "example/base-7b")
 DATA = ("gsm8k", "code_alpaca", "tulu", "dolly_3k")
 BASELINE = "sft"
+_PLAIN = (BASELINE, "base", "im", "neftune")
 EXAMPLES = 6000
 
 
@@ -66,7 +67,8 @@ def synthetic(rows: int, *, seed: int = 0, items: int = 100, seeds: int = 1, pro
     samples: dict[str, Sequence[Sample]] = {}
     made: list[Row] = []
     for place, arm in zip(range(rows), _arms(), strict=False):
-        tasks = made[place % profiles].result.tasks if place >= profiles else _tasks(arm, drawn, items, seeds, samples)
+        profile = _profile(place, profiles)
+        tasks = made[profile].result.tasks if profile < place else _tasks(arm, drawn, items, seeds, samples)
         made.append(_row(arm, tasks, seeds, drawn))
     board = build_board(made[:profiles], lambda row, name, seed: _scores(row, samples, name, seed))
     return Synthetic(tuple(made), samples, _extended(board, made, profiles))
@@ -98,7 +100,7 @@ class _Arm:
 
 def _arms() -> Iterator[_Arm]:
     model = MODELS[0]
-    yield from (_Arm((name,), {}, model) for name in (BASELINE, "base", "im", "neftune"))
+    yield from (_Arm((name,), {}, model) for name in _PLAIN)
     for methods, ratio in product((("dmt",), ("dmt", "im")), RATIOS):
         yield _Arm(methods, {"dmt.k": ratio}, model)
     for methods, fraction in product((("sft",), ("im",)), ("1/16", "1/4", "1/2")):
@@ -233,7 +235,7 @@ def _measured(arm: _Arm, result: Result, drawn: random.Random) -> Measured:
 def _extended(board: Board, rows: Sequence[Row], profiles: int) -> Board:
     """The board with the other rows too, each with the numbers of its profile and ranked among all."""
     by_row = {line.row: line for line in board.lines}
-    of = [by_row[rows[place % profiles].id] for place in range(len(rows))]
+    of = [by_row[rows[_profile(place, profiles)].id] for place in range(len(rows))]
     lines = [line if line.row == row.id else _copied(line, row) for line, row in zip(of, rows, strict=True)]
     lines.sort(key=lambda line: (line.rank or 0, line.arm, line.row))
     ranks = [line.rank or 0 for line in lines]
@@ -255,6 +257,11 @@ def _extended(board: Board, rows: Sequence[Row], profiles: int) -> Board:
             )
         }
     )
+
+
+def _profile(place: int, profiles: int) -> int:
+    """Whose numbers a row has: its own, or those of one of the swept arms among the profiles."""
+    return place if place < profiles else len(_PLAIN) + place % (profiles - len(_PLAIN))
 
 
 def _copied(line: Line, row: Row) -> Line:

@@ -53,7 +53,7 @@ function legendOf(curves, all) {
   return el("ul", { class: "lines" }, curves.map(({ rest, family }) => el("li", {},
     svg("svg", { width: 26, height: 12, "aria-hidden": "true" }, svg("path", { class: `line series-${family}`, d: "M0,6H26" }), marker({ left: 13, top: 6 }, family, { class: `marker series-${family}` })),
     rest)),
-  all > curves.length ? el("li", { class: "soft" }, `and ${plural(all - curves.length, "more")}: search or filter to see them`) : null);
+  all > curves.length ? el("li", { class: "soft" }, `and ${count(all - curves.length)} more: search or filter to see them`) : null);
 }
 
 /** One baseline for all points that lies on none of the curves is a line across. */

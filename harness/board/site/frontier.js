@@ -2,6 +2,7 @@
 
 const LABELLED = 60;
 const LISTED = 200;
+const CROWD = 500;
 
 /** What charts can show of a board: the composite, its groups, its benchmarks. */
 function measuresOf(board) {
@@ -61,7 +62,7 @@ function frontierFigure(lines, measure, state, width) {
       width, height, x, y, places,
       marks: [
         lines.length <= LABELLED ? whiskers(ends(off)) : null,
-        dots(off),
+        dots(off, { class: off.length > CROWD ? "dots crowd" : "dots" }),
         svg("path", { class: "front", d: stairs(on) }),
         whiskers(ends(on), { class: "whiskers strong" }),
         on.map((place) => marker(place, 0, { class: "marker front" })),
