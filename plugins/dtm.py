@@ -5,7 +5,6 @@ trained on each, all from the base and so side by side, and their weights are av
 `a_j = 1/K`. Another merger takes the mean's place where one is named: `dtm,ties`.
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -30,6 +29,7 @@ from harness.api import (
     UserError,
     experts,
     hookimpl,
+    shuffled,
     without_role,
 )
 
@@ -152,6 +152,6 @@ def _text(example: Example, of: str) -> str:
 
 def _dealt(examples: Sequence[Example], k: int, seed: int) -> list[int]:
     """A random portion for each example, all of one size as far as they can be: dealt in the order of a digest."""
-    order = sorted(examples, key=lambda example: hashlib.sha256(f"{seed}/{example.id}".encode()).digest())
+    order = shuffled(examples, seed, lambda example: example.id)
     place = {example.id: n % k for n, example in enumerate(order)}
     return [place[example.id] for example in examples]

@@ -9,7 +9,6 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from hashlib import sha256
 from itertools import pairwise
 from math import isfinite
 from typing import Any, ClassVar, Literal
@@ -33,6 +32,7 @@ from harness.api import (
     UserError,
     hookimpl,
     ratings,
+    shuffled,
     without_role,
 )
 
@@ -135,8 +135,8 @@ class Phases(Curation):
             )
         place = self._places(scored, scores)
         if self.random:
-            drawn = sorted(scored, key=lambda one: sha256(f"{tools.seed}/{one.id}".encode()).digest())
-            place = {one.id: phase for one, phase in zip(drawn, sorted(place.values()), strict=True)}
+            dealt = shuffled(scored, tools.seed, lambda one: one.id)
+            place = {one.id: phase for one, phase in zip(dealt, sorted(place.values()), strict=True)}
         phases = {name: [e for e in scored if place[e.id] == i] for i, name in enumerate(self.portions)}
         if empty := [name for name, held in phases.items() if not held]:
             lowest, highest = min(scores.values()), max(scores.values())

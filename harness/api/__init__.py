@@ -58,7 +58,7 @@ from harness.api.data import (
     with_role,
     without_role,
 )
-from harness.api.drawing import drawn
+from harness.api.drawing import drawn, shuffled
 from harness.api.grades import answer_digest
 from harness.api.holding import held_out, hold_out
 from harness.api.loss import Batch, Fisher, Loss, Model, dpo, nll, token_loss
@@ -182,6 +182,7 @@ __all__ = [
     "sample",
     "select",
     "share_alike",
+    "shuffled",
     "starts",
     "token_loss",
     "transcript",

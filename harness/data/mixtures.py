@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import bisect
-import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.api import DataSource, Example
+from harness.api.drawing import lot
 from harness.data.ids import Ids
 from harness.data.sources import Dataset, open_dataset
 from harness.errors import UserError
@@ -174,7 +174,7 @@ def _sample(
     size = _sample_size(operation, len(chosen), name)
     digests = bytearray()
     for index in chosen:
-        digests += hashlib.sha256(f"{operation.seed}/{ids[index]}".encode()).digest()
+        digests += lot(operation.seed, ids[index])
     words = np.frombuffer(bytes(digests), dtype=">u8").reshape(len(chosen), 4)
     smallest = np.lexsort(words.T[::-1])[:size]
     return np.sort(chosen[smallest])

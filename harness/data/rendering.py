@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.api import DataSource, Example, Message
-from harness.canonical import Json, canonical, digest, file_digest
+from harness.canonical import Json, canonical, digest, file_digest, utf8
 from harness.data import chat, columns, dialect, flat, formats, ids, layout, lots
 from harness.data.dialect import Dialect
 from harness.data.ids import IdCollector, Ids
@@ -184,7 +184,7 @@ def _fingerprint(dataset: Dataset) -> str:
     for _, example in dataset.conversations():
         turns = [[message.role, message.content] for message in example.messages]
         pair = [] if example.rejected is None else [example.rejected]
-        found.update(canonical([example.id, turns, *pair]).encode())
+        found.update(utf8(canonical([example.id, turns, *pair])))
     return found.hexdigest()
 
 

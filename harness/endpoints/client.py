@@ -19,7 +19,7 @@ from typing import Any, Generic, Self, TypeVar
 
 import httpx2
 
-from harness.canonical import Json
+from harness.canonical import Json, utf8
 from harness.endpoints.access import ServerAccess
 from harness.endpoints.availability import Availability, Pace
 from harness.endpoints.faults import Closed, Fault, Rejected, check_status
@@ -168,7 +168,7 @@ class Client:
             async with asyncio.timeout(self._access.timeout):
                 response = await self._http.post(
                     request.path,
-                    content=json.dumps(request.body, ensure_ascii=False, allow_nan=False).encode(),
+                    content=utf8(json.dumps(request.body, ensure_ascii=False, allow_nan=False)),
                     headers={"Content-Type": "application/json", "Accept": "application/json"},
                 )
         except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError) as error:

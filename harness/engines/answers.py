@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 
 from harness.api import ANSWERED, DataSource, Example
-from harness.canonical import Json, canonical, digest, file_digest
+from harness.canonical import Json, canonical, digest, file_digest, utf8
 from harness.context import Context
 from harness.data.chat import Renderer
 from harness.data.mixtures import materialise
@@ -42,7 +42,7 @@ def generate(declared: Generate, data: Mapping[str, DataSource], engines: Engine
             "raise max_new_tokens, or let a trained stage answer",
         )
     path = context.folder / EXAMPLES
-    path.write_text("".join(canonical(row) + "\n" for row in rows), encoding="utf-8")
+    path.write_bytes(utf8("".join(canonical(row) + "\n" for row in rows)))
     return {
         "result": {
             "examples": len(rows),

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from harness.canonical import Json, canonical, digest
+from harness.canonical import Json, canonical, digest, utf8
 from harness.engines.protocol import Answer, GenerateRequest, Generation, Loglikelihood, Request, Told, Unanswered
 from harness.errors import Failure
 from harness.jobs import EngineSettings
@@ -69,7 +69,7 @@ class Responses:
             canonical({"key": key, "left": left, "value": value})
             for left, (key, value) in zip(reversed(range(len(values))), values.items(), strict=True)
         ]
-        data = memoryview(("\n".join(lines) + "\n").encode())
+        data = memoryview(utf8("\n".join(lines) + "\n"))
         try:
             while data:
                 data = data[os.write(self._file, data) :]

@@ -40,7 +40,10 @@ def held_out(rows: Corpus, settings: EarlyStopping) -> Order:
             f"train.early_stopping holds {size} of {n} examples out, which leaves none to train on",
             "give the stage more data, or leave train.early_stopping away",
         )
-    digests = [hashlib.sha256("/".join(("held out", *rows.origin(i))).encode()).digest() for i in range(n)]
+    digests = [
+        hashlib.sha256("/".join(("held out", *rows.origin(i))).encode(errors="surrogatepass")).digest()
+        for i in range(n)
+    ]
     return np.sort(np.array(sorted(range(n), key=digests.__getitem__)[:size], dtype=np.int64))
 
 

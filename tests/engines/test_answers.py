@@ -1,11 +1,13 @@
 """The generate job, with a real engine: rows to train on, nothing asked twice."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
-from harness.api import Answered, DataSource, Example, Generated, Message
+from harness.api import ANSWERED, Answered, DataSource, Example, Files, Generated, Message
 from harness.context import Context
+from harness.data.sources import open_dataset
 from harness.engines.answers import generate
 from harness.engines.pool import Engines
 from harness.errors import UserError
@@ -49,7 +51,7 @@ def test_answers_become_rows_of_their_prompts(tmp_path, model):
     for row in rows:
         name, _, number = row["id"].rpartition(".")
         assert number in {"0", "1"}
-        assert row["answered"] == name
+        assert row[ANSWERED] == name
         roles = [turn["role"] for turn in row["messages"]]
         assert roles == ["user", "assistant", "user", "assistant"]
         assert row["messages"][0]["content"] == f"say {name.removeprefix('e')}"
@@ -68,6 +70,15 @@ def test_a_second_attempt_asks_for_what_is_missing_and_ends_the_same(tmp_path, m
     assert again["measured"]["requests_asked"] + again["measured"]["requests_stored"] == 12
     assert again["measured"]["requests_stored"] > 0
     assert (torn / "examples.jsonl").read_bytes() == (tmp_path / "whole" / "examples.jsonl").read_bytes()
+
+
+def test_ids_of_half_a_character_come_back(tmp_path, model):
+    odd = DataSource(Generated(make=lambda: (replace(e, id=f"\ud83d{e.id}") for e in _examples()), n=12, recipe={}))
+    outcome = generate(_declared(), {"talk": odd}, Engines(), _context(tmp_path / "a", model))
+    rows = DataSource(Files((str(tmp_path / "a" / "examples.jsonl"),)))
+    answers = open_dataset("answers", rows, data_root=None).examples(meta=True)
+    assert len(answers) == outcome["result"]["examples"]
+    assert all(one.meta[ANSWERED].startswith("\ud83de") and one.id.startswith("\ud83de") for one in answers)
 
 
 def test_a_conversation_that_ends_with_the_user_leaves_nothing_to_answer(tmp_path, model):
