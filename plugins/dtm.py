@@ -57,7 +57,7 @@ class DtmOptions(Options):
 
 PLUGIN = Plugin(
     name="dtm",
-    version="1.0",
+    version="1.1",
     summary="Disperse-then-merge: one expert for each of k portions of the data, merged.",
     paper="arXiv:2405.13432",
     options=DtmOptions,

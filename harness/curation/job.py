@@ -100,8 +100,11 @@ def _in_short(told: Mapping[str, Json]) -> str:
 def _row(example: Example, who: str) -> str:
     """Meta as columns of their own, so that whoever curates this again finds it."""
     turns = [{"role": turn.role, "content": turn.content} for turn in example.messages]
+    further = {
+        name: value for name, value in example.meta.items() if name != REJECTED
+    }  # it would make a pair of the row
     pair = {} if example.rejected is None else {REJECTED: example.rejected}
-    row = {**example.meta, "id": example.id, "messages": turns, **pair}
+    row = {**further, "id": example.id, "messages": turns, **pair}
     try:
         return json.dumps(row, allow_nan=False)
     except (TypeError, ValueError) as error:

@@ -50,6 +50,21 @@ def test_pairs_and_further_columns_come_back_as_they_were(do, talks):
     assert read == [replace(example, rejected="I do not know.") for example in talks]
 
 
+@dataclass(frozen=True)
+class Columned(Curation):
+    """Plain examples, one of whose columns is called like the answer that a pair rejects."""
+
+    def curate(self, examples, tools):
+        return {"all": [replace(example, meta={"rejected": "by nobody", "kept": 1}) for example in examples]}
+
+
+def test_a_column_called_rejected_makes_no_pairs(do):
+    _, folder = do(Curated("talk", Columned()))
+    made = DataSource(Files((str(folder / "all.jsonl"),)), ChatColumns())
+    read = open_dataset("talk Columned", made, data_root=None).examples(meta=True)
+    assert {(example.rejected, *example.meta.items()) for example in read} == {(None, ("kept", 1))}
+
+
 def test_several_datasets_are_curated_together(do, parity):
     _, folder = do(Curated(("talk", "chat"), parity, "even"))
     assert [row["id"] for row in rows(folder, "even")][:7] == [*(f"talk/e{n}" for n in range(0, 12, 2)), "chat/e0"]
