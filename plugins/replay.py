@@ -15,7 +15,8 @@ class ReplayOptions(Options):
     """How much is replayed."""
 
     ratio: Share = Fraction(1)
-    """Texts for every example of the stage; the paper: 1."""
+    """Texts for every example of the stage, of all datasets of texts together; each gives an equal part, rounded down
+    to one at least. The paper: 1."""
 
 
 PLUGIN = Plugin(
