@@ -99,12 +99,12 @@ class Page:
             self._decide("edit", edited)
 
     def _undo(self) -> None:
-        last = self.journal.decisions.last
+        last = self.journal.decisions.last(self._places)
         if last is None:
             self._note = "there is nothing to undo"
             return
         self.journal.take(Decision(row=last.row, verdict="undo"))
-        self._go(self._places.get(last.row, self._place))
+        self._go(self._places[last.row])
         self._note = "taken back"
 
     def _go(self, place: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import BufferedWriter
 from pathlib import Path
@@ -57,10 +57,9 @@ class Decisions:
                 del self._taken[n]
                 return
 
-    @property
-    def last(self) -> Decision | None:
-        """What `undo` would take back."""
-        return self._taken[-1] if self._taken else None
+    def last(self, rows: Container[str]) -> Decision | None:
+        """What `undo` would take back of the decisions on these rows."""
+        return next((decision for decision in reversed(self._taken) if decision.row in rows), None)
 
     @property
     def standing(self) -> dict[str, Decision]:

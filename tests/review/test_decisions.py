@@ -85,8 +85,14 @@ def test_undoing_the_last_ones_leaves_what_stood_before_them(taken, data):
     n = data.draw(st.integers(0, len(taken)))
     decisions = Decisions(decision(row, verdict) for row, verdict in taken)
     for _ in range(n):
-        decisions.take(decision(decisions.last.row, "undo"))
+        decisions.take(decision(decisions.last("abc").row, "undo"))
     assert {row: one.verdict for row, one in decisions.standing.items()} == dict(taken[: len(taken) - n])
+
+
+def test_only_decisions_on_rows_at_hand_are_taken_back():
+    decisions = Decisions([decision("here", "keep"), decision("elsewhere", "drop")])
+    assert decisions.last({"here"}) == decision("here", "keep")
+    assert decisions.last({"nowhere"}) is None
 
 
 @settings(deadline=None)
@@ -101,7 +107,7 @@ def test_a_file_says_what_was_decided(tmp_path_factory, taken):
             assert read_decisions(path).standing == whole.standing
     with journal(path) as again:
         assert again.decisions.standing == whole.standing
-        assert again.decisions.last == whole.last
+        assert again.decisions.last("abc") == whole.last("abc")
 
 
 def test_a_line_that_a_crash_cut_off_was_never_taken(tmp_path):
