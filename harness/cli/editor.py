@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import shutil
@@ -14,7 +15,7 @@ from tempfile import TemporaryDirectory
 
 import yaml
 
-from harness.canonical import Json
+from harness.canonical import Json, canonical
 from harness.errors import UserError
 from harness.review.candidates import Candidate
 
@@ -33,13 +34,11 @@ _Block.add_representer(str, _represent_text)
 
 
 def edit_row(candidate: Candidate) -> Mapping[str, Json] | None:
-    """The row as the user left it; None where it is what it was. A row that is no conversation is shown again.
+    """The row as the user left it; None where it is what it was. What is no JSON or no conversation is shown again.
 
     Raises UserError where there is no editor, and where it fails.
     """
-    command = shlex.split(os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi")
-    if shutil.which(command[0]) is None:
-        raise UserError(f"there is no editor {command[0]}", "set EDITOR, as in export EDITOR=nano")
+    command = _editor()
     head, text = _HEAD, yaml.dump(dict(candidate.row), Dumper=_Block, allow_unicode=True, sort_keys=False, width=100)
     with TemporaryDirectory() as folder:
         file = Path(folder) / f"{candidate.id}.yaml"
@@ -62,6 +61,19 @@ def edit_row(candidate: Candidate) -> Mapping[str, Json] | None:
                 return None if row == candidate.row else row
 
 
+def _editor() -> list[str]:
+    """The user's own, with its options."""
+    told = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
+    try:
+        command = shlex.split(told)
+    except ValueError:  # a quotation that is not closed
+        command = []
+    if not command or shutil.which(command[0]) is None:
+        named = command[0] if command else repr(told)
+        raise UserError(f"there is no editor {named}", "set EDITOR, as in export EDITOR=nano")
+    return command
+
+
 def _without_head(text: str) -> Iterator[str]:
     lines = iter(text.splitlines(keepends=True))
     for line in lines:
@@ -80,7 +92,17 @@ def _row(text: str) -> dict[str, Json]:
         raise UserError(f"{where}no YAML: {getattr(error, 'problem', error)}", "quote the text") from None
     if not isinstance(row, dict) or not all(isinstance(name, str) for name in row):
         raise UserError("that is no row: columns and their values are wanted", "leave the columns as they are")
+    if not _is_json(row):
+        raise UserError("a value is no text, number, list or mapping of texts to these", "quote it, if it is text")
     return row
+
+
+def _is_json(row: Mapping[str, Json]) -> bool:
+    """Whether it can be kept as it is: YAML also has dates, sets, bytes, .nan, and values that hold themselves."""
+    try:
+        return bool(json.loads(canonical(row)) == row)
+    except (TypeError, ValueError, RecursionError):
+        return False
 
 
 @contextmanager
