@@ -40,9 +40,11 @@ def test_a_row_of_json_is_kept_as_it_was_written(edit):
     assert found["score"] == [1, 2.5, None, {"a": ["x", True]}]
 
 
-@pytest.mark.parametrize("told", [" ", 'vi "x', "no-such-editor -w"])
-def test_an_editor_that_is_none_is_told(candidates, monkeypatch, refused, told):
+@pytest.mark.parametrize(
+    ("told", "named"), [(" ", "' '"), ('vi "x', "'vi \"x'"), ("no-such-editor -w", "no-such-editor")]
+)
+def test_an_editor_that_is_none_is_told(candidates, monkeypatch, refused, told, named):
     monkeypatch.delenv("VISUAL", raising=False)
     monkeypatch.setenv("EDITOR", told)
     (candidate,) = read_candidates(candidates([{"prompt": "q", "completion": "a"}]))
-    assert "there is no editor" in refused(edit_row, candidate)
+    assert refused(edit_row, candidate).startswith(f"there is no editor {named} (set EDITOR")
