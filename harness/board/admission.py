@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 
 from harness.board.chain import Chain
+from harness.board.crosscheck import items_of, other_items
 from harness.board.judges import judge_gaps
-from harness.board.rows import Row
-from harness.board.samples import Sample, publishable
+from harness.board.rows import Row, SamplesOf
+from harness.board.samples import Samples, publishable
 from harness.errors import Failure, UserError
 
 
@@ -30,7 +31,7 @@ def refuse_unpublishable(row: Row) -> None:
         )
 
 
-def own_samples(row: Row, samples: Mapping[tuple[str, int], Sequence[Sample]]) -> dict[str, bytes]:
+def own_samples(row: Row, samples: Samples) -> dict[str, bytes]:
     """The row's samples as they are published, by digest. Raises Failure where they are not those of the row."""
     files = {}
     for name, task in row.result.tasks.items():
@@ -65,6 +66,18 @@ def refuse_twin(row: Row, others: Iterable[Row]) -> None:
             raise UserError(
                 f"the row {row.id[:12]} of {row.result.arm} says the same as {other.id[:12]}, which is published",
                 "there is nothing left to do",
+            )
+
+
+def refuse_other_items(row: Row, samples: Samples, other: Row, samples_of: SamplesOf) -> None:
+    """Raises UserError for a row that was asked other items than another of its board, so that nothing compares."""
+    for (benchmark, seed), found in samples.items():
+        theirs = other.result.tasks[benchmark].seeds[0].seed
+        usual = items_of(samples_of(other, benchmark, theirs)), other.result.part(benchmark, theirs).n_expected
+        if why := other_items(items_of(found), row.result.part(benchmark, seed).n_expected, *usual):
+            raise UserError(
+                f"the row of {row.result.arm} cannot be published: {benchmark}, seed {seed}: {why}",
+                "evaluate on the same version of the benchmark's data, or retract what was asked another",
             )
 
 

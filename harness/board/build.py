@@ -24,7 +24,7 @@ from harness.board.rows import (
     one_model,
     result_digest,
 )
-from harness.board.samples import Sample, read_samples
+from harness.board.samples import Sample, Samples, read_samples
 from harness.canonical import digest, file_digest
 from harness.errors import Failure
 
@@ -42,9 +42,6 @@ FROM_SAMPLES = {
     "alike",
 }
 """Parts of an evaluate job's result that the row counts itself."""
-
-Samples = Mapping[tuple[str, int], Sequence[Sample]]
-"""(benchmark, seed) to the evaluation's samples."""
 
 
 def arm_samples(arm: ArmRun) -> Samples:

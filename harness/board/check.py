@@ -7,7 +7,7 @@ the model is what running the recipe again would tell.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from harness.board.filecheck import altered, unaccounted
 from harness.board.history import contradictions, rewritten
 from harness.board.numbers import composite, seed_result, suite, task_result
 from harness.board.publish import read_board, read_row, run_samples, run_scores
-from harness.board.rows import Row
+from harness.board.rows import Row, SamplesOf
 from harness.board.samples import Sample
 from harness.board.versions import VERSION
 from harness.canonical import digest
@@ -31,8 +31,6 @@ EXACT = 1e-8
 """Tolerance of scores and closed-form intervals."""
 RESAMPLED = 5e-3
 """Tolerance of a board's resampled intervals: another numpy may draw other items."""
-
-SamplesOf = Callable[[Row, str, int], Sequence[Sample]]
 
 
 def check_run(folder: Path) -> list[str]:
@@ -79,7 +77,8 @@ def check_leaderboards(folder: Path, since: str | None = None) -> list[str]:
     findings += asked.findings()
     if not unreadable:  # whose samples would be nobody's
         findings += unaccounted(folder, chain, rows)
-    return findings or _stale_board(folder, chain)
+    findings += _board_pointer(folder, chain)
+    return findings or list(_board_numbers(folder))
 
 
 def check_row(row: Row, samples_of: SamplesOf) -> list[str]:
@@ -156,16 +155,21 @@ def _rows(folder: Path, ids: Sequence[str]) -> tuple[list[Row], list[str]]:
     return rows, findings
 
 
-def _stale_board(folder: Path, chain: Chain) -> list[str]:
+def _board_pointer(folder: Path, chain: Chain) -> Iterator[str]:
+    """Where the board was not made from the last entry; one that the ledger does not hold has been taken away."""
     try:
         board = ledger.read_published(folder)
     except UserError as error:
-        return [str(error)]
+        yield str(error)
+        return
     if board.ledger not in {GENESIS, *chain.digests}:
-        return [
-            f"{ledger.BOARD} was made from the entry {board.ledger[:12]}, which the ledger does not hold ({RESTORE})"
-        ]
-    if behind := chain.behind(board.ledger):
+        yield f"{ledger.BOARD} was made from the entry {board.ledger[:12]}, which the ledger does not hold ({RESTORE})"
+    elif behind := chain.behind(board.ledger):
         count = "1 entry" if behind == 1 else f"{behind} entries"
-        return [f"{ledger.BOARD} is {count} behind the ledger (harness board build {folder})"]
-    return [f"{ledger.BOARD}: {one}" for one in differences(board, ledger.derive(folder), RESAMPLED)]
+        yield f"{ledger.BOARD} is {count} behind the ledger (harness board build {folder})"
+
+
+def _board_numbers(folder: Path) -> Iterator[str]:
+    found = ledger.read_published(folder).model_dump(mode="json", exclude_unset=True)
+    for one in _differences(found, ledger.derive(folder).model_dump(mode="json"), "", RESAMPLED):
+        yield f"{ledger.BOARD}: {one}"

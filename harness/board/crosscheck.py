@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from harness.board.judges import judge_gaps, judged_benchmarks
-from harness.board.rows import Row
+from harness.board.rows import Group, Row
 from harness.board.samples import Sample
 
 Items = frozenset[tuple[str, str]]
@@ -40,6 +40,21 @@ def unnamed_judges(rows: Sequence[Row]) -> Iterator[str]:
             yield f"{named(row)}: {gap}"
 
 
+def items_of(samples: Sequence[Sample]) -> Items:
+    """What a file of samples is about."""
+    return frozenset((str(sample["id"]), str(sample["doc_sha256"])) for sample in samples)
+
+
+def other_items(items: Items, n_expected: int, usual: Items, n_usual: int) -> str:
+    """How what was asked differs from what is usually asked; empty where it does not, but for items that were lost."""
+    if n_expected != n_usual:
+        return f"{n_expected} items were asked, and {n_usual} of other rows"
+    foreign = sorted(items - usual)
+    if len(foreign) > n_usual - len(usual):
+        return f"{len(foreign)} items are none that other rows were asked, the first is {foreign[0][0]}"
+    return ""
+
+
 @dataclass(frozen=True)
 class _File:
     """Samples of one evaluation."""
@@ -53,30 +68,21 @@ class _File:
 class AskedItems:
     """Which items stand in each file of samples. All rows of a board were asked the same, or they compare nothing."""
 
-    _files: dict[tuple[str, str, str], dict[Items, list[_File]]] = field(default_factory=dict)
-    """By recipe, suite and benchmark."""
+    _files: dict[tuple[Group, str], dict[Items, list[_File]]] = field(default_factory=dict)
+    """By board and benchmark."""
 
     def note(self, row: Row, benchmark: str, seed: int, samples: Sequence[Sample]) -> None:
         """Take down what one file holds."""
-        result = row.result
-        n_expected = next(part.n_expected for part in result.tasks[benchmark].seeds if part.seed == seed)
-        items = frozenset((str(sample["id"]), str(sample["doc_sha256"])) for sample in samples)
-        board = self._files.setdefault((result.recipe_sha256, result.suite.sha256, benchmark), {})
-        board.setdefault(items, []).append(_File(named(row), seed, n_expected))
+        by_items = self._files.setdefault((row.group, benchmark), {})
+        n_expected = row.result.part(benchmark, seed).n_expected
+        by_items.setdefault(items_of(samples), []).append(_File(named(row), seed, n_expected))
 
     def findings(self) -> Iterator[str]:
-        """Files with other items, or of another number of them, than most of their board; of equally many, the first.
-
-        Items that an apparatus lost are no others.
-        """
-        for (_, _, benchmark), by_items in self._files.items():
+        """Files with other items than most of their board; where none are most, than the first."""
+        for (_, benchmark), by_items in self._files.items():
             usual = max(by_items, key=lambda items: len(by_items[items]))
-            n_expected = by_items[usual][0].n_expected
+            n_usual = by_items[usual][0].n_expected
             for items, files in by_items.items():
-                foreign = sorted(items - usual)
                 for file in files:
-                    where = f"{file.row}: {benchmark}, seed {file.seed}"
-                    if file.n_expected != n_expected:
-                        yield f"{where}: {file.n_expected} items were asked, and {n_expected} of other rows"
-                    elif len(foreign) > n_expected - len(usual):
-                        yield f"{where}: {len(foreign)} items are none that other rows were asked, as {foreign[0][0]}"
+                    if other := other_items(items, file.n_expected, usual, n_usual):
+                        yield f"{file.row}: {benchmark}, seed {file.seed}: {other}"

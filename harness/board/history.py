@@ -50,7 +50,7 @@ def rewritten(leaderboards: Path, since: str) -> Iterator[str]:
 def _older(leaderboards: Path, since: str) -> bytes:
     """The ledger in that file, folder or commit; empty where the folder or commit has none yet."""
     path = Path(since)
-    if path.is_dir():
+    if since and path.is_dir():  # Path("") is where we are
         path /= LEDGER
         return path.read_bytes() if path.exists() else b""
     if path.is_file():

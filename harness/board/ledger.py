@@ -14,8 +14,9 @@ few derivations, and each of those makes anew only the boards that gained or los
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -27,7 +28,7 @@ from harness.board.intervals import Scores
 from harness.board.numbers import Part, Sha256
 from harness.board.publish import read_row
 from harness.board.rows import Group, Row
-from harness.board.samples import Sample, read_samples, samples_file, scores_by_item
+from harness.board.samples import Sample, Samples, read_samples, samples_file, scores_by_item
 from harness.board.versions import newest, read_json
 from harness.board.writer import Writer
 from harness.errors import Failure, HarnessError, UserError
@@ -41,7 +42,8 @@ LOCKS = LEDGER_LOCK, BOARD_LOCK = ".lock", ".board.lock"
 class Published(Part):
     """`board.json`: one board for each recipe and suite."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[1, 2] = 2
+    """2 holds boards of version 4. It rises with theirs."""
     ledger: Sha256
     """Digest of the last entry it was made from."""
     boards: tuple[Board, ...]
@@ -58,9 +60,8 @@ def writing(leaderboards: Path) -> Iterator[Writer]:
         chain = read_chain(leaderboards)
         before = _board_before(leaderboards, chain)
         boards = before.boards if before else ()
-        writer = Writer(
-            leaderboards, chain, {line.row: (*board.group, line.arm) for board in boards for line in board.lines}
-        )
+        places = {line.row: (*board.group, line.arm) for board in boards for line in board.lines}
+        writer = Writer(leaderboards, chain, places, partial(published_samples, leaderboards))
         for folder in ("rows", "samples"):
             sweep(leaderboards / folder)
         try:
@@ -75,7 +76,7 @@ def writing(leaderboards: Path) -> Iterator[Writer]:
 
 def add(
     row: Row,
-    samples: Mapping[tuple[str, int], Sequence[Sample]],
+    samples: Samples,
     leaderboards: Path,
     *,
     supersedes: str | None = None,
@@ -177,8 +178,7 @@ def read_published(leaderboards: Path) -> Published:
 
 def published_samples(leaderboards: Path, row: Row, benchmark: str, seed: int) -> list[Sample]:
     """The samples behind one number of a published row."""
-    part = next(part for part in row.result.tasks[benchmark].seeds if part.seed == seed)
-    return read_samples(samples_file(leaderboards, part.samples_sha256))
+    return read_samples(samples_file(leaderboards, row.result.part(benchmark, seed).samples_sha256))
 
 
 def refuse_unpublished(leaderboards: Path) -> None:

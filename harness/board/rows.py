@@ -6,7 +6,7 @@ making it took: time, memory, machine, commit, versions.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any, Literal, Self
@@ -14,7 +14,8 @@ from typing import Any, Literal, Self
 import pydantic
 
 from harness.api.benchmarks import Need
-from harness.board.numbers import Composite, Part, Sha256, Suite, TaskResult
+from harness.board.numbers import Composite, Part, SeedResult, Sha256, Suite, TaskResult
+from harness.board.samples import Sample
 from harness.canonical import digest
 
 Group = tuple[str, str]
@@ -122,6 +123,10 @@ class Result(Part):
         claim = {"arm", "match", "recipe_sha256", "suite", "model", "tasks", "composite"}
         return digest(self.model_dump(mode="json", include=claim))
 
+    def part(self, benchmark: str, seed: int) -> SeedResult:
+        """One seed's numbers on a benchmark."""
+        return next(part for part in self.tasks[benchmark].seeds if part.seed == seed)
+
     def tokens_seen(self) -> float:
         """Training tokens of one seed, over all stages and epochs; the mean where seeds differ."""
         return fmean(sum(stage.tokens for stage in seed.stages) for seed in self.seeds)
@@ -227,3 +232,7 @@ def result_digest(result: Result) -> str:
 def row_path(folder: Path, row_id: str) -> Path:
     """Where a row lies below a run folder or `leaderboards/`."""
     return folder / "rows" / f"{row_id}.json"
+
+
+SamplesOf = Callable[[Row, str, int], Sequence[Sample]]
+"""Row, benchmark and seed to the evaluation's samples."""

@@ -40,6 +40,9 @@ targets belong to the benchmark's authors and are joined again from the data."""
 
 Sample = Mapping[str, Any]
 
+Samples = Mapping[tuple[str, int], Sequence[Sample]]
+"""(benchmark, seed) to the evaluation's samples."""
+
 
 class Aggregate(pydantic.BaseModel):
     """What follows from the samples of one evaluation."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,8 +12,8 @@ from harness.board import admission
 from harness.board.chain import Chain, Entry, append
 from harness.board.files import model_json, write_atomically
 from harness.board.publish import read_row
-from harness.board.rows import Place, Row, row_path
-from harness.board.samples import Sample, samples_file
+from harness.board.rows import Place, Row, SamplesOf, row_path
+from harness.board.samples import Samples, samples_file
 from harness.canonical import file_digest
 from harness.errors import UserError
 
@@ -26,11 +26,13 @@ class Writer:
     chain: Chain
     places: dict[str, Place]
     """Where the rows stand, as far as the board knew when the lock was taken."""
+    samples_of: SamplesOf
+    """Of published rows."""
 
     def publish(
         self,
         row: Row,
-        samples: Mapping[tuple[str, int], Sequence[Sample]],
+        samples: Samples,
         *,
         supersedes: str | None = None,
         reason: str = "",
@@ -38,13 +40,16 @@ class Writer:
         """Publish a row with its samples, (benchmark, seed) to samples.
 
         Raises UserError where the row may not be published, stands there already, was retracted, says the same as
-        another, or replaces another row, named by the beginning of its id, that is not there or without a reason.
+        another, was asked other items, or replaces another row, named by the beginning of its id, that is not there or
+        without a reason.
         """
         admission.refuse_unpublishable(row)
         files = admission.own_samples(row, samples)
         replaced = None if supersedes is None else admission.standing_row(supersedes, self.chain)
         admission.refuse_known(row, self.chain, replaced, reason)
         admission.refuse_twin(row, [other for other in self._rows_like(row) if other.id != replaced])
+        if (other := self._row_beside(row, replaced)) is not None:
+            admission.refuse_other_items(row, samples, other, self.samples_of)
         for sha256, content in files.items():
             write_atomically(samples_file(self.leaderboards, sha256), content)
         write_atomically(row_path(self.leaderboards, row.id), model_json(row))
@@ -76,8 +81,18 @@ class Writer:
 
     def _rows_like(self, row: Row) -> Iterator[Row]:
         """The rows of that arm on the same board."""
+        for row_id, place in self._standing():
+            if place == row.place:
+                yield read_row(self.leaderboards, row_id)
+
+    def _row_beside(self, row: Row, replaced: str | None) -> Row | None:
+        """A row on the same board, but for the one that is replaced."""
+        beside = (row_id for row_id, place in self._standing() if place[:-1] == row.group and row_id != replaced)
+        first = next(beside, None)
+        return None if first is None else read_row(self.leaderboards, first)
+
+    def _standing(self) -> Iterator[tuple[str, Place]]:
         for row_id in self.chain.standing():
             if row_id not in self.places:
                 self.places[row_id] = read_row(self.leaderboards, row_id).place
-            if self.places[row_id] == row.place:
-                yield read_row(self.leaderboards, row_id)
+            yield row_id, self.places[row_id]

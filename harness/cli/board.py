@@ -130,8 +130,8 @@ def check(
     findings = check_leaderboards(folder, since) if published else check_run(folder)
     if as_json:
         typer.echo(json.dumps({"folder": str(folder), "findings": findings}, indent=1, ensure_ascii=False))
-    for finding in findings if not as_json else ():
-        typer.echo(finding, err=True)
+    for finding in findings if not as_json else ():  # whose names a stranger chose
+        typer.echo("".join(letter if letter.isprintable() else " " for letter in finding), err=True)
     if findings:
         count = "1 thing" if len(findings) == 1 else f"{len(findings)} things"
         raise Failure(f"{count} in {folder} did not hold", "the lines above name them")
@@ -215,9 +215,9 @@ def _complete(rows: Sequence[Row], folder: Path, to: Path) -> None:
 
 def _say_baselines(rows: Sequence[Row], to: Path) -> None:
     """Name the baselines that the published board lacks, without which it shows no difference."""
-    from harness.board.ledger import published_rows
+    from harness.board.ledger import read_published
 
-    there = {(row.result.recipe_sha256, row.result.arm) for row in published_rows(to).values()}
+    there = {(board.recipe_sha256, line.arm) for board in read_published(to).boards for line in board.lines}
     wanted = {(row.result.recipe_sha256, row.measured.baseline) for row in rows if row.measured.baseline is not None}
     for _, arm in sorted(wanted - there):
         typer.echo(f"the baseline {arm} is not published, so the board shows no difference from it", err=True)

@@ -1,0 +1,71 @@
+"""What the tests of several writers, readers and kills start as processes of their own.
+
+python processes.py add RUN_FOLDER TO       publishes the run's rows, a command's worth of work for each
+python processes.py read TO STOP            reads all that is published until the file STOP exists; prints how often
+python processes.py die N COMMAND...        a `harness` command, killed in place of its Nth fsync if it comes so far
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+from harness.board import ledger
+from harness.board.chain import read_chain
+from harness.board.publish import read_board, read_row, run_samples
+
+
+def add(run: Path, to: Path) -> None:
+    for line in read_board(run).lines:
+        row = read_row(run, line.row)
+        samples = {
+            (name, part.seed): run_samples(run, row, name, part.seed)
+            for name, task in row.result.tasks.items()
+            for part in task.seeds
+        }
+        entry = ledger.add(row, samples, to)
+        published = ledger.read_published(to)  # what a command leaves when it returns
+        assert any(row.id in board.rows for board in published.boards)
+        assert read_chain(to).behind(published.ledger) <= read_chain(to).behind(entry.digest)
+
+
+def read(to: Path, stop: Path) -> None:
+    rounds, rows, last = 0, {}, 0
+    while not stop.exists():
+        chain = read_chain(to)
+        assert len(chain.entries) >= last, "the ledger lost entries"
+        last = len(chain.entries)
+        for entry in chain.entries:
+            if entry.row not in rows:
+                rows[entry.row] = read_row(to, entry.row)
+        if (to / ledger.BOARD).exists():
+            ledger.read_published(to)
+        rounds += 1
+    print(rounds)  # noqa: T201
+
+
+def die(at: int, command: list[str]) -> None:
+    from harness.cli import main
+
+    fsync, calls = os.fsync, 0
+
+    def counted(handle: int) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        fsync(handle)
+
+    os.fsync = counted
+    sys.argv = ["harness", *command]
+    main()
+
+
+if __name__ == "__main__":
+    what, *arguments = sys.argv[1:]
+    if what == "die":
+        die(int(arguments[0]), arguments[1:])
+    else:
+        {"add": add, "read": read}[what](*map(Path, arguments))
