@@ -4,7 +4,7 @@ import hashlib
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.board.chain import GENESIS, LEDGER, Chain, Entry, append, parse_chain, read_chain
@@ -47,6 +47,7 @@ def test_no_ledger_is_an_empty_one(tmp_path):
 
 
 @given(data=st.data())
+@settings(max_examples=40, deadline=None)
 def test_cut_anywhere_it_holds_the_whole_entries_and_goes_on(data, tmp_path_factory):
     """As a killed writer leaves it. An entry that lacks its line break alone is whole."""
     folder = tmp_path_factory.mktemp("ledger")
