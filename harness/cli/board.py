@@ -11,6 +11,7 @@ import typer
 from harness.cli.export import export
 from harness.cli.options import DEFAULT_STORE, StoreOption
 from harness.cli.publish import publish
+from harness.cli.visible import visible
 from harness.errors import Failure, UserError
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ def check(
     if as_json:
         typer.echo(json.dumps({"folder": str(folder), "findings": findings}, indent=1, ensure_ascii=False))
     for finding in findings if not as_json else ():  # whose names a stranger chose
-        typer.echo("".join(letter if letter.isprintable() else " " for letter in finding), err=True)
+        typer.echo(visible(" ".join(finding.split())), err=True)
     if findings:
         count = "1 thing" if len(findings) == 1 else f"{len(findings)} things"
         raise Failure(f"{count} in {folder} did not hold", "the lines above name them")
