@@ -142,7 +142,6 @@ def killed_and_compared(kills, run, scripted, tmp_path, turn=""):
             assert process.returncode == 0, err
             break
         bought = Counter(judge.completed)
-    assert killed
     assert result(tmp_path / f"killed{turn}-run") == whole
     assert stored(tmp_path / f"killed{turn}") == texts
     assert len(bought) == 2 * ITEMS
