@@ -217,6 +217,7 @@ def bind(arm: ArmSpec, extras: Sequence[str] = ()) -> BoundArm:
                 "give the one from a file another PLUGIN.name",
             )
     plugins = tuple(loaded[name] for name in sorted(loaded))
+    chosen: dict[str, str] = {}
     for hook in SINGLE:
         providers = _providers(_candidates(plugins, arm), hook)
         if len(providers) > 1:
@@ -225,6 +226,7 @@ def bind(arm: ArmSpec, extras: Sequence[str] = ()) -> BoundArm:
                 f"{' and '.join(map(repr, rivals))} both provide {hook}, and an arm has one",
                 f"compare them as two arms: {' '.join(f'--plugins {name}' for name in rivals)}",
             )
+        chosen[hook] = providers[0].plugin.name
     manager = pluggy.PluginManager(GROUP)
     manager.add_hookspecs(spec)
     settings: dict[type[Options], Options] = {}
@@ -239,7 +241,7 @@ def bind(arm: ArmSpec, extras: Sequence[str] = ()) -> BoundArm:
             settings[item.plugin.options] = validated(item.plugin, arm.options.get(item.plugin.name, {}))
     manager.check_pending()
     names = tuple(sorted(load_plugin(name).plugin.name for name in arm.methods))
-    return BoundArm(arm, Arm(arm.id, names, settings), plugins, manager)
+    return BoundArm(arm, Arm(arm.id, names, settings, chosen), plugins, manager)
 
 
 def _candidates(plugins: Sequence[LoadedPlugin], arm: ArmSpec) -> list[LoadedPlugin]:

@@ -126,9 +126,9 @@ class JobBuilder:
         if budget is not None:
             self.refuse_early_end(bound, stage)
         mixer, settings = Mixer(self, bound, stage, seed, models), self.settings(bound, stage)
-        loss, makers = bound.loss_of(stage), [*bound.makers("strategy"), {"stage": stage.name}]
-        if stage.loss is None and stage.objective == "sft":
-            makers = bound.makers("loss_fn")
+        loss, arms_loss = bound.loss_of(stage), bound.makers("loss_fn")
+        own = stage.loss is not None or stage.objective != "sft"
+        makers = [*bound.makers("strategy"), {"stage": stage.name}] if own else arms_loss
         declared = Train(
             mixture=mixer.items(),
             settings=settings,
@@ -153,8 +153,16 @@ class JobBuilder:
             )
         )
         defined = {name: value for name, value in stage.train.items() if name not in bound.spec.train}
-        penalised = loss.penalty is not None
-        return StagePlan(stage.name, key, total(declared.mixture), settings.epochs, defined, penalised)
+        names = (maker["plugin"].split()[0] for maker in arms_loss)
+        return StagePlan(
+            stage.name,
+            key,
+            total(declared.mixture),
+            settings.epochs,
+            defined,
+            penalised=loss.penalty is not None,
+            without=tuple(name for name in names if own and name != FALLBACK),
+        )
 
     def settings(self, bound: BoundArm, stage: Stage) -> TrainSettings:
         """The recipe's settings, with what the method defines and what was set for this arm alone."""

@@ -33,6 +33,8 @@ class StagePlan:
     """Training settings that the method itself defines for the stage."""
     penalised: bool = False
     """Whether its loss looks at the weights themselves."""
+    without: tuple[str, ...] = ()
+    """Plug-ins of the arm's loss that have no part in the stage, which brings a loss of its own."""
 
 
 @dataclass(frozen=True)

@@ -118,6 +118,11 @@ def strategy(arm: Arm, data: Mapping[str, DataInfo]) -> Sequence[Stage]:
         raise _too_few(options.k, f"{sum(filter(None, sizes))} examples")
     if options.only is not None and options.only >= options.k:
         raise UserError(f"dtm.only is {options.only}, and dtm.k {options.k}", f"the experts are 0 to {options.k - 1}")
+    merging = arm.providers.get("merger", PLUGIN.name)
+    if options.weights == "size" and merging != PLUGIN.name:
+        raise UserError(
+            f"dtm.weights=size is for dtm's own mean, and {merging!r} takes its place", "leave one of the two away"
+        )
     disperse = Disperse(options.k, options.by, options.of, options.embedder, options.first_turn)
     train = {"end_of_turn": False} if options.no_eos else {}
     wanted = range(options.k) if options.only is None else [options.only]

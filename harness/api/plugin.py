@@ -68,6 +68,8 @@ class Arm:
     id: str
     plugins: tuple[str, ...]
     settings: Mapping[type[Options], Options] = field(default_factory=dict, repr=False)
+    providers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Hook to the plug-in that provides it, of `loss_fn`, `strategy` and `merger`."""
 
     def options(self, kind: type[OptionsT]) -> OptionsT:
         """The calling plug-in's options, validated; its defaults where the user set none."""

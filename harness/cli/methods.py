@@ -31,6 +31,8 @@ def methods_page(plugins: Sequence[LoadedPlugin]) -> str:
         "An arm has one provider of each hook, and any number of wrappers around it. Methods of different rows go",
         "together (`im,dmt`), and wrappers go with everything. Two methods of one cell in the second column do not,",
         f"and are compared as two arms. What nobody brings, `{FALLBACK}` does. What hooks are: [plug-ins](plugins.md).",
+        "A stage with a loss of its own, as the last of `self_refine`, is trained without the arm's loss and its",
+        "wrappers; `harness plan` says where.",
         "",
         "| hook | one of | where none of them is, one of | wrapped by any of |",
         "|---|---|---|---|",

@@ -121,7 +121,8 @@ def _steps(plan: Plan, arm: ArmPlan, store: Store) -> list[_Step]:
         )
         keys = [seed.stages[index].key for seed in arm.seeds]
         steps += [step for step in _making(plan, keys) if step not in steps]
-        steps.append(_Step(f"train {stage.name}", keys, f"{data}; {length}{_tokens(store, stage.key)}"))
+        own = f"; a loss of its own, without {', '.join(stage.without)}" if stage.without else ""
+        steps.append(_Step(f"train {stage.name}", keys, f"{data}; {length}{own}{_tokens(store, stage.key)}"))
     merges = [seed.merge for seed in arm.seeds if seed.merge]
     if merges:
         steps.append(_Step("merge", merges, plan.jobs[merges[0]].declared["method"]))

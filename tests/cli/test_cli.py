@@ -131,6 +131,15 @@ def test_a_plan_is_shown(harness):
     assert "stages: specialist -> general" in lines
 
 
+def test_a_plan_says_where_the_arms_loss_has_no_part(harness):
+    _, out, _ = harness("plan", "--plugins", "im,kl,self_refine", "--seeds", "1", "--no-baseline")
+    said = " ".join(out.split())
+    assert said.count("a loss of its own, without") == 1
+    assert "a loss of its own, without im, kl" in said.partition("train refine")[2]
+    _, out, _ = harness("plan", "--plugins", "self_refine", "--plugins", "im,kl", "--seeds", "1")
+    assert "a loss of its own" not in out
+
+
 def test_a_plan_names_its_limit(harness):
     _, out, _ = harness("plan", "--set", "limit=20", "--seeds", "1")
     assert "limit 20: the first 20 items of each benchmark" in out

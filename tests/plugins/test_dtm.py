@@ -158,6 +158,15 @@ def test_experts_can_be_weighed_by_their_portions():
     assert bound.merger(bound.stages(DATA)) == Average(("expert_0", "expert_1"), by_examples=True)
 
 
+def test_nobody_else_s_merger_weighs_by_portions():
+    with pytest.raises(UserError) as caught:
+        arm("dtm", "ties", weights="size").stages(DATA)
+    assert str(caught.value) == (
+        "dtm.weights=size is for dtm's own mean, and 'ties' takes its place (leave one of the two away)"
+    )
+    assert len(arm("dtm", "im", weights="size").stages(DATA)) == 4
+
+
 def test_one_expert_alone():
     bound = arm("dtm", only=2)
     stages = bound.stages(DATA)
