@@ -7,8 +7,8 @@ from pathlib import Path
 
 from harness.api import Combination, MergeKit, Merger
 from harness.errors import Failure, UserError
+from harness.merge.configs import check_configs, check_numbers
 from harness.merge.stream import Member, Merging, Report
-from harness.merge.tensors import check_numbers
 from harness.merge.vocabulary import check_vocabularies
 from harness.mergers import BASE
 
@@ -32,6 +32,7 @@ def merge_members(
     read = folders | ({BASE: base} if base is not None else {})
     for name, folder in read.items():
         check_numbers(name, folder)
+    check_configs(read)
     check_vocabularies(read)
     if isinstance(merger, MergeKit):
         from harness.merge.mergekit import merge_by_mergekit

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from harness.errors import UserError
-from harness.modelfolder import CONFIG, weight_files
+from harness.modelfolder import weight_files
 
 
 class Tensors(Protocol):
@@ -96,19 +95,6 @@ def _place(path: Path, file: Any, name: str) -> Place:
     shape = tuple(file.get_slice(name).get_shape())
     empty = file.get_slice(name)[:0] if shape else file.get_tensor(name)
     return Place(path, shape, empty.dtype)
-
-
-def check_numbers(name: str, folder: Path) -> None:
-    """Raise UserError for a model whose tensors are codes of weights, of which a mean or a difference means nothing."""
-    config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    coded = [
-        f"{tensor} is {str(place.dtype).removeprefix('torch.')}"
-        for tensor, place in Stored.model(folder).places.items()
-        if place.dtype.is_floating_point and place.dtype.itemsize == 1
-    ]
-    if config.get("quantization_config") or coded:
-        how = coded[0] if coded else "its config has quantization_config"
-        raise UserError(f"the weights of {name} are quantised: {how}", "merge the model that they were made from")
 
 
 def check_alike(first: tuple[str, Tensors], other: tuple[str, Tensors]) -> None:

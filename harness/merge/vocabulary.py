@@ -30,12 +30,14 @@ def check_vocabularies(folders: Mapping[str, Path]) -> None:
 
 
 def _tokens(folder: Path) -> dict[int, str] | None:
-    """Token by id; None where the tokenizer is of another kind."""
+    """Token by id; None where the tokenizer is of another kind, or has no list of tokens."""
     path = folder / TOKENIZER
     if not path.is_file():
         return None
     content: Json = json.loads(path.read_text(encoding="utf-8"))
-    vocabulary = content["model"]["vocab"]
+    vocabulary = (content.get("model") or {}).get("vocab")
+    if vocabulary is None:
+        return None
     pairs = (
         vocabulary.items() if isinstance(vocabulary, dict) else ((piece[0], i) for i, piece in enumerate(vocabulary))
     )

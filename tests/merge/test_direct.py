@@ -118,6 +118,13 @@ def test_an_adapter_is_no_base(harness, place):
     assert not (place / "made").exists()
 
 
+def test_an_adapter_needs_its_base(harness, place):
+    (place / "adapter").mkdir()
+    (place / "adapter" / "adapter_config.json").write_text("{}")
+    with pytest.raises(UserError, match=r"^./adapter is an adapter, and its base is not named \(name it: --base MODEL"):
+        harness("merge", "./adapter", "-o", "made")
+
+
 def test_other_tokenizers_are_refused(harness, place):
     (place / "two" / "tokenizer.json").write_text(
         json.dumps({"model": {"vocab": [["a", 0.0], ["c", 0.0]]}, "added_tokens": [{"id": 2, "content": "<s>"}]})
@@ -125,6 +132,30 @@ def test_other_tokenizers_are_refused(harness, place):
     with pytest.raises(UserError, match=r"one and two have other tokenizers: token 1 is 'b' in one and 'c' in the"):
         harness("merge", "one", "two", "-o", "made")
     assert not (place / "made").exists()
+
+
+def test_a_tokenizer_without_a_list_of_tokens_is_not_compared(harness, place):
+    (place / "two" / "tokenizer.json").write_text(json.dumps({"model": {"type": "Own"}}))
+    harness("merge", "one", "two", "-o", "made")
+    assert (place / "made").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"num_attention_heads": 4}, "num_attention_heads is 2 in one and 4 in the other"),
+        ({"rope_theta": 5e5}, "rope_theta is 10000.0 in one and 500000.0 in the other"),
+    ],
+)
+def test_models_that_do_other_things_with_the_same_tensors_are_refused(harness, place, config, said):
+    usual = {"num_attention_heads": 2, "rope_theta": 1e4}
+    (place / "one" / "config.json").write_text(json.dumps(usual))
+    (place / "two" / "config.json").write_text(json.dumps({**usual, **config}))
+    with pytest.raises(UserError) as caught:
+        harness("merge", "one", "two", "-o", "made")
+    assert str(caught.value) == (
+        f"one and two cannot be merged: {said} (merge models that were trained from the same one)"
+    )
 
 
 @pytest.mark.parametrize("quantised", ["two", "base"])
