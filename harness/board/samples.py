@@ -79,10 +79,9 @@ def read_samples(path: Path) -> list[Sample]:
         raise Failure(f"{path} cannot be read: {error.strerror}", "evaluate again") from error
     for number, line in enumerate(lines if lines != [b""] else [], start=1):
         try:
-            sample = json.loads(line)
+            sample = _sample(line)
             item = str(sample["id"]), str(sample["doc_sha256"])
-            sample["scores"]
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError) as error:
             raise Failure(
                 f"{path}:{number} is not a sample: {error!r}", "the file is damaged; evaluate again"
             ) from None
@@ -90,6 +89,26 @@ def read_samples(path: Path) -> list[Sample]:
             raise Failure(f"{path}:{number} holds item {item[0]} a second time", "the file is damaged; evaluate again")
         samples[item] = sample
     return list(samples.values())
+
+
+def _sample(line: bytes) -> Sample:
+    """A line's sample. Raises what `read_samples` puts into words, also for numbers that no mean can be made of."""
+    sample: Sample = json.loads(line, parse_float=_finite, parse_constant=_finite)
+    scores, weights = sample["scores"] or {}, sample.get("weights") or {}
+    for number in (*scores.values(), *weights.values()):
+        if isinstance(number, int):
+            _finite(number)  # JSON's whole numbers are of any length
+    for name, weight in weights.items():
+        if not isinstance(weight, int | float) or weight < 0:
+            raise ValueError(f"the weight of {name} is {weight!r}")
+    return sample
+
+
+def _finite(number: str | int) -> float:
+    value = float(number)
+    if not math.isfinite(value):
+        raise ValueError(f"{number} is no finite number")
+    return value
 
 
 def samples_file(leaderboards: Path, sha256: str) -> Path:
