@@ -449,6 +449,43 @@ def test_a_changed_board(folder):
     assert check_leaderboards(folder) == ["board.json: boards[0].lines[0].rank is 9, and should be 1"]
 
 
+@pytest.mark.parametrize("end", ["low", "high"])
+def test_a_board_that_lies_a_little(folder, end):
+    """Half a point is much for a score or a p-value; the ends of what is resampled depend on who draws the items."""
+    path = folder / "board.json"
+
+    def of(it):
+        return it["boards"][0]["lines"][1]
+
+    edit(path, lambda it: of(it)["composite"].update(score=of(it)["composite"]["score"] + 1e-6))
+    (finding,) = check_leaderboards(folder)
+    assert finding.startswith("board.json: boards[0].lines[1].composite.score is ")
+    ledger.write_derived(folder)
+    edit(path, lambda it: of(it)["composite"]["comparison"].update(adjusted_p=0.5))
+    assert any(
+        "lines[1].composite.comparison.adjusted_p is 0.5, and should be" in one for one in check_leaderboards(folder)
+    )
+    ledger.write_derived(folder)
+    edit(path, lambda it: of(it)["composite"]["interval"].update({end: of(it)["composite"]["interval"][end] + 1e-6}))
+    assert f"lines[1].composite.interval.{end} is " in check_leaderboards(folder)[0]
+
+
+@pytest.mark.parametrize(("moved", "found"), [(0.0049, False), (0.0051, True)])
+def test_a_resampled_interval(arms, info, tmp_path, moved, found):
+    folder = tmp_path / "leaderboards"
+    for arm in arms:
+        samples = arm_samples(arm)
+        ledger.add(build_row(arm, info, samples), samples, folder)
+
+    def change(it):
+        interval = it["boards"][0]["lines"][0]["composite"]["interval"]
+        assert "bootstrap" in interval["method"]
+        interval["low"] -= moved
+
+    edit(folder / "board.json", change)
+    assert bool(check_leaderboards(folder)) is found
+
+
 def test_a_row_taken_off_the_board_alone(folder):
     edit(folder / "board.json", lambda it: it["boards"][0]["lines"].pop())
     assert "board.json: boards[0].lines has 4 entries, and should have 5" in check_leaderboards(folder)
