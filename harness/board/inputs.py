@@ -151,7 +151,7 @@ class RunInfo:
     suite: DeclaredSuite
     """Its digest is made from these and the benchmarks' names, protocols and score names."""
     model: Json
-    """Hub id and revision, a folder's content digest, or `init` (`ModelSettings` as JSON, or its digest)."""
+    """Hub id and revision, a folder's content digest, or `init`: `ModelSettings` as JSON, a mapping."""
     engine: Json
     """`EngineSettings` as JSON."""
     command: str

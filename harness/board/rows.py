@@ -95,7 +95,7 @@ class Result(Part):
     recipe: Any
     recipe_sha256: Sha256
     suite: Suite
-    model: Any
+    model: dict[str, Any]
     engine: Any
     limit: int | None
     data: tuple[RowData, ...]
@@ -111,6 +111,8 @@ class Result(Part):
         asked = [[part.seed for part in task.seeds] for task in self.tasks.values()]
         if not seeds or any(one != seeds for one in (*asked, list(self.composite.seeds))):
             raise ValueError("every seed of a row has a number on every benchmark")
+        if any(seed.evaluations.keys() != self.tasks.keys() for seed in self.seeds):
+            raise ValueError("every number of a row has the job that scored it")
         return self
 
     @property
@@ -205,7 +207,7 @@ class Row(Part):
         return self
 
 
-def one_model(model: Any, *, trained: bool) -> bool:
+def one_model(model: Mapping[str, Any], *, trained: bool) -> bool:
     """Whether all seeds are one model: not trained, and not made on the spot from the seed either."""
     return not trained and not model.get("init")
 
