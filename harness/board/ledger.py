@@ -15,7 +15,7 @@ few derivations, and each of those makes anew only the boards that gained or los
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -91,9 +91,10 @@ def add(
 def retract(prefix: str, leaderboards: Path, reason: str) -> Entry:
     """Retract one row, as `Writer.retract` does; or show on the board what was retracted so and is not yet shown."""
     refuse_unpublished(leaderboards)
-    retracted = [entry for entry in read_ledger(leaderboards) if entry.kind == "retract" and entry.reason == reason]
+    chain = read_chain(leaderboards)
+    retracted = [entry for entry in chain.entries if entry.kind == "retract" and entry.reason == reason]
     same = [entry for entry in retracted if prefix and entry.row.startswith(prefix)]
-    if refresh(leaderboards) and same:
+    if same and not any(row_id.startswith(prefix) for row_id in chain.standing()) and refresh(leaderboards):
         return same[-1]
     with writing(leaderboards) as writer:
         return writer.retract(prefix, reason)
@@ -114,8 +115,13 @@ def refresh(leaderboards: Path, head: str | None = None) -> bool:
 
 
 def write_derived(leaderboards: Path) -> None:
-    """Write `board.json` anew from the rows and samples alone."""
+    """Write `board.json` anew from the rows and samples alone.
+
+    A board that cannot be read is replaced. Raises Failure where one that can shows that the ledger has lost entries.
+    """
     with _locked(leaderboards, BOARD_LOCK):
+        with suppress(UserError):
+            _board_before(leaderboards, read_chain(leaderboards))
         write_published(leaderboards, derive(leaderboards))
 
 

@@ -100,6 +100,22 @@ def test_a_retracted_row_leaves_the_board_and_stays_in_the_ledger(published, arm
         ledger.retract(rows[1].id, folder, "again")
 
 
+def test_a_retraction_is_no_other_with_the_same_reason(maker, info, tmp_path, monkeypatch):
+    """Where the board lags behind a first one, the same words name the row that stands."""
+    alike = {}
+    for number in range(17):  # of so many ids, two begin with the same character
+        samples = arm_samples(arm := maker.arm(f"arm{number}", {"chat": 0.5}, n=10, baseline=None))
+        alike.setdefault(build_row(arm, info, samples).id[0], []).append(arm)
+    prefix, arms = next((prefix, arms) for prefix, arms in alike.items() if len(arms) > 1)
+    rows = [publish(arm, info, tmp_path / "to") for arm in arms[:2]]
+    with monkeypatch.context() as patched:
+        patched.setattr(ledger, "refresh", lambda *_: False)  # the first is killed before it derives the board
+        ledger.retract(rows[0].id, tmp_path / "to", "a trial")
+    assert ledger.retract(prefix, tmp_path / "to", "a trial").row == rows[1].id
+    assert read_chain(tmp_path / "to").standing() == []
+    assert check_leaderboards(tmp_path / "to") == []
+
+
 def test_a_row_takes_the_place_of_another(published, maker, info):
     folder, rows = published
     newer = maker.arm("dmt+im", {"arithmetic": 0.97, "code": 1.0, "chat": 0.99}, seeds=(7,))
