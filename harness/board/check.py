@@ -45,11 +45,12 @@ def check_run(folder: Path) -> list[str]:
     return findings
 
 
-def check_leaderboards(folder: Path, since: str | None = None) -> list[str]:
+def check_leaderboards(folder: Path, since: str | None = None, *, copy: bool = False) -> list[str]:
     """What is wrong with the published leaderboard: ledger, files, every row, superseded ones too, and the board.
 
-    With `since`, an older ledger or a commit, also where the ledger does not go on from that one. Nobody may write to
-    the folder meanwhile. Raises UserError where something is newer than this code, or `since` is nothing of the kind.
+    With `since`, an older ledger or a commit, also where the ledger does not go on from that one. A `copy`, as
+    `harness board publish` makes, has its page in it, which is not looked at. Nobody may write to the folder meanwhile.
+    Raises UserError where something is newer than this code, or `since` is nothing of the kind.
     """
     earlier = [] if since is None else list(rewritten(folder, since))
     try:
@@ -76,7 +77,7 @@ def check_leaderboards(folder: Path, since: str | None = None) -> list[str]:
     findings += twins(row for row in rows if row.id in standing)
     findings += asked.findings()
     if not unreadable:  # whose samples would be nobody's
-        findings += unaccounted(folder, chain, rows)
+        findings += unaccounted(folder, chain, rows, copy=copy)
     findings += _board_pointer(folder, chain)
     return findings or list(_board_numbers(folder))
 
@@ -95,7 +96,7 @@ def check_row(row: Row, samples_of: SamplesOf) -> list[str]:
                 seed_result(part.seed, found, task, part.n_expected)
                 for part, found in zip(task.seeds, samples, strict=True)
             ]
-        except (HarnessError, pydantic.ValidationError) as error:
+        except (HarnessError, pydantic.ValidationError, RecursionError) as error:
             findings.append(f"{name}: {error}")
             continue
         again = task_result(task, seeds, samples, one_model=result.one_model)

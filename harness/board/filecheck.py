@@ -10,21 +10,20 @@ from harness.board.chain import LEDGER, Chain
 from harness.board.ledger import BOARD, LOCKS
 from harness.board.rows import Row, row_path
 from harness.board.samples import samples_file
-from harness.board.schema import FILES
+from harness.board.schema import FILES, SCHEMAS, schema
 from harness.canonical import file_digest
 
 HOSTING = ("README.md", ".gitattributes", ".gitignore")
-"""What git and a place that shows folders to people want beside the ledger."""
-
+"""What git and a place that shows folders to people want beside the ledger. Nobody checks what they say."""
 
 SITE = "site"
 """The folder of the site where the board was sent somewhere: it is made of all the rest."""
 
 
 def altered(folder: Path, chain: Chain, rows: Iterable[Row]) -> Iterator[str]:
-    """Rows that are not those of the ledger, and samples whose bytes are not what their name says.
+    """Rows that are not those of the ledger, samples whose bytes are not what their name says, and schemas of others.
 
-    Those were changed, or hold more than what is ours to publish. Samples that are absent have no number to begin with.
+    Those samples were changed, or hold more than what is ours to publish; absent ones have no number to begin with.
     """
     for row_id, sha256 in dict.fromkeys((entry.row, entry.row_sha256) for entry in chain.entries):
         path = row_path(folder, row_id)
@@ -37,19 +36,28 @@ def altered(folder: Path, chain: Chain, rows: Iterable[Row]) -> Iterator[str]:
         path = samples_file(folder, sha256)
         if path.exists() and file_digest(path) != sha256:
             yield f"samples/{path.name} has other bytes than its name says"
+    for name in FILES:
+        path = folder / SCHEMAS / name
+        if path.exists() and path.read_bytes() != schema(name).encode():
+            yield f"{SCHEMAS}/{name} is not the schema of these files (harness board build {folder})"
 
 
-def unaccounted(folder: Path, chain: Chain, rows: Iterable[Row]) -> Iterator[str]:
-    """Files that no entry of the ledger accounts for, links among them: what they lead to can change."""
+def unaccounted(folder: Path, chain: Chain, rows: Iterable[Row], *, copy: bool = False) -> Iterator[str]:
+    """Files that no entry of the ledger accounts for, links among them: what they lead to can change.
+
+    A `copy` has its page in it, whose files are left out; elsewhere that is a finding.
+    """
     named = {
         LEDGER,
         BOARD,
         *LOCKS,
         *HOSTING,
-        *(f"schema/{name}" for name in FILES),
+        *(f"{SCHEMAS}/{name}" for name in FILES),
         *(f"rows/{entry.row}.json" for entry in chain.entries),
         *(f"samples/{sha256}.jsonl" for row in rows for sha256 in sample_hashes(row)),
     }
+    if not copy and (folder / SITE).exists():
+        yield f"{SITE} is a page, which no check is made of (--copy where harness board publish put it there)"
     for file in sorted(_files(folder)):
         place = file.relative_to(folder).as_posix()
         if place.startswith(f"{SITE}/"):

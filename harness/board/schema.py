@@ -17,6 +17,9 @@ from harness.board.versions import newest
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
+SCHEMAS = "schema"
+"""The folder of the published leaderboard that holds them."""
+
 FILES: Mapping[str, type[pydantic.BaseModel]] = {
     "row.schema.json": Row,
     "ledger-entry.schema.json": Entry,

@@ -118,6 +118,9 @@ def check(
             metavar="FILE_OR_COMMIT",
         ),
     ] = None,
+    copy: Annotated[
+        bool, typer.Option("--copy", help="It was sent there by `board publish`: the page in it is not looked at.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
@@ -128,7 +131,7 @@ def check(
     published = _is_published(folder)
     if since is not None and not published:
         raise UserError(f"{folder} holds no ledger.jsonl", "--since compares published leaderboards")
-    findings = check_leaderboards(folder, since) if published else check_run(folder)
+    findings = check_leaderboards(folder, since, copy=copy) if published else check_run(folder)
     if as_json:
         typer.echo(json.dumps({"folder": str(folder), "findings": findings}, indent=1, ensure_ascii=False))
     for finding in findings if not as_json else ():  # whose names a stranger chose
@@ -149,12 +152,14 @@ def build(
         typer.Option(help="Where the page goes; leaderboards-site for leaderboards.", show_default=False),
     ] = None,
 ) -> None:
-    """Write the published board.json anew from the ledger, the rows and the samples, and the page that shows it."""
+    """Write board.json anew from the ledger, the rows and the samples, with the schemas and the page that shows it."""
     from harness.board.ledger import refuse_unpublished, write_derived
+    from harness.board.schema import SCHEMAS, write_schemas
     from harness.board.site.published import beside, write_published_site
 
     refuse_unpublished(folder)
     write_derived(folder)
+    write_schemas(folder / SCHEMAS)
     place = site or beside(folder)
     write_published_site(folder, place)
     typer.echo(f"wrote {folder / 'board.json'} and {place / 'index.html'}")

@@ -14,8 +14,13 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from harness.board import ledger
+from harness.board.chain import Entry, append, read_chain
+from harness.board.files import model_json, write_atomically
 from harness.board.inputs import ArmRun, DataRecord, EvaluateRun, GitState, PluginRecord, RunInfo, SeedRun, TrainRun
 from harness.board.numbers import DeclaredSuite
+from harness.board.rows import row_path
+from harness.board.samples import publishable, publishable_digest, samples_file
 from harness.board.table import print_board
 from harness.canonical import file_digest
 
@@ -133,6 +138,22 @@ def judging(info):
 @pytest.fixture
 def maker(tmp_path):
     return Maker(tmp_path / "store")
+
+
+@pytest.fixture
+def proposed():
+    """Publishes a row without asking `add`: files and a well-formed entry, as a pull request may bring them."""
+
+    def proposed(folder, row, samples, **entry):
+        for found in samples.values():
+            write_atomically(samples_file(folder, publishable_digest(found)), publishable(found))
+        write_atomically(row_path(folder, row.id), model_json(row))
+        chain, sha256 = read_chain(folder), file_digest(row_path(folder, row.id))
+        known = {"row": row.id, "row_sha256": sha256, "at": "2026-01-01T00:00:00+00:00", "previous": chain.head}
+        append(folder, chain, Entry(**{"kind": "add", **known, **entry}))
+        ledger.write_derived(folder)
+
+    return proposed
 
 
 @pytest.fixture

@@ -9,14 +9,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from harness.board import ledger
 from harness.board.build import arm_samples, build_row
-from harness.board.chain import GENESIS, RESTORE, Entry, read_chain
+from harness.board.chain import GENESIS, RESTORE, read_chain
 from harness.board.check import check_leaderboards
 from harness.board.rows import row_path
 from harness.board.samples import samples_file
 from harness.canonical import canonical, digest, file_digest
+from harness.cli.board import app
 from harness.errors import Failure, UserError
 
 SKILL = "playground_arithmetic"
@@ -43,6 +45,7 @@ def edit(path, change):
 
 def chained(folder, entries):
     """Write the ledger with these entries, each following from the one before it, and the board that shows them."""
+    (folder / "board.json").unlink(missing_ok=True)  # which would tell that entries were lost
     lines, previous = [], GENESIS
     for entry in entries:
         following = entry.model_copy(update={"previous": previous})
@@ -151,7 +154,7 @@ def test_lost_samples(folder):
     assert finding.startswith(f"row {row} (dmt): {SKILL}: {path} cannot be read")
 
 
-def test_samples_of_other_items(maker, info, tmp_path):
+def test_samples_of_other_items(maker, info, proposed, tmp_path):
     """Of two more rows, one leaves out an item that it would have got wrong, and one has an item of its own."""
     folder = tmp_path / "leaderboards"
     for name in ("sft", "im", "dmt"):
@@ -171,21 +174,8 @@ def test_samples_of_other_items(maker, info, tmp_path):
         with pytest.raises(UserError, match=f"chat, seed 0: {said}"):
             ledger.add(row, samples, folder)
         place = shutil.copytree(folder, tmp_path / arm.id)
-        by_hand(place, row, samples)
+        proposed(place, row, samples)
         assert check_leaderboards(place) == [f"row {row.id[:12]} ({arm.id}): chat, seed 0: {said}"]
-
-
-def by_hand(folder, row, samples):
-    """Publish a row that `add` refuses."""
-    from harness.board.files import model_json
-    from harness.board.samples import publishable, publishable_digest
-
-    for found in samples.values():
-        samples_file(folder, publishable_digest(found)).write_bytes(publishable(found))
-    row_path(folder, row.id).write_bytes(model_json(row))
-    sha256 = file_digest(row_path(folder, row.id))
-    entry = Entry(kind="add", row=row.id, row_sha256=sha256, at="2026-01-01T00:00:00+00:00", previous=GENESIS)
-    chained(folder, [*ledger.read_ledger(folder), entry])
 
 
 # --- rows ------------------------------------------------------------------------------------------------------------
@@ -283,7 +273,7 @@ def test_a_judge_without_identity(judged_folder, change, said):
     assert check_leaderboards(judged_folder) == [f"row {row[:12]} (im): chat: seed 0 {said}"]
 
 
-def test_a_judge_that_only_the_samples_show(maker, info, tmp_path):
+def test_a_judge_that_only_the_samples_show(maker, info, proposed, tmp_path):
     arm = maker.arm("sft", {"chat": 0.5}, n=20)
     failed = maker.evaluation("failed", "chat", 0, [1.0] * 199 + [None], outcome="judge_refused")
     arm = replace(arm, seeds=(replace(arm.seeds[0], evaluations={"chat": failed}),))
@@ -291,9 +281,7 @@ def test_a_judge_that_only_the_samples_show(maker, info, tmp_path):
     row = build_row(arm, info, samples)
     with pytest.raises(UserError, match="cannot be published: chat: seed 0 does not say who judged it"):
         ledger.add(row, samples, tmp_path / "to")
-    for name in ("rows", "samples"):
-        (tmp_path / "to" / name).mkdir(parents=True)
-    by_hand(tmp_path / "to", row, samples)
+    proposed(tmp_path / "to", row, samples)
     (finding,) = check_leaderboards(tmp_path / "to")
     assert finding == f"row {row.id[:12]} (sft): chat: seed 0 does not say who judged it, by name and model"
 
@@ -332,6 +320,22 @@ def test_entries_missing_at_the_end(folder):
     assert f"rows/{last}.json is named by no entry of the ledger" in findings
     with pytest.raises(Failure, match="made from an entry that the ledger does not hold"):
         ledger.retract(ids(folder)["dmt"], folder, "or else the loss would be covered up")
+
+
+def test_a_board_made_anew_tells_of_no_lost_entries_and_so_is_not_made(folder):
+    """Or a retraction could be cut off and covered up by `harness board build`."""
+    ledger.retract(ids(folder)["dmt"], folder, "fraud")
+    before = (folder / "board.json").read_bytes()
+    (folder / "ledger.jsonl").write_bytes(b"".join(lines_of(folder)[:-1]))
+    with pytest.raises(Failure, match="made from an entry that the ledger does not hold"):
+        ledger.write_derived(folder)
+    assert (folder / "board.json").read_bytes() == before
+
+
+def test_a_board_that_is_none_is_made_anew(folder):
+    (folder / "board.json").write_text("{", encoding="utf-8")
+    ledger.write_derived(folder)
+    assert check_leaderboards(folder) == []
 
 
 def test_an_edited_last_entry(folder):
@@ -410,6 +414,26 @@ def test_a_file_too_many(folder, name):
     (folder / name).parent.mkdir(exist_ok=True)
     (folder / name).write_text("")
     assert check_leaderboards(folder) == [f"{name} is named by no entry of the ledger"]
+
+
+def test_a_schema_of_somebody_else(folder):
+    path = folder / "schema" / "row.schema.json"
+    path.write_text("{}\n", encoding="utf-8")
+    said = f"schema/row.schema.json is not the schema of these files (harness board build {folder})"
+    assert check_leaderboards(folder) == [said]
+    CliRunner().invoke(app, ["build", str(folder), "--site", str(folder.parent / "site")])
+    assert check_leaderboards(folder) == []
+
+
+def test_a_page_in_the_folder(folder):
+    """Only where the board was sent is there one, and it may say anything."""
+    (folder / "site").mkdir()
+    (folder / "site" / "index.html").write_text("sft is best", encoding="utf-8")
+    (finding,) = check_leaderboards(folder)
+    assert finding.startswith("site is a page, which no check is made of")
+    assert check_leaderboards(folder, copy=True) == []
+    assert CliRunner().invoke(app, ["check", str(folder)]).exit_code == 1
+    assert CliRunner().invoke(app, ["check", str(folder), "--copy"]).exit_code == 0
 
 
 def test_a_link_in_place_of_a_file(folder, tmp_path):

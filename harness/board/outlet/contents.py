@@ -17,10 +17,9 @@ from harness.board.ledger import BOARD, read_published
 from harness.board.publish import read_row
 from harness.board.rows import row_path
 from harness.board.samples import samples_file
+from harness.board.schema import SCHEMAS
 from harness.canonical import file_digest
 from harness.errors import Failure, UserError
-
-SCHEMA = "schema"
 
 
 @dataclass(frozen=True)
@@ -107,7 +106,7 @@ def contents(leaderboards: Path, site: Path | None = None) -> Contents:
         row = read_row(leaderboards, row_id)
         named = [row_path(leaderboards, row_id), *(samples_file(leaderboards, name) for name in sample_hashes(row))]
         found |= {path.relative_to(leaderboards).as_posix(): Content(path) for path in named}
-    found |= _below(leaderboards / SCHEMA, SCHEMA)
+    found |= _below(leaderboards / SCHEMAS, SCHEMAS)
     found |= {} if site is None else _below(site, SITE)
     return dict(sorted(found.items()))
 

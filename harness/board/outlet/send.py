@@ -69,7 +69,7 @@ def prepared(leaderboards: Path, target: str) -> Iterator[Delivery]:
     Raises Failure for a board that does not check, UserError where the place is none or holds another ledger.
     """
     refuse_unpublished(leaderboards)
-    if findings := check_leaderboards(leaderboards):
+    if findings := check_leaderboards(leaderboards, copy=True):  # its site is made anew
         raise Failure(
             f"{leaderboards} does not hold, so it is not sent: {findings[0]}", f"harness board check {leaderboards}"
         )
