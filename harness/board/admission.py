@@ -10,11 +10,12 @@ from harness.board.crosscheck import items_of, other_items
 from harness.board.judges import judge_gaps
 from harness.board.rows import Row, SamplesOf
 from harness.board.samples import Samples, publishable
+from harness.board.seeds import copied_seeds
 from harness.errors import Failure, UserError
 
 
-def refuse_unpublishable(row: Row) -> None:
-    """Raises UserError that says why a row may not be published; every reason at once."""
+def unpublishable(row: Row) -> list[str]:
+    """Why a row may not be published, whatever the others say."""
     files = [name for name, distribution in row.measured.plugin_distributions.items() if distribution is None]
     reasons = [
         (row.measured.git is not None and row.measured.git.dirty, "it ran from a git tree with uncommitted changes"),
@@ -22,9 +23,13 @@ def refuse_unpublishable(row: Row) -> None:
         (row.result.limit is not None, f"it asked only the first {row.result.limit} items of each benchmark"),
         (bool(row.result.suite.left_out), f"it leaves out {', '.join(row.result.suite.left_out)}"),
         (row.measured.accepted_source, "it ran with --accept-source, on results that other source code made"),
-        *((True, gap) for gap in judge_gaps(row.result)),
     ]
-    if said := "; ".join(reason for holds, reason in reasons if holds):
+    return [*(reason for holds, reason in reasons if holds), *copied_seeds(row.result)]
+
+
+def refuse_unpublishable(row: Row) -> None:
+    """Raises UserError that says why a row may not be published; every reason at once."""
+    if said := "; ".join([*unpublishable(row), *judge_gaps(row.result)]):
         raise UserError(
             f"the row of {row.result.arm} cannot be published: {said}",
             "mend that and run again, with another --store: finished jobs remember what they ran from",

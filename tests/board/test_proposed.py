@@ -1,0 +1,147 @@
+"""Rows that a pull request may bring: every digest is right and the entry well formed, and still something is not."""
+
+from dataclasses import replace
+
+import pytest
+
+from harness.board import ledger
+from harness.board.build import arm_samples, build_row
+from harness.board.check import check_leaderboards
+from harness.board.inputs import GitState
+from harness.board.numbers import DeclaredSuite
+from harness.board.rows import Result, Row
+from harness.canonical import digest
+from harness.errors import UserError
+
+
+@pytest.fixture
+def made(info):
+    """An arm's row and samples."""
+
+    def made(arm, info=info):
+        samples = arm_samples(arm)
+        return build_row(arm, info, samples), samples
+
+    return made
+
+
+@pytest.fixture
+def folder(maker, made, tmp_path):
+    """A board with one row, sft's."""
+    ledger.add(*made(maker.arm("sft", {"chat": 0.6, "code": 0.9}, n=40)), tmp_path / "leaderboards")
+    return tmp_path / "leaderboards"
+
+
+@pytest.fixture
+def dmt(maker, made):
+    """Its rival."""
+    return made(maker.arm("dmt", {"chat": 0.2, "code": 0.92}, n=40))
+
+
+@pytest.fixture
+def im(maker, made, info):
+    """Another, of a run that was otherwise in something."""
+    return lambda **change: made(maker.arm("im", {"chat": 0.5, "code": 0.9}, n=40), replace(info, **change))
+
+
+@pytest.fixture
+def finds(folder, proposed):
+    """That a proposed row is found for this reason, and no other, and that `add` refuses it too."""
+
+    def finds(row, samples, *said, into=folder):
+        with pytest.raises(UserError, match="cannot be published") as refused:
+            ledger.add(row, samples, into)
+        proposed(into, row, samples)
+        for why in said:
+            assert why in str(refused.value)
+        assert check_leaderboards(into) == [f"row {row.id[:12]} ({row.result.arm}): {why}" for why in said]
+
+    return finds
+
+
+# --- what may not be published ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"limit": 10}, "it asked only the first 10 items of each benchmark"),
+        ({"git": GitState("0" * 40, dirty=True)}, "it ran from a git tree with uncommitted changes"),
+        ({"accepted_source": True}, "it ran with --accept-source, on results that other source code made"),
+        ({"suite": DeclaredSuite(name="own", left_out={"more": ("strict-1", "rating")})}, "it leaves out more"),
+    ],
+)
+def test_a_row_that_ran_otherwise(im, finds, change, said):
+    finds(*im(**change), said)
+
+
+def test_a_plugin_from_a_file(maker, made, finds):
+    arm = maker.arm("mine", {"chat": 0.5, "code": 0.9}, n=40)
+    arm = replace(arm, plugins=(replace(arm.plugins[0], distribution=None),))
+    finds(*made(arm), "plug-in mine was loaded from a file and not from an installed distribution")
+
+
+# --- seeds -----------------------------------------------------------------------------------------------------------
+
+
+def test_two_seeds_told_as_four(maker, made, finds):
+    arm = maker.arm("im", {"chat": 0.7, "code": 0.9}, n=40, seeds=(0, 1))
+    a, b = arm.seeds
+    row, samples = made(replace(arm, seeds=(a, b, replace(a, seed=2), replace(b, seed=3))))
+    shared = [min(one.train[-1].key, *(of.key for of in one.evaluations.values()))[:12] for one in (a, b)]
+    finds(
+        row,
+        samples,
+        f"seeds 0 and 2 share the job {shared[0]}, and so are one model",
+        f"seeds 1 and 3 share the job {shared[1]}, and so are one model",
+    )
+
+
+def renamed(seed, number):
+    """Another seed with jobs of other names, and all that this one answered."""
+    return replace(
+        seed,
+        seed=number,
+        train=tuple(replace(one, key=digest([one.key, number])) for one in seed.train),
+        evaluations={name: replace(one, key=digest([one.key, number])) for name, one in seed.evaluations.items()},
+    )
+
+
+def test_a_seed_under_jobs_of_other_names(maker, made, finds):
+    arm = maker.arm("im", {"chat": 0.7, "code": 0.9}, n=40)
+    row, samples = made(replace(arm, seeds=(arm.seeds[0], renamed(arm.seeds[0], 1))))
+    finds(row, samples, "seeds 0 and 1 have the same samples of every benchmark")
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_seeds_that_get_all_right_or_nothing_may_answer_alike(maker, made, folder, share):
+    arm = maker.arm("im", {"chat": share, "code": share}, n=40)
+    ledger.add(*made(replace(arm, seeds=(arm.seeds[0], renamed(arm.seeds[0], 1)))), folder)
+    assert check_leaderboards(folder) == []
+
+
+def test_draws_of_one_model_may_be_equal(maker, made, folder):
+    """A model that is not trained, asked twice without sampling."""
+    arm = maker.arm("base", {"chat": 0.7, "code": 0.9}, n=40)
+    seed = replace(arm.seeds[0], train=())
+    arm = replace(arm, seeds=(seed, replace(seed, seed=1)), model={"id": "a model", "init": None})
+    ledger.add(*made(arm), folder)
+    assert check_leaderboards(folder) == []
+
+
+# --- jobs ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_row_without_its_jobs_is_none(dmt):
+    content = dmt[0].result.model_dump(mode="json")
+    content["seeds"][0]["evaluations"].pop("chat")
+    with pytest.raises(ValueError, match="every number of a row has the job that scored it"):
+        Result.model_validate(content)
+
+
+@pytest.mark.parametrize("model", [None, "a digest", ["init"]])
+def test_a_model_that_is_no_mapping_is_no_row(dmt, model):
+    content = dmt[0].model_dump(mode="json")
+    content["result"]["model"] = model
+    with pytest.raises(ValueError, match=r"result\.model\n  Input should be a valid dictionary"):
+        Row.model_validate(content)
