@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from harness.board.chain import Chain
 from harness.board.crosscheck import items_of, other_items
 from harness.board.judges import judge_gaps
+from harness.board.measures import other_rule, undeclared
 from harness.board.rows import Row, SamplesOf
 from harness.board.samples import Samples, publishable
 from harness.board.seeds import copied_seeds
@@ -24,7 +25,7 @@ def unpublishable(row: Row) -> list[str]:
         (bool(row.result.suite.left_out), f"it leaves out {', '.join(row.result.suite.left_out)}"),
         (row.measured.accepted_source, "it ran with --accept-source, on results that other source code made"),
     ]
-    return [*(reason for holds, reason in reasons if holds), *copied_seeds(row.result)]
+    return [*(reason for holds, reason in reasons if holds), *copied_seeds(row.result), *undeclared(row.result)]
 
 
 def refuse_unpublishable(row: Row) -> None:
@@ -75,14 +76,15 @@ def refuse_twin(row: Row, others: Iterable[Row]) -> None:
 
 
 def refuse_other_items(row: Row, samples: Samples, other: Row, samples_of: SamplesOf) -> None:
-    """Raises UserError for a row that was asked other items than another of its board, so that nothing compares."""
+    """Raises UserError for a row that was asked or scored otherwise than another of its board: nothing would compare."""
     for (benchmark, seed), found in samples.items():
-        theirs = other.result.tasks[benchmark].seeds[0].seed
-        usual = items_of(samples_of(other, benchmark, theirs)), other.result.part(benchmark, theirs).n_expected
-        if why := other_items(items_of(found), row.result.part(benchmark, seed).n_expected, *usual):
+        task, usual = row.result.tasks[benchmark], other.result.tasks[benchmark]
+        part, first = row.result.part(benchmark, seed), usual.seeds[0]
+        theirs = items_of(samples_of(other, benchmark, first.seed))
+        if why := other_rule(task, usual) or other_items(items_of(found), part.n_expected, theirs, first.n_expected):
             raise UserError(
                 f"the row of {row.result.arm} cannot be published: {benchmark}, seed {seed}: {why}",
-                "evaluate on the same version of the benchmark's data, or retract what was asked another",
+                "evaluate with the same version of the benchmark and its data, or retract what was not",
             )
 
 

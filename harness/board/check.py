@@ -17,7 +17,7 @@ from harness.board import ledger
 from harness.board.admission import unpublishable
 from harness.board.board import build_board
 from harness.board.chain import GENESIS, LEDGER, RESTORE, Chain, read_chain
-from harness.board.crosscheck import AskedItems, named, twins, unnamed_judges
+from harness.board.crosscheck import AskedItems, named, otherwise_measured, twins, unnamed_judges
 from harness.board.filecheck import altered, unaccounted
 from harness.board.history import contradictions, rewritten
 from harness.board.numbers import composite, seed_result, suite, task_result
@@ -75,6 +75,7 @@ def check_leaderboards(folder: Path, since: str | None = None, *, copy: bool = F
     for row in rows:
         findings += check_row(row, samples_of)
         findings += [f"{named(row)}: {why}" for why in unpublishable(row)]
+    findings += otherwise_measured(rows)
     findings += unnamed_judges(rows)
     findings += twins(row for row in rows if row.id in standing)
     findings += asked.findings()

@@ -28,6 +28,7 @@ from harness.board.compare import (
 )
 from harness.board.intervals import Interval
 from harness.board.marks import LEVEL, MARGIN, Comparison, benjamini_hochberg, holm, marked_comparisons
+from harness.board.measures import other_rule
 from harness.board.numbers import Part
 from harness.board.ranks import standings
 from harness.board.rows import Row
@@ -165,6 +166,8 @@ def _otherwise_asked(row: Row, base: Row) -> str:
         for what in ("protocol", "score_name"):
             if getattr(a, what) != getattr(b, what):
                 return f"{name} has the {what.replace('_name', '')} {getattr(a, what)} and {getattr(b, what)}"
+        if why := other_rule(b, a):
+            return f"{name} is not scored alike: {why}"
         judges = [_judges(one, name) for one in (base, row)]
         if judges[0] != judges[1]:
             return f"{name} was judged by {judges[0] or 'nobody'} and by {judges[1] or 'nobody'}"

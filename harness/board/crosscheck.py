@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from harness.board.judges import judge_gaps, judged_benchmarks
+from harness.board.measures import other_rule
 from harness.board.rows import Group, Row
 from harness.board.samples import Sample
 
@@ -25,6 +26,16 @@ def twins(rows: Iterable[Row]) -> Iterator[str]:
         first = claims.setdefault(row.result.said(), row)
         if first is not row:
             yield f"{named(row)}: says the same as {named(first)}"
+
+
+def otherwise_measured(rows: Iterable[Row]) -> Iterator[str]:
+    """Rows whose numbers are made by another rule than those of the first row with that benchmark and protocol."""
+    known: dict[tuple[str, str], Row] = {}
+    for row in rows:
+        for name, task in row.result.tasks.items():
+            first = known.setdefault((name, task.protocol), row)
+            if why := other_rule(task, first.result.tasks[name]):
+                yield f"{named(row)}: {name}: {why} as in {named(first)}"
 
 
 def unnamed_judges(rows: Sequence[Row]) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from harness.board.measures import known_benchmarks
 from harness.board.rows import Result
 
 FAILED_JUDGMENTS = "judge_"
@@ -11,7 +12,7 @@ FAILED_JUDGMENTS = "judge_"
 
 
 def judged_benchmarks(result: Result) -> set[str]:
-    """The row's benchmarks that a judge took part in, by what its evaluations say or its samples show."""
+    """The row's benchmarks that a judge took part in: its evaluations or plug-ins say so, or its samples show it."""
     declared = {
         name
         for seed in result.seeds
@@ -23,7 +24,13 @@ def judged_benchmarks(result: Result) -> set[str]:
         for name, task in result.tasks.items()
         if any(part.alike for part in task.seeds) or any(kind.startswith(FAILED_JUDGMENTS) for kind in task.outcomes)
     }
-    return declared | shown
+    known = known_benchmarks()
+    required = {
+        name
+        for name, task in result.tasks.items()
+        if (evaluator := known.get((name, task.protocol))) is not None and evaluator.needs("judge")
+    }
+    return declared | shown | required
 
 
 def judge_gaps(result: Result, known: Collection[str] = ()) -> list[str]:

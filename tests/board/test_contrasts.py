@@ -141,6 +141,8 @@ def test_arms_of_two_runs_are_compared_and_told_apart_by_their_ids(maker, run):
         ({"scores": [1] * 199}, "the items differ"),
         ({"seed": 1}, "no seed in common"),
         ({"protocol": "official-1"}, "chat has the protocol strict-1 and official-1"),
+        ({"rule": {"higher_is_better": False}}, "chat is not scored alike: higher_is_better is False, and not True"),
+        ({"rule": {"out_of": 10}}, "chat is not scored alike: out_of is 10.0, and not 100"),
         ({"judge": {"model": "b", "name": "judge"}}, "chat was judged by nobody and by model=b name=judge"),
         ({"suite": DeclaredSuite(name="playground", version=2)}, "one was asked playground, the other playground 2"),
         ({"limit": 200}, "one was asked all items of each benchmark, the other 200"),
@@ -151,7 +153,7 @@ def test_what_was_asked_or_scored_otherwise_is_refused(maker, run, other, proble
     row = answering(maker, "im", other.get("scores", [1] * 200), seed=other.get("seed", 0))
     seed = row.seeds[0]
     evaluation = seed.evaluations["chat"]
-    evaluation = replace(evaluation, protocol=other.get("protocol", evaluation.protocol))
+    evaluation = replace(evaluation, protocol=other.get("protocol", evaluation.protocol), **other.get("rule", {}))
     if "judge" in other:
         evaluation = replace(evaluation, result={**evaluation.result, "judge": other["judge"]})
     row = replace(row, seeds=(replace(seed, evaluations={"chat": evaluation}),))

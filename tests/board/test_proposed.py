@@ -4,14 +4,33 @@ from dataclasses import replace
 
 import pytest
 
+from harness.api import Total
 from harness.board import ledger
 from harness.board.build import arm_samples, build_row
 from harness.board.check import check_leaderboards
 from harness.board.inputs import GitState
-from harness.board.numbers import DeclaredSuite
-from harness.board.rows import Result, Row
+from harness.board.judges import judge_gaps
+from harness.board.numbers import DeclaredSuite, composite, seed_result, task_result
+from harness.board.rows import Result, Row, result_digest
 from harness.canonical import digest
 from harness.errors import UserError
+
+
+def forged(row, **changes):
+    """The row with another result, and the id of that."""
+    result = row.result.model_copy(update=changes)
+    return Row(id=result_digest(result), result=result, measured=row.measured)
+
+
+def rescored(row, samples, **measures):
+    """The row as it follows from these samples, some of its benchmarks measured otherwise."""
+    tasks = {}
+    for name, task in row.result.tasks.items():
+        measure = task.model_copy(update=measures.get(name, {}))
+        found = [samples[name, part.seed] for part in task.seeds]
+        seeds = [seed_result(part.seed, of, measure, len(of)) for part, of in zip(task.seeds, found, strict=True)]
+        tasks[name] = task_result(measure, seeds, found, one_model=False)
+    return forged(row, tasks=tasks, composite=composite(tasks, row.result.suite, one_model=False))
 
 
 @pytest.fixture
@@ -57,6 +76,53 @@ def finds(folder, proposed):
         assert check_leaderboards(into) == [f"row {row.id[:12]} ({row.result.arm}): {why}" for why in said]
 
     return finds
+
+
+# --- how numbers are made --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"higher_is_better": False}, "higher_is_better is False, and not True"),
+        ({"total": Total(out_of=40.0)}, "total is Total(out_of=40.0, drop_lowest_of=()), and not None"),
+        ({"out_of": 10}, "out_of is 10.0, and not 100"),
+    ],
+)
+def test_a_row_with_a_rule_of_its_own(folder, dmt, proposed, change, said):
+    """Which makes a bad benchmark a good one, and the arm the first of its board."""
+    first = ledger.read_ledger(folder)[0].row
+    row = rescored(*dmt, chat=change)
+    with pytest.raises(UserError, match="cannot be published: chat, seed 0: ") as refused:
+        ledger.add(row, dmt[1], folder)
+    assert said in str(refused.value)
+    proposed(folder, row, dmt[1])
+    assert check_leaderboards(folder) == [f"row {row.id[:12]} (dmt): chat: {said} as in row {first[:12]} (sft)"]
+
+
+def test_a_rule_that_the_installed_benchmark_does_not_have(maker, made, finds, tmp_path):
+    arm = maker.arm("sft", {"playground_chat": 0.2}, n=40)
+    of = arm.seeds[0].evaluations["playground_chat"]
+    arm = replace(arm, seeds=(replace(arm.seeds[0], evaluations={"playground_chat": replace(of, protocol="exact-1")}),))
+    row, samples = made(arm)
+    ledger.add(row, samples, tmp_path / "honest")
+    assert check_leaderboards(tmp_path / "honest") == []
+    row = rescored(row, samples, playground_chat={"higher_is_better": False})
+    said = "playground_chat: higher_is_better is False, and not True, as exact-1 has it"
+    finds(row, samples, said, into=tmp_path / "to")
+
+
+def test_a_judge_that_nobody_speaks_of(maker, made, proposed, tmp_path):
+    """The one row of its board; who is installed knows that mt_bench's numbers are a judge's."""
+    arm = maker.arm("sft", {"mt_bench": 0.5}, n=40)
+    of = replace(arm.seeds[0].evaluations["mt_bench"], protocol="official-1", out_of=10)
+    row, samples = made(replace(arm, seeds=(replace(arm.seeds[0], evaluations={"mt_bench": of}),)))
+    said = "mt_bench: seed 0 does not say who judged it, by name and model"
+    assert judge_gaps(row.result) == [said]
+    with pytest.raises(UserError, match=said):
+        ledger.add(row, samples, tmp_path)
+    proposed(tmp_path, row, samples)
+    assert f"row {row.id[:12]} (sft): {said}" in check_leaderboards(tmp_path)
 
 
 # --- what may not be published ---------------------------------------------------------------------------------------
