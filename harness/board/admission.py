@@ -6,8 +6,8 @@ import hashlib
 from collections.abc import Iterable
 
 from harness.board.chain import Chain
-from harness.board.crosscheck import items_of, other_items
-from harness.board.judges import judge_gaps
+from harness.board.crosscheck import items_of, other_items, other_weights, weights_of
+from harness.board.judges import judge_gaps, judged_benchmarks
 from harness.board.measures import other_rule, undeclared
 from harness.board.rows import Row, SamplesOf
 from harness.board.samples import Samples, publishable
@@ -76,12 +76,20 @@ def refuse_twin(row: Row, others: Iterable[Row]) -> None:
 
 
 def refuse_other_items(row: Row, samples: Samples, other: Row, samples_of: SamplesOf) -> None:
-    """Raises UserError for a row that was asked or scored otherwise than another of its board: nothing would compare."""
+    """Raises UserError for a row that was asked or scored otherwise than another of its suite: nothing would compare.
+
+    That is: other items, other weights of them, or another rule by which they make a number.
+    """
     for (benchmark, seed), found in samples.items():
         task, usual = row.result.tasks[benchmark], other.result.tasks[benchmark]
         part, first = row.result.part(benchmark, seed), usual.seeds[0]
-        theirs = items_of(samples_of(other, benchmark, first.seed))
-        if why := other_rule(task, usual) or other_items(items_of(found), part.n_expected, theirs, first.n_expected):
+        theirs = samples_of(other, benchmark, first.seed)
+        why = other_rule(task, usual) or other_items(
+            items_of(found), part.n_expected, items_of(theirs), first.n_expected
+        )
+        if not why and benchmark not in judged_benchmarks(row.result):
+            why = other_weights(weights_of(found, task), weights_of(theirs, usual))
+        if why:
             raise UserError(
                 f"the row of {row.result.arm} cannot be published: {benchmark}, seed {seed}: {why}",
                 "evaluate with the same version of the benchmark and its data, or retract what was not",

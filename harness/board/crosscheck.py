@@ -1,17 +1,27 @@
-"""What published rows must agree on among each other: who says what twice, which items were asked, and who judged."""
+"""What published rows must agree on among each other.
+
+Who says what twice; which items were asked, what they weigh, and how they make a number; who judged.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from harness.board.judges import judge_gaps, judged_benchmarks
 from harness.board.measures import other_rule
-from harness.board.rows import Group, Row
-from harness.board.samples import Sample
+from harness.board.numbers import Measure
+from harness.board.rows import Row
+from harness.board.samples import Sample, scores_by_item
 
-Items = frozenset[tuple[str, str]]
-"""Id and content hash of each."""
+Item = tuple[str, str]
+"""Id and content hash."""
+
+Items = frozenset[Item]
+
+Question = tuple[str, int | None, str]
+"""Digest of a suite, its limit, and one of its benchmarks. Whatever the recipe, the same items are asked."""
 
 
 def named(row: Row) -> str:
@@ -66,6 +76,22 @@ def other_items(items: Items, n_expected: int, usual: Items, n_usual: int) -> st
     return ""
 
 
+def weights_of(samples: Sequence[Sample], measure: Measure) -> dict[Item, float]:
+    """What the items count in the benchmark's number, of those that were scored."""
+    return {item: one.weight for item, one in scores_by_item(samples, measure.score_name).items()}
+
+
+def other_weights(weights: Mapping[Item, float], usual: Mapping[Item, float]) -> str:
+    """The first item that weighs otherwise than usual; empty where none does.
+
+    Not for judged benchmarks, in which an item weighs as many judgments as could be read.
+    """
+    for item in sorted(weights.keys() & usual.keys()):
+        if not math.isclose(weights[item], usual[item], rel_tol=1e-9):
+            return f"item {item[0]} weighs {weights[item]:g}, and {usual[item]:g} in other rows"
+    return ""
+
+
 @dataclass(frozen=True)
 class _File:
     """Samples of one evaluation."""
@@ -77,20 +103,33 @@ class _File:
 
 @dataclass
 class AskedItems:
-    """Which items stand in each file of samples. All rows of a board were asked the same, or they compare nothing."""
+    """Which items stand in each file of samples, and what they weigh.
 
-    _files: dict[tuple[Group, str], dict[Items, list[_File]]] = field(default_factory=dict)
-    """By board and benchmark."""
+    All rows of a suite were asked the same, or they compare nothing.
+    """
+
+    _files: dict[Question, dict[Items, list[_File]]] = field(default_factory=dict)
+    _weights: dict[Question, dict[Item, float]] = field(default_factory=dict)
+    """What each item weighs where it is found first."""
+    _unequal: list[str] = field(default_factory=list)
 
     def note(self, row: Row, benchmark: str, seed: int, samples: Sequence[Sample]) -> None:
         """Take down what one file holds."""
-        by_items = self._files.setdefault((row.group, benchmark), {})
-        n_expected = row.result.part(benchmark, seed).n_expected
+        result = row.result
+        question = result.suite.sha256, result.limit, benchmark
+        by_items = self._files.setdefault(question, {})
+        n_expected = result.part(benchmark, seed).n_expected
         by_items.setdefault(items_of(samples), []).append(_File(named(row), seed, n_expected))
+        if benchmark not in judged_benchmarks(result):
+            weights, usual = weights_of(samples, result.tasks[benchmark]), self._weights.setdefault(question, {})
+            if why := other_weights(weights, usual):
+                self._unequal.append(f"{named(row)}: {benchmark}, seed {seed}: {why}")
+            usual |= weights | usual
 
     def findings(self) -> Iterator[str]:
-        """Files with other items than most of their board; where none are most, than the first."""
-        for (_, benchmark), by_items in self._files.items():
+        """Files with other weights than the first, and other items than most; where none are most, than the first."""
+        yield from self._unequal
+        for (_, _, benchmark), by_items in self._files.items():
             usual = max(by_items, key=lambda items: len(by_items[items]))
             n_usual = by_items[usual][0].n_expected
             for items, files in by_items.items():

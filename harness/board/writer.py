@@ -40,8 +40,8 @@ class Writer:
         """Publish a row with its samples, (benchmark, seed) to samples.
 
         Raises UserError where the row may not be published, stands there already, was retracted, says the same as
-        another, was asked other items, or replaces another row, named by the beginning of its id, that is not there or
-        without a reason.
+        another, was asked or scored otherwise, or replaces another row, named by the beginning of its id, that is not
+        there or without a reason.
         """
         admission.refuse_unpublishable(row)
         files = admission.own_samples(row, samples)
@@ -86,8 +86,8 @@ class Writer:
                 yield read_row(self.leaderboards, row_id)
 
     def _row_beside(self, row: Row, replaced: str | None) -> Row | None:
-        """A row on the same board, but for the one that is replaced."""
-        beside = (row_id for row_id, place in self._standing() if place[:-1] == row.group and row_id != replaced)
+        """A row that was asked the same suite, but for the one that is replaced."""
+        beside = (row_id for row_id, place in self._standing() if place[1] == row.place[1] and row_id != replaced)
         first = next(beside, None)
         return None if first is None else read_row(self.leaderboards, first)
 

@@ -211,3 +211,45 @@ def test_a_model_that_is_no_mapping_is_no_row(dmt, model):
     content["result"]["model"] = model
     with pytest.raises(ValueError, match=r"result\.model\n  Input should be a valid dictionary"):
         Row.model_validate(content)
+
+
+# --- items -----------------------------------------------------------------------------------------------------------
+
+
+def test_dropped_items_under_a_recipe_of_its_own(im, info, finds):
+    """What it got wrong is left out; no row shares its recipe, and all share the suite."""
+    row, samples = im(recipe={**info.recipe, "note": 1})
+    kept = {
+        key: [one for one in of if key[0] == "code" or one["scores"]["exact_match,none"]] for key, of in samples.items()
+    }
+    assert 0 < len(kept["chat", 0]) < 40
+    finds(rescored(row, kept), kept, f"chat, seed 0: {len(kept['chat', 0])} items were asked, and 40 of other rows")
+
+
+def test_right_answers_that_weigh_more(dmt, finds):
+    """With all other weights left as they are, and the first item right."""
+    row, samples = dmt
+    right = [one["id"] for one in samples["chat", 0] if one["scores"]["exact_match,none"]]
+    weighed = {
+        key: [
+            {**one, "weights": {"exact_match,none": 1000.0}} if key[0] == "chat" and one["id"] in right else one
+            for one in of
+        ]
+        for key, of in samples.items()
+    }
+    row = rescored(row, weighed)
+    assert row.result.tasks["chat"].score > 0.99
+    finds(row, weighed, f"chat, seed 0: item {min(right)} weighs 1000, and 1 in other rows")
+
+
+def test_items_of_a_judged_benchmark_weigh_as_many_judgments_as_could_be_read(maker, made, judged, judging, tmp_path):
+    for name, weight in (("sft", 2), ("im", 1)):
+        arm = judged(maker.arm(name, {"chat": 0.5}, n=2, baseline=None), "chat")
+        of = arm.seeds[0].evaluations["chat"]
+        scores = [1.0, 0.0]
+        weighed = maker.evaluation(f"{name} weighed", "chat", 0, scores, weights=[weight, 2])
+        result = {**weighed.result, "judge": of.result["judge"], "score": weight / (weight + 2)}
+        weighed = replace(weighed, result=result, needs=("judge",))
+        arm = replace(arm, seeds=(replace(arm.seeds[0], evaluations={"chat": weighed}),))
+        ledger.add(*made(arm, judging), tmp_path / "to")
+    assert check_leaderboards(tmp_path / "to") == []
