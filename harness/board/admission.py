@@ -9,7 +9,7 @@ from harness.board.chain import Chain
 from harness.board.crosscheck import items_of, other_items, other_weights, weights_of
 from harness.board.judges import judge_gaps, judged_benchmarks
 from harness.board.measures import other_rule, undeclared
-from harness.board.rows import Row, SamplesOf
+from harness.board.rows import Place, Row, SamplesOf
 from harness.board.samples import Samples, publishable
 from harness.board.seeds import copied_seeds
 from harness.errors import Failure, UserError
@@ -63,6 +63,16 @@ def refuse_known(row: Row, chain: Chain, supersedes: str | None, reason: str) ->
         )
     if supersedes is not None and not reason:
         raise UserError(f"the row {supersedes[:12]} is replaced for no reason", "say why with --why")
+
+
+def refuse_foreign(row: Row, place: Place, replaced: str) -> None:
+    """Raises UserError for a row that would take the place of another arm, or of one that was asked another suite."""
+    if place[1:] != row.place[1:]:
+        raise UserError(
+            f"the row of {row.result.arm} cannot replace {replaced[:12]}, which is {place[2]}'s"
+            + (", on another suite" if place[1] != row.place[1] else ""),
+            "a row replaces one of its own arm on its own suite: publish it beside that, or retract that",
+        )
 
 
 def refuse_twin(row: Row, others: Iterable[Row]) -> None:

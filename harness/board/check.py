@@ -17,7 +17,7 @@ from harness.board import ledger
 from harness.board.admission import unpublishable
 from harness.board.board import build_board
 from harness.board.chain import GENESIS, LEDGER, RESTORE, Chain, read_chain
-from harness.board.crosscheck import AskedItems, named, otherwise_measured, twins, unnamed_judges
+from harness.board.crosscheck import AskedItems, named, otherwise_measured, twins, unnamed_judges, usurped
 from harness.board.filecheck import altered, unaccounted
 from harness.board.history import contradictions, rewritten
 from harness.board.numbers import composite, seed_result, suite, task_result
@@ -77,6 +77,7 @@ def check_leaderboards(folder: Path, since: str | None = None, *, copy: bool = F
         findings += [f"{named(row)}: {why}" for why in unpublishable(row)]
     findings += otherwise_measured(rows)
     findings += unnamed_judges(rows)
+    findings += usurped(chain.entries, rows)
     findings += twins(row for row in rows if row.id in standing)
     findings += asked.findings()
     if not unreadable:  # whose samples would be nobody's

@@ -1,6 +1,6 @@
 """What published rows must agree on among each other.
 
-Who says what twice; which items were asked, what they weigh, and how they make a number; who judged.
+Who says what twice, or replaces whom; which items were asked, what they weigh, and how they make a number; who judged.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from harness.board.chain import LEDGER, Entry
 from harness.board.judges import judge_gaps, judged_benchmarks
 from harness.board.measures import other_rule
 from harness.board.numbers import Measure
@@ -36,6 +37,15 @@ def twins(rows: Iterable[Row]) -> Iterator[str]:
         first = claims.setdefault(row.result.said(), row)
         if first is not row:
             yield f"{named(row)}: says the same as {named(first)}"
+
+
+def usurped(entries: Sequence[Entry], rows: Iterable[Row]) -> Iterator[str]:
+    """Rows that took the place of another arm, or of one that was asked another suite."""
+    by_id = {row.id: row for row in rows}
+    for number, entry in enumerate(entries, start=1):
+        row, replaced = by_id.get(entry.row), by_id.get(entry.supersedes or "")
+        if row is not None and replaced is not None and row.place[1:] != replaced.place[1:]:
+            yield f"{LEDGER}:{number}: {named(row)} replaces {named(replaced)}, which is not its arm on its suite"
 
 
 def otherwise_measured(rows: Iterable[Row]) -> Iterator[str]:

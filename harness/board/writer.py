@@ -41,12 +41,14 @@ class Writer:
 
         Raises UserError where the row may not be published, stands there already, was retracted, says the same as
         another, was asked or scored otherwise, or replaces another row, named by the beginning of its id, that is not
-        there or without a reason.
+        there, is not of its arm and suite, or without a reason.
         """
         admission.refuse_unpublishable(row)
         files = admission.own_samples(row, samples)
         replaced = None if supersedes is None else admission.standing_row(supersedes, self.chain)
         admission.refuse_known(row, self.chain, replaced, reason)
+        if replaced is not None:
+            admission.refuse_foreign(row, dict(self._standing())[replaced], replaced)
         admission.refuse_twin(row, [other for other in self._rows_like(row) if other.id != replaced])
         if (other := self._row_beside(row, replaced)) is not None:
             admission.refuse_other_items(row, samples, other, self.samples_of)

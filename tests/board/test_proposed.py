@@ -253,3 +253,23 @@ def test_items_of_a_judged_benchmark_weigh_as_many_judgments_as_could_be_read(ma
         arm = replace(arm, seeds=(replace(arm.seeds[0], evaluations={"chat": weighed}),))
         ledger.add(*made(arm, judging), tmp_path / "to")
     assert check_leaderboards(tmp_path / "to") == []
+
+
+# --- whose row it replaces -------------------------------------------------------------------------------------------
+
+
+def test_a_row_in_the_place_of_another_arm(folder, dmt, proposed):
+    first = ledger.read_ledger(folder)[0].row
+    with pytest.raises(UserError, match=f"the row of dmt cannot replace {first[:12]}, which is sft's"):
+        ledger.add(*dmt, folder, supersedes=first, reason="mine is better")
+    proposed(folder, *dmt, kind="supersede", supersedes=first, reason="mine is better")
+    row = dmt[0].id[:12]
+    said = f"ledger.jsonl:2: row {row} (dmt) replaces row {first[:12]} (sft), which is not its arm on its suite"
+    assert check_leaderboards(folder) == [said]
+
+
+def test_a_row_in_the_place_of_one_on_another_suite(folder, maker, made):
+    first = ledger.read_ledger(folder)[0].row
+    easier = made(maker.arm("sft", {"code": 0.9}, n=40, seeds=(1,)))
+    with pytest.raises(UserError, match=f"cannot replace {first[:12]}, which is sft's, on another suite"):
+        ledger.add(*easier, folder, supersedes=first, reason="fewer benchmarks")
