@@ -60,7 +60,7 @@ def test_a_second_time_sends_only_what_is_new_and_removes_pages_that_are_gone(ru
     done += [f"~ {name}" for name in sorted(after.keys() & before.keys()) if after[name] != before[name]]
     done += [f"- {name}" for name in sorted(before.keys() - after.keys())]
     assert foretold == done
-    site = [f"~ site/{name}" for name in ("board.json", "index.html", "ledger.jsonl")]
+    site = [f"~ site/{name}" for name in ("board.csv", "board.json", "index.html", "ledger.jsonl")]
     assert [line for line in done if line[0] != "+"] == [
         "~ board.json",
         "~ ledger.jsonl",
