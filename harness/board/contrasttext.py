@@ -88,7 +88,10 @@ def legend(made: Contrasts) -> Iterator[str]:
     )
     yield "detects: the smallest true difference found in 80 % of cases, before adjusting."
     if len(made.sides) > 2:  # noqa: PLR2004
-        yield "ranks: where an arm may stand among these, all at once with 95 % confidence; no two of a group differ."
+        yield (
+            "ranks: where an arm may stand among these, all at once with 95 % confidence; no two of a group can be told "
+            "apart."
+        )
     if any(found.provisional for found in comparisons):
         yield f"* provisional: fewer than {FIRM_SEEDS} seeds."
 
