@@ -1,7 +1,7 @@
 """Chosen arms against each other: every comparison that was asked for, with all that it says, as one record.
 
-A contrast is one arm minus another. All contrasts of one record are one family: their composites are adjusted for their
-number by Holm, their benchmarks by Benjamini and Hochberg.
+A contrast is one arm minus another. All contrasts of one record that claim something are one family: their composites
+are adjusted for their number by Holm, their benchmarks by Benjamini and Hochberg.
 """
 
 from __future__ import annotations

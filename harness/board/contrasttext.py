@@ -89,16 +89,16 @@ def legend(made: Contrasts) -> Iterator[str]:
     yield "detects: the smallest true difference found in 80 % of cases, before adjusting."
     if len(made.sides) > 2:  # noqa: PLR2004
         yield (
-            "ranks: where an arm may stand among these, all at once with 95 % confidence; no two of a group can be told "
-            "apart."
+            "ranks: where an arm may stand among these, all at once with 95 % confidence; no two of a group can be "
+            "told apart."
         )
     if any(found.provisional for found in comparisons):
         yield f"* provisional: fewer than {FIRM_SEEDS} seeds."
 
 
 def family(made: Contrasts) -> str:
-    """How p was adjusted, and for how many comparisons."""
-    n = len(made.contrasts)
-    cells = n * len(made.benchmarks)
-    composites = f"{n} composite{'s' if n > 1 else ''}"
-    return f"Holm over {composites}, Benjamini-Hochberg over {cells} benchmark{'s' if cells > 1 else ''}"
+    """How p was adjusted, and for how many comparisons; those that are blocked are not tested."""
+    composites = sum(one.composite.adjusted_p is not None for one in made.contrasts)
+    cells = sum(cell.adjusted_p is not None for one in made.contrasts for cell in one.cells.values())
+    tested = f"Holm over {composites} composite{'' if composites == 1 else 's'}"
+    return f"{tested}, Benjamini-Hochberg over {cells} benchmark{'' if cells == 1 else 's'}"

@@ -27,6 +27,7 @@ class Comparison(pydantic.BaseModel):
     provisional: bool = False
     """Several seeds, and fewer than five. One seed makes no claim about a method that could be provisional."""
     adjusted_p: float | None = None
+    """For the number of comparisons that claim something; None like the other where none is claimed."""
     equivalence_p: float | None = None
     """Of the hypothesis that they differ by the board's margin or more (TOST), before any adjustment."""
     adjusted_equivalence_p: float | None = None
@@ -83,12 +84,14 @@ def marked_comparisons(
 ) -> dict[tuple[str, str], Comparison]:
     """The comparisons, (row, benchmark) to comparison, with their marks.
 
-    Tests of a difference are adjusted for their number, and tests of equivalence for theirs. What is known to differ is
-    marked so, also where it is known to differ by less than the margin.
+    Tests of a difference are adjusted for their number, and tests of equivalence for theirs; what is blocked is no
+    test, and makes nothing else significant. What is known to differ is marked so, also where it is known to differ by
+    less than the margin.
     """
     marked = {key: within_margin(one, margin) for key, one in comparisons.items()}
-    differing = _adjusted({key: one.difference.p if one.difference else None for key, one in marked.items()}, adjust)
-    equal = _adjusted({key: one.equivalence_p for key, one in marked.items()}, adjust)
+    claims = {key: one for key, one in marked.items() if not one.blocked}
+    differing = _adjusted({key: one.difference.p if one.difference else None for key, one in claims.items()}, adjust)
+    equal = _adjusted({key: one.equivalence_p for key, one in claims.items()}, adjust)
     for key, one in marked.items():
         mark = _mark(one, differing.get(key), equal.get(key), higher_is_better=higher_is_better[key[1]])
         update = {"adjusted_p": differing.get(key), "adjusted_equivalence_p": equal.get(key), "mark": mark}

@@ -43,15 +43,13 @@ def standings(rows: Sequence[Row], items: ItemsOf) -> dict[str, Standing]:
     pairs = list(combinations([row for row in rows if row.id in scores], 2))
     compared = [compare_composites(a, b, items, interval=False) for a, b in pairs]
     tested = [
-        (a.id, b.id, one.difference.value, one.difference.p, one.blocked)
+        (a.id, b.id, one.difference.value, one.difference.p)
         for (a, b), one in zip(pairs, compared, strict=True)
-        if one.difference is not None and one.difference.p is not None
+        if one.difference is not None and one.difference.p is not None and not one.blocked
     ]
-    adjusted = holm([p for *_, p, _ in tested])
+    adjusted = holm([p for *_, p in tested])
     better = {
-        (a, b) if value > 0 else (b, a)
-        for (a, b, value, _, blocked), p in zip(tested, adjusted, strict=True)
-        if p < LEVEL and not blocked
+        (a, b) if value > 0 else (b, a) for (a, b, value, _), p in zip(tested, adjusted, strict=True) if p < LEVEL
     }
     return standings_of(scores, better)
 

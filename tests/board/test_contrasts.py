@@ -6,6 +6,7 @@ from statistics import stdev
 import pytest
 
 from harness.board.contrasts import Contrasts, against_baseline, against_first, all_pairs, contrasts
+from harness.board.contrasttext import family
 from harness.board.ledger import add
 from harness.board.numbers import DeclaredSuite
 from harness.board.publish import read_board, read_row, run_samples, write_run
@@ -124,6 +125,16 @@ def test_families_are_those_of_what_is_compared(maker, run):
     assert compared(found[:2]).contrasts[0].composite.mark == "+"
     assert compared(found).contrasts[0].composite.mark == "?"
     assert compared(found).contrasts[0].composite.adjusted_p == pytest.approx(4 / 64)
+
+
+def test_what_is_blocked_is_not_said_to_have_been_adjusted_for(maker, run):
+    """One arm lacks an item of chat, and so its composite; on code it is compared."""
+    arms = [maker.arm(arm, {"chat": 0.5, "code": 0.5}) for arm in ("sft", "im", "dmt")]
+    lacking = maker.evaluation("dmt again", "chat", 0, [1] * 199 + [None])
+    seed = arms[2].seeds[0]
+    arms[2] = replace(arms[2], seeds=(replace(seed, evaluations={**seed.evaluations, "chat": lacking}),))
+    made = compared(run(arms))
+    assert family(made) == "Holm over 1 composite, Benjamini-Hochberg over 3 benchmarks"
 
 
 def test_arms_of_two_runs_are_compared_and_told_apart_by_their_ids(maker, run):

@@ -58,6 +58,14 @@ def test_pairs_are_adjusted_for_their_number(maker, info, tmp_path, others, told
     assert (lines["better"].group < lines["worse"].group) == told_apart
 
 
+def test_pairs_that_are_blocked_are_none_of_the_family(maker, info, tmp_path):
+    """A third arm lacks an item: no pair of its is compared, and the other pair (p = 2 / 64) is the only one."""
+    arms = [answering(maker, "better", [1] * 86 + [0] * 14), answering(maker, "worse", [1] * 80 + [0] * 20)]
+    arms.append(answering(maker, "lacking", [1] * 82 + [0] * 17 + [None]))
+    lines = {line.arm: (line.rank_low, line.rank_high) for line in write_run(tmp_path, arms, info).lines}
+    assert lines == {"better": (1, 2), "lacking": (1, 3), "worse": (2, 3)}
+
+
 def test_without_a_composite_there_is_no_standing(maker, info, tmp_path):
     arms = [maker.arm("sft", {"chat": 0.5}), answering(maker, "im", [None] * 20)]
     lines = {line.arm: line for line in write_run(tmp_path, arms, info).lines}
