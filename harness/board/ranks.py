@@ -36,8 +36,8 @@ class Standing:
 def standings(rows: Sequence[Row], items: ItemsOf) -> dict[str, Standing]:
     """The standing of each row that has a composite, by its id.
 
-    A group goes on down the order until a row is told apart from one of its rows. Pairs that may not be compared are
-    not told apart.
+    A group goes on down the order until a row is told apart from one of its rows. Pairs of which only a provisional
+    claim can be made, or none, are not told apart.
     """
     scores = {row.id: score for row in rows if (score := row.result.composite.score) is not None}
     pairs = list(combinations([row for row in rows if row.id in scores], 2))
@@ -45,7 +45,7 @@ def standings(rows: Sequence[Row], items: ItemsOf) -> dict[str, Standing]:
     tested = [
         (a.id, b.id, one.difference.value, one.difference.p)
         for (a, b), one in zip(pairs, compared, strict=True)
-        if one.difference is not None and one.difference.p is not None and not one.blocked
+        if one.difference is not None and one.difference.p is not None and not one.blocked and not one.provisional
     ]
     adjusted = holm([p for *_, p in tested])
     better = {

@@ -1,6 +1,10 @@
 """The board as a page: order, filters, search, columns, keys, its address, themes and a phone's width."""
 
+from dataclasses import replace
+
 import pytest
+
+from harness.testing.boards import synthetic
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -58,6 +62,42 @@ def test_a_column_sorts_both_ways_and_what_has_no_value_stands_last(visit, site,
     assert len(seen) == 2
     head(page, "Rank and arm").get_by_role("button").click()
     assert shown(page) == arms(board.board.lines)
+
+
+# --- what the board says --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("marks", "said"),
+    [
+        (
+            "+* + -* ? ?*",
+            "2 of 5 rows are better than sft (1 provisionally), 1 is provisionally worse, 2 are not known to differ.",
+        ),
+        (
+            "+* +* +* = ?",
+            "3 of 5 rows are provisionally better than sft, 1 is equal within the margin, 1 is not known to differ.",
+        ),
+        (
+            "- - -* ? ?",
+            "None of 5 rows is known to be better than sft; 3 are worse (1 provisionally); 2 are not known to differ.",
+        ),
+    ],
+)
+def test_the_headline_says_what_is_provisional(visit, write_site, tmp_path, marks, said):
+    made = synthetic(6, items=60)
+    comparisons = {
+        line.row: line.composite.comparison.model_copy(update={"mark": mark[0], "provisional": mark.endswith("*")})
+        for line, mark in zip((line for line in made.board.lines if line.baseline), marks.split(), strict=True)
+    }
+    lines = tuple(
+        line.model_copy(
+            update={"composite": line.composite.model_copy(update={"comparison": comparisons.get(line.row)})}
+        )
+        for line in made.board.lines
+    )
+    site = write_site(tmp_path, replace(made, board=made.board.model_copy(update={"lines": lines})))
+    assert visit(site).locator(".lede").inner_text() == said
 
 
 # --- filters, search, columns --------------------------------------------------------------------------------------

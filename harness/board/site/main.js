@@ -102,14 +102,22 @@ function finding(board) {
   const found = board.lines.filter((line) => line.composite.comparison);
   if (!found.length) return `${plural(board.lines.length, "row")}, none with a baseline to be compared with.`;
   const names = [...new Set(found.map((line) => nameOfBaseline(board, line)))];
-  const marked = (mark) => found.filter((line) => line.composite.comparison.mark === mark).length;
+  const marked = (mark) => found.map((line) => line.composite.comparison).filter((one) => one.mark === mark);
   const better = marked("+");
   const others = [["-", "worse"], ["=", "equal within the margin"], ["?", "not known to differ"]]
-    .map(([mark, words]) => [marked(mark), words]).filter(([n]) => n).map(([n, words]) => `${count(n)} ${n === 1 ? "is" : "are"} ${words}`);
-  const baseline = names.length === 1 ? names[0] : better > 1 ? "their baselines" : "its baseline";
+    .map(([mark, words]) => [marked(mark), words]).filter(([of]) => of.length).map(([of, words]) => `${count(of.length)} ${are(of, words)}`);
+  const baseline = names.length === 1 ? names[0] : better.length > 1 ? "their baselines" : "its baseline";
   const rows = found.length === 1 ? "one row" : `${count(found.length)} rows`;
-  const head = better ? `${count(better)} of ${rows} ${better === 1 ? "is" : "are"} better than ${baseline}` : `None of ${rows} is known to be better than ${baseline}`;
-  return `${[head, ...others].join(better ? ", " : "; ")}.`;
+  const head = better.length ? `${count(better.length)} of ${rows} ${are(better, `better than ${baseline}`)}` : `None of ${rows} is known to be better than ${baseline}`;
+  return `${[head, ...others].join(better.length ? ", " : "; ")}.`;
+}
+
+/** `are provisionally worse`, `are worse (1 provisionally)`: what is not known is not provisional either. */
+function are(comparisons, words) {
+  const provisional = comparisons.filter((one) => one.provisional && one.mark !== "?").length;
+  const verb = comparisons.length === 1 ? "is" : "are";
+  if (provisional === comparisons.length) return `${verb} provisionally ${words}`;
+  return `${verb} ${words}${provisional ? ` (${count(provisional)} provisionally)` : ""}`;
 }
 
 /** Which board is shown, where there are several; each with the number of its rows that the filters leave. */
