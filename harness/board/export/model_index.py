@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from harness.board import text
+from harness.board.board import Line
 from harness.board.export.selection import (
     Export,
     HubDataset,
@@ -51,7 +52,7 @@ def as_model_index(selection: Selection, told: Told) -> Export:
                 source_name="instruct-harness" if told.source else None,
                 source_url=told.source,
             )
-            for benchmark, dataset, metric, name, value in _metrics(row, told)
+            for benchmark, dataset, metric, name, value in _metrics(line, row, told)
         ]
         if not results:
             raise UserError(f"the row of {row.result.arm} has no score", "export other rows with --row")
@@ -66,8 +67,11 @@ def as_model_index(selection: Selection, told: Told) -> Export:
     return Export(files)
 
 
-def _metrics(row: Row, told: Told) -> Iterator[tuple[str, HubDataset, str, str, float]]:
-    """Benchmark, dataset, metric, the metric's name and value; last the composite, whose dataset is the suite."""
+def _metrics(line: Line, row: Row, told: Told) -> Iterator[tuple[str, HubDataset, str, str, float]]:
+    """Benchmark, dataset, metric, the metric's name and value; last the composite, whose dataset is the suite.
+
+    The composite's interval is the board's: a row of one seed has none of its own.
+    """
     for name, task in row.result.tasks.items():
         if task.score is not None:
             said = _in_words(task.score_name, task.protocol, task.interval, task.out_of, row)
@@ -76,7 +80,7 @@ def _metrics(row: Row, told: Told) -> Iterator[tuple[str, HubDataset, str, str, 
     composite = row.result.composite
     if composite.score is not None:
         suite = row.result.suite.name
-        said = _in_words(composite.rule, suite, composite.interval, text.WHOLE, row)
+        said = _in_words(composite.rule, suite, line.composite.interval, text.WHOLE, row)
         yield suite, HubDataset(suite), text.COMPOSITE, said, shown(composite.score, text.WHOLE)
 
 

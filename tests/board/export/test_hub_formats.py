@@ -53,6 +53,16 @@ def test_protocol_scale_interval_and_seeds_are_in_the_metrics_name(selection):
     assert (chat.dataset_type, chat.source_url) == ("chat", None)
 
 
+def test_the_composite_has_the_interval_that_the_board_gives_it(selection):
+    for _, line, row in selection.lines():
+        assert row.result.composite.interval is None  # of one seed; the board resamples its items
+        interval = line.composite.interval
+        text = next(text for name, text in as_model_index(selection, Told()).files.items() if line.row[:12] in name)
+        composite = front_matter(text)["model-index"][0]["results"][-1]
+        between = f"95 % interval [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
+        assert composite["metrics"][0]["name"] == f"macro-average (playground; out of 100; {between}; seed 0)"
+
+
 def only(selection, arm):
     board = selection.boards[0]
     return board.model_copy(update={"lines": tuple(line for line in board.lines if line.arm == arm)})
