@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import pydantic
 
+from harness.board.disagreement import mcnemar
 from harness.board.intervals import Bounds, Interval, Scores, t_interval, within
 
 if TYPE_CHECKING:
@@ -38,6 +39,9 @@ class Difference(pydantic.BaseModel):
     """Standard error; None where there is no interval."""
     df: float | None = None
     """Degrees of freedom of Student's t; None for the normal distribution."""
+    disagreements: tuple[int, int] | None = pydantic.Field(None, exclude_if=lambda counts: counts is None)
+    """Items that only `a` got right, and those that only `b` did; None for anything but one benchmark of right or wrong
+    whose items weigh the same."""
 
     @property
     def estimate(self) -> Estimate | None:
@@ -45,13 +49,6 @@ class Difference(pydantic.BaseModel):
         from harness.board.student import Estimate
 
         return None if self.error is None else Estimate(self.value, self.error, self.df)
-
-
-def mcnemar(only_a: int, only_b: int) -> float:
-    """Exact two-sided p of McNemar's test from the two kinds of disagreement."""
-    from scipy.special import bdtr
-
-    return min(1.0, 2 * float(bdtr(min(only_a, only_b), only_a + only_b, 0.5)))
 
 
 def paired_difference(a: Scores, b: Scores, level: float = 0.95) -> Difference:
@@ -88,24 +85,21 @@ def paired_composite(
     if not error:  # what does not vary does not say how it would on other items
         return Difference(value=value, interval=None, p=None, n=n, claim="checkpoint")
     padded = Estimate(centre, error, df)
+    disagreements = pools[0].disagreements if _one_binary(pools) else None
     return Difference(
         value=value,
         interval=_interval(pools, shares, padded, level).around(value) if interval else None,
-        p=_mcnemar_of(pools[0]) if _one_binary(pools) else two_sided(padded),
+        p=mcnemar(*disagreements) if disagreements else two_sided(padded),
         n=n,
         claim="checkpoint",
         error=error,
         df=df,
+        disagreements=disagreements,
     )
 
 
 def _one_binary(pools: Sequence[Pool]) -> bool:
     return len(pools) == 1 and pools[0].binary and pools[0].equal_weights
-
-
-def _mcnemar_of(one: Pool) -> float:
-    differences = one.columns[:, 0]
-    return mcnemar(int((differences > 0).sum()), int((differences < 0).sum()))
 
 
 def _padded_estimate(pools: Sequence[Pool], shares: Sequence[float]) -> Estimate:

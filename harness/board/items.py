@@ -101,6 +101,12 @@ class Pool:
         """Every pair weighs the same."""
         return self.columns.shape[1] == 2 and bool((self.columns[:, 1] == self.columns[0, 1]).all())  # noqa: PLR2004
 
+    @property
+    def disagreements(self) -> tuple[int, int]:
+        """Items on which the one side is better, and those on which the other is; for right or wrong alone."""
+        differences = self.columns[:, 0]
+        return int((differences > 0).sum()), int((differences < 0).sum())
+
     def padded(self) -> Floats:
         """The columns with one disagreement more each way, of the usual weight and size; as they are where none is.
 

@@ -62,16 +62,24 @@ def benjamini_hochberg(ps: Sequence[float]) -> list[float]:
 
 def within_margin(comparison: Comparison, margin: float) -> Comparison:
     """The comparison with what its difference says of equality, and of what could have been found."""
-    from harness.board.student import attainable_margin, detectable, equivalence
+    from harness.board import disagreement, student
 
-    estimate = comparison.difference.estimate if comparison.difference else None
-    if estimate is None:
+    found = comparison.difference
+    if found is None or found.estimate is None:
         return comparison
+    if found.disagreements:
+        counts = disagreement.Disagreement(*found.disagreements, found.n)
+        equal, attainable = disagreement.equivalence(counts, margin), disagreement.attainable_margin(counts, LEVEL)
+    else:
+        equal, attainable = (
+            student.equivalence(found.estimate, margin),
+            student.attainable_margin(found.estimate, LEVEL),
+        )
     return comparison.model_copy(
         update={
-            "equivalence_p": equivalence(estimate, margin),
-            "detectable": detectable(estimate, LEVEL),
-            "attainable_margin": attainable_margin(estimate, LEVEL),
+            "equivalence_p": equal,
+            "detectable": student.detectable(found.estimate, LEVEL),
+            "attainable_margin": attainable,
         }
     )
 

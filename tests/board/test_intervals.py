@@ -7,11 +7,11 @@ import pytest
 
 from harness.board.differences import (
     Difference,
-    mcnemar,
     method_difference,
     paired_composite,
     paired_difference,
 )
+from harness.board.disagreement import mcnemar
 from harness.board.intervals import Scored, item_interval, macro_interval, seed_interval, wilson
 from harness.board.items import ItemScores
 from harness.board.marks import benjamini_hochberg, holm

@@ -4,14 +4,16 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
+from scipy import optimize, special, stats
 from statsmodels.stats.contingency_tables import mcnemar as their_mcnemar
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 from statsmodels.stats.proportion import proportion_confint
 from statsmodels.stats.weightstats import ttost_paired
 
-from harness.board.differences import mcnemar, method_difference, paired_composite
+from harness.board import disagreement
+from harness.board.differences import method_difference, paired_composite
+from harness.board.disagreement import Disagreement, mcnemar
 from harness.board.intervals import wilson
 from harness.board.items import ItemScores
 from harness.board.marks import benjamini_hochberg, holm
@@ -30,6 +32,56 @@ def scores(values, weights=None):
 def test_mcnemar(only_a, only_b):
     theirs = their_mcnemar([[5, only_a], [only_b, 7]], exact=True).pvalue
     assert mcnemar(only_a, only_b) == pytest.approx(min(1.0, theirs), rel=1e-9)
+
+
+@given(st.integers(0, 60), st.integers(0, 60), st.integers(1, 1000), st.floats(0.001, 0.2))
+def test_equivalence_of_right_or_wrong_is_a_score_test(only_a, only_b, agreed, margin):
+    """Against the likelihood of three kinds of items, maximised where the chances differ by the margin."""
+    n = only_a + only_b + agreed
+
+    def one_sided(more, fewer):
+        def unlikely(chance):
+            shares = np.array([chance + margin, chance, 1 - 2 * chance - margin])
+            return -special.xlogy([more, fewer, agreed], shares).sum()
+
+        rarer = optimize.minimize_scalar(
+            unlikely, bounds=(0, (1 - margin) / 2), method="bounded", options={"xatol": 1e-9}
+        ).x
+        score = (more - fewer - n * margin) / (n * (2 * rarer + margin - margin**2)) ** 0.5
+        return stats.norm.cdf(score)
+
+    theirs = max(one_sided(only_a, only_b), one_sided(only_b, only_a), (1 - margin) ** n)
+    found = Disagreement(only_a, only_b, n)
+    assert disagreement.equivalence(found, margin) == pytest.approx(theirs, rel=1e-3, abs=1e-6)
+    even = Disagreement((only_a + only_b) // 2, (only_a + only_b) // 2, n)
+    attained = disagreement.attainable_margin(even, 0.05)
+    assert disagreement.equivalence(even, attained) == pytest.approx(0.05, abs=1e-6)
+
+
+def test_equality_of_right_or_wrong_by_hand():
+    """Without any disagreement the score is -sqrt(n margin / (1 - margin)), and the chance of that (1 - margin)^n."""
+    found = Disagreement(0, 0, 300)
+    assert disagreement.equivalence(found, 0.5) == pytest.approx(stats.norm.cdf(-(300**0.5)))
+    assert disagreement.equivalence(found, 0.01) == pytest.approx(0.99**300)
+    assert disagreement.equivalence(found, 0) == 1
+    assert disagreement.equivalence(found, 1) == 0
+
+
+@pytest.mark.parametrize("only_b", [0.0, 0.001, 0.005, 0.02])
+@pytest.mark.parametrize("n", [240, 298, 299, 400, 700, 1319, 2000])
+def test_equality_of_right_or_wrong_is_wrongly_claimed_in_five_cases_of_a_hundred_at_most(n, only_b):
+    """Exact: all that may be found where the chances differ by a point, with how likely it is."""
+    shares = [0.01 + only_b, only_b, 0.99 - 2 * only_b]
+    most = [int(stats.binom.ppf(1 - 1e-7, n, share)) for share in shares[:2]]
+    claimed = [
+        (a, b, n - a - b)
+        for a in range(most[0] + 1)
+        for b in range(most[1] + 1)
+        if disagreement.equivalence(Disagreement(a, b, n), 0.01) < 0.05
+    ]
+    wrong = stats.multinomial.pmf(claimed, n, shares).sum() if claimed else 0.0
+    assert wrong <= 0.0501
+    assert bool(claimed) == (n >= 299)
 
 
 @given(st.integers(0, 200), st.integers(1, 200))

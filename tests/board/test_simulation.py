@@ -172,6 +172,9 @@ def test_equality_is_not_claimed_of_a_difference_as_large_as_the_margin():
     for world, n in ((partial(right_or_wrong, discordant=0.02), 1319), (ratings, 1319)):
         found = Tally(checkpoints(world, n, MARGIN, interval=False), MARGIN)
         assert found.equal / found.n <= WRONG
+    for n in (240, 400, 1319):  # all disagreements one way
+        found = Tally(checkpoints(partial(right_or_wrong, discordant=MARGIN), n, MARGIN, interval=False), MARGIN)
+        assert found.equal / found.n <= WRONG
     equal = Tally(checkpoints(partial(right_or_wrong, discordant=0.02), 5000, 0.0, interval=False), 0.0)
     assert equal.equal / equal.n >= 0.9
 
