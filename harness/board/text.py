@@ -152,7 +152,7 @@ def explanations(board: Board) -> list[str]:
     if any(len(line.seeds) == 1 and line.tokens for line in board.lines):
         said.append("One seed speaks of these trained models, not of the methods: for that, --seeds 5.")
     if any(comparison.provisional for comparison in comparisons):
-        said.append("* provisional: fewer than five seeds.")
+        said.append("* provisional: fewer than five seeds, which tell no ranks apart.")
     if any(_over_items(line) for line in board.lines):
         said.append("Where all seeds show the same difference, its interval is over the first seed's items.")
     said += [f"! no claim: {why}." for why in sorted({one.blocked for one in comparisons if one.blocked})]
