@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from harness.board.compare import compare
 from harness.board.differences import method_difference, paired_composite
 from harness.board.items import ItemScores
 from harness.board.marks import Comparison, holm, marked_comparisons
+from harness.testing.boards import synthetic
 
 COMPARISONS = 2_000
 WRONG, COVERED = 0.065, 0.93
@@ -185,28 +187,54 @@ LEVELS = np.linspace(0.3, 0.7, 9)
 """How often items are answered right, by their difficulty."""
 
 
-def means(draw, n, seeds, lift, spread):
-    """Mean scores of one method's seeds on n items; each seed moves the chance of all items by its own amount."""
-    moved = LEVELS + lift + draw.normal(0, spread, (seeds, 1)) if spread else np.tile(LEVELS + lift, (seeds, 1))
-    counts = np.diff(np.linspace(0, n, len(LEVELS) + 1).astype(int))
-    return draw.binomial(counts, np.clip(moved, 0, 1)).sum(axis=1) / n
+def trained(draw, n, seeds, chances, spread):
+    """Mean scores of one method's seeds on n items, and the first seed's answers; each seed moves all chances alike."""
+    counts = np.diff(np.linspace(0, n, len(chances) + 1).astype(int))
+    moved = np.clip(chances + spread * draw.normal(size=(seeds, 1)), 0, 1)
+    first = (draw.random(n) < moved[0].repeat(counts)).astype(float)
+    return [first.mean(), *draw.binomial(counts, moved[1:]).sum(axis=1) / n], scores(first)
 
 
-def methods(n, seeds, truth, spread):
+def with_scores(row, by_seed):
+    """The row with other mean scores on chat."""
+    task = row.result.tasks["chat"]
+    parts = [part.model_copy(update={"score": float(one)}) for part, one in zip(task.seeds, by_seed, strict=True)]
+    tasks = {"chat": task.model_copy(update={"seeds": tuple(parts)})}
+    return row.model_copy(update={"result": row.result.model_copy(update={"tasks": tasks})})
+
+
+def methods(n, seeds, truth, spread, levels=LEVELS):
+    """Two methods as a board compares them: where all seeds differ by as much, by the first seed's items."""
     draw = np.random.default_rng([n, seeds, round(1000 * truth), round(1000 * spread)])
+    *_, a, b = synthetic(4, seeds=seeds, items=10).rows
+    never_read = scores(np.full(n, np.nan))
     for _ in range(COMPARISONS):
-        a, b = (dict(enumerate(means(draw, n, seeds, lift, spread).tolist())) for lift in (truth, 0.0))
-        while (found := method_difference(a, b)) is None:  # all seeds alike: the items speak, which is tested above
-            a = dict(enumerate(means(draw, n, seeds, truth, spread).tolist()))
-        yield found
+        (mine, first), (theirs, other) = (trained(draw, n, seeds, levels + lift, spread) for lift in (truth, 0.0))
+        answers = {(a.id, 0): first, (b.id, 0): other}
+        found = compare(
+            with_scores(a, mine),
+            with_scores(b, theirs),
+            "chat",
+            lambda row, _, seed, answers=answers: answers.get((row.id, seed), never_read),
+        )
+        yield found.difference
 
 
 @pytest.mark.parametrize("spread", [0.0, 0.03])
 @pytest.mark.parametrize("truth", [0.0, 0.05])
 @pytest.mark.parametrize("seeds", [3, 5, 10])
-@pytest.mark.parametrize("n", [33, 1319, 14_000])
+@pytest.mark.parametrize("n", [33, 1319, pytest.param(14_000, marks=pytest.mark.soak)])
 def test_methods(n, seeds, truth, spread):
     Tally(methods(n, seeds, truth, spread), truth).holds()
+
+
+@pytest.mark.parametrize("truth", [0.0, 0.02])
+@pytest.mark.parametrize(("n", "seeds"), [(33, 3), (33, 5), (164, 3)])
+def test_methods_whose_seeds_often_agree(n, seeds, truth):
+    """Nearly all items are answered right, so that many pairs of seeds differ by the same few, or by none."""
+    found = list(methods(n, seeds, truth, 0.0, np.array([0.995 - truth])))
+    assert sum(one.claim == "checkpoint" for one in found) > COMPARISONS / 100
+    Tally(found, truth).holds()
 
 
 @pytest.mark.parametrize("seeds", [3, 5, 10])
@@ -227,6 +255,7 @@ def test_methods_over_graded_scores_and_composites(seeds):
 
 def test_methods_are_not_called_equal_at_the_margin():
     found = Tally(methods(14_000, 5, MARGIN, 0.003), MARGIN)
+    assert found.n == COMPARISONS
     assert found.equal / found.n <= WRONG
 
 
