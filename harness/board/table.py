@@ -10,11 +10,17 @@ from rich.text import Text
 
 from harness.board import text
 from harness.board.board import Board, Cell, Line
+from harness.visible import in_one_line
 
 LEGEND_WIDTH = 100
 """Columns; longer lines are hard to read."""
 
 STYLES = {"+": "green", "-": "red", "=": "blue", "?": "dim"}
+
+
+def spelled(said: str, style: str = "") -> Text:
+    """Names and sentences of a row, which anybody may have written: in one line, and nothing of it obeyed."""
+    return Text(in_one_line(said), style)
 
 
 def print_board(board: Board, console: Console, *, ids: bool = False) -> None:
@@ -24,7 +30,7 @@ def print_board(board: Board, console: Console, *, ids: bool = False) -> None:
     fits = console.measure(grid, options=console.options.update(width=10_000)).maximum <= width
     console.print(Padding(grid, (0, 0, 1, 0)) if fits else _list(board, ids=ids))
     for sentence in text.legend(board):
-        console.print(Text(sentence, style="dim"), width=min(width, LEGEND_WIDTH))
+        console.print(spelled(sentence, "dim"), width=min(width, LEGEND_WIDTH))
 
 
 def _grid(board: Board, *, ids: bool) -> Table:
@@ -32,7 +38,7 @@ def _grid(board: Board, *, ids: bool) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     table.add_column("arm", no_wrap=True)
     for name, cell, scale in text.cells(board, board.lines[0]):
-        table.add_column(f"{name}\n{_about(cell, scale)}", no_wrap=True)
+        table.add_column(Text("\n").join([spelled(name), Text(_about(cell, scale))]), no_wrap=True)
     for line in board.lines:
         table.add_row(_arm(line, ids=ids), *(_cell(cell, scale) for _, cell, scale in text.cells(board, line)))
         if line is not board.lines[-1]:
@@ -45,15 +51,13 @@ def _about(cell: Cell, scale: float) -> str:
 
 
 def _arm(line: Line, *, ids: bool) -> Text:
-    return Text("\n").join([_head(line), *(Text(f"  {fact}", style="dim") for fact in _facts(line, ids=ids))])
+    return Text("\n").join([_head(line), *(Text("  ") + spelled(fact, "dim") for fact in _facts(line, ids=ids))])
 
 
 def _head(line: Line) -> Text:
     """`2 (1-3) dmt+im`: its rank, and those it may have."""
     ranks = text.ranks(line)
-    return (
-        Text(f"{line.rank or '-'} ") + Text(f"({ranks}) " if ranks else "", style="dim") + Text(line.arm, style="bold")
-    )
+    return Text(f"{line.rank or '-'} ") + Text(f"({ranks}) " if ranks else "", style="dim") + spelled(line.arm, "bold")
 
 
 def _facts(line: Line, *, ids: bool) -> list[str]:
@@ -77,12 +81,12 @@ def _list(board: Board, *, ids: bool) -> RenderableType:
     blocks: list[RenderableType] = []
     for line in board.lines:
         facts = ", ".join(_facts(line, ids=ids))
-        blocks.append(_head(line) + Text(f"  {facts}", style="dim"))
+        blocks.append(_head(line) + Text("  ") + spelled(facts, "dim"))
         table = Table.grid(padding=(0, 1))
         for name, cell, scale in text.cells(board, line):
             found = cell.comparison
             table.add_row(
-                ", ".join(filter(None, [name, _about(cell, scale), text.missing(cell)])),
+                spelled(", ".join(filter(None, [name, _about(cell, scale), text.missing(cell)]))),
                 Text(text.score(cell, scale), style="bold", justify="right"),
                 Text(text.interval(cell.interval, scale), style="dim"),
                 Text(text.difference(found, scale), justify="right"),

@@ -8,8 +8,8 @@ import sys
 
 import typer
 
-from harness.cli.visible import visible
 from harness.errors import HarnessError
+from harness.visible import in_one_line
 
 INTERRUPTED = 130
 
@@ -60,7 +60,7 @@ def main() -> None:
 
 def _say(text: str) -> None:
     """One line, whatever the text: it may name what stands in somebody's data."""
-    typer.echo(f"harness: {visible(' '.join(text.split()))}", err=True)
+    typer.echo(f"harness: {in_one_line(text)}", err=True)
 
 
 def _leave(code: int) -> None:

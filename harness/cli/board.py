@@ -11,8 +11,8 @@ import typer
 from harness.cli.export import export
 from harness.cli.options import DEFAULT_STORE, StoreOption
 from harness.cli.publish import publish
-from harness.cli.visible import visible
 from harness.errors import Failure, UserError
+from harness.visible import in_one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -90,7 +90,7 @@ def add(
                 for part in task.seeds
             }
             writer.publish(one, samples, supersedes=supersede, reason=why)
-            typer.echo(f"published {one.result.arm} as {one.id[:12]} in {to}")
+            typer.echo(in_one_line(f"published {one.result.arm} as {one.id[:12]} in {to}"))
     _say_baselines(fresh, to)
 
 
@@ -135,7 +135,7 @@ def check(
     if as_json:
         typer.echo(json.dumps({"folder": str(folder), "findings": findings}, indent=1, ensure_ascii=False))
     for finding in findings if not as_json else ():  # whose names a stranger chose
-        typer.echo(visible(" ".join(finding.split())), err=True)
+        typer.echo(in_one_line(finding), err=True)
     if findings:
         count = "1 thing" if len(findings) == 1 else f"{len(findings)} things"
         raise Failure(f"{count} in {folder} did not hold", "the lines above name them")
@@ -226,4 +226,6 @@ def _say_baselines(rows: Sequence[Row], to: Path) -> None:
     there = {(board.recipe_sha256, line.arm) for board in read_published(to).boards for line in board.lines}
     wanted = {(row.result.recipe_sha256, row.measured.baseline) for row in rows if row.measured.baseline is not None}
     for _, arm in sorted(wanted - there):
-        typer.echo(f"the baseline {arm} is not published, so the board shows no difference from it", err=True)
+        typer.echo(
+            in_one_line(f"the baseline {arm} is not published, so the board shows no difference from it"), err=True
+        )

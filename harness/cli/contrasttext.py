@@ -11,7 +11,7 @@ from rich.text import Text
 from harness.board import contrasttext as words
 from harness.board import text
 from harness.board.contrasts import Contrasts
-from harness.board.table import LEGEND_WIDTH, STYLES
+from harness.board.table import LEGEND_WIDTH, STYLES, spelled
 
 ROOMY = 100
 """Columns from which on the two scores stand beside their difference."""
@@ -21,19 +21,19 @@ def print_contrasts(made: Contrasts, console: Console) -> None:
     """Print all of it, then what the numbers mean."""
     width = min(console.width, LEGEND_WIDTH)
     suite = made.suite if made.suite_version is None else f"{made.suite} {made.suite_version}"
-    console.print(Text(f"suite {suite}, {text.COMPOSITE}: {made.composite}", style="bold"))
+    console.print(spelled(f"suite {suite}, {text.COMPOSITE}: {made.composite}", "bold"))
     console.print(Padding(_ranking(made), (0, 0, 1, 0)))
     sides = {side.row: side for side in made.sides}
     for one in made.contrasts:
         arm, base = sides[one.arm], sides[one.base]
-        console.print(Text(f"{arm.label} against {base.label}", style="bold"))
-        console.print(Text(words.claim(one, arm, base)), width=width)
+        console.print(spelled(f"{arm.label} against {base.label}", "bold"))
+        console.print(spelled(words.claim(one, arm, base)), width=width)
         console.print(_table(list(words.rows(made, one, arm, base)), roomy=console.width >= ROOMY))
         for sentence in words.about(made, one, arm, base):
-            console.print(Text(sentence, style="dim"), width=width)
+            console.print(spelled(sentence, "dim"), width=width)
         console.print()
     for sentence in words.legend(made):
-        console.print(Text(sentence, style="dim"), width=width)
+        console.print(spelled(sentence, "dim"), width=width)
 
 
 def _ranking(made: Contrasts) -> Table:
@@ -45,7 +45,7 @@ def _ranking(made: Contrasts) -> Table:
             str(side.rank or "-"),
             f"{side.rank_low}-{side.rank_high}" if side.rank else "",
             str(side.group or ""),
-            Text(side.label, style="bold"),
+            spelled(side.label, "bold"),
             str(len(side.seeds)),
             words.score(side.composite, text.WHOLE),
             Text(text.interval(side.interval), style="dim"),
@@ -63,7 +63,7 @@ def _table(lines: list[words.Row], *, roomy: bool) -> Table:
     for name, scale, score, other, compared in lines:
         style = STYLES[compared.mark]
         table.add_row(
-            name if scale == text.WHOLE else f"{name}, {text.out_of(scale)}",
+            spelled(name if scale == text.WHOLE else f"{name}, {text.out_of(scale)}"),
             *((words.score(score, scale), words.score(other, scale)) if roomy else ()),
             Text(text.difference(compared, scale), style=style),
             Text(text.mark(compared), style=style),

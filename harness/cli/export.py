@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.errors import UserError
+from harness.visible import in_one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -86,7 +87,7 @@ def export(
         for path in write_export(found, out):
             typer.echo(f"wrote {path}")
     for said in found.left_out:
-        typer.echo(said, err=True)
+        typer.echo(in_one_line(said), err=True)
 
 
 def _datasets(texts: Sequence[str]) -> list[tuple[str, str]]:

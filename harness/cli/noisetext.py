@@ -9,12 +9,12 @@ from rich.text import Text
 
 from harness.board import text
 from harness.board.noise import Floor, Noise
-from harness.board.table import LEGEND_WIDTH
+from harness.board.table import LEGEND_WIDTH, spelled
 
 
 def print_noise(found: Noise, scales: dict[str, float], console: Console) -> None:
     """Print how one method differs from itself; `scales` by benchmark."""
-    console.print(Text(f"{found.arm} against itself, {found.draws} draws", style="bold"))
+    console.print(spelled(f"{found.arm} against itself, {found.draws} draws", "bold"))
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, header_style="dim")
     table.add_column("", overflow="fold")
     table.add_column("compared", no_wrap=True)
@@ -28,7 +28,7 @@ def print_noise(found: Noise, scales: dict[str, float], console: Console) -> Non
         }
         for n, (kind, floor) in enumerate((kind, floor) for kind, floor in kinds.items() if floor):
             scale = scales.get(name, text.WHOLE)
-            table.add_row("" if n else name, kind, f"{floor.comparisons:,}", *_numbers(floor, scale))
+            table.add_row(spelled("" if n else name), kind, f"{floor.comparisons:,}", *_numbers(floor, scale))
     console.print(table)
     for sentence in _legend(found):
         console.print(Text(sentence, style="dim"), width=min(console.width, LEGEND_WIDTH))

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from harness.errors import UserError
+from harness.visible import in_one_line
 
 
 def publish(
@@ -30,7 +31,7 @@ def publish(
         name = delivery.outlet.name
         if dry_run:
             for line in delivery.changes.lines():
-                typer.echo(line)
+                typer.echo(in_one_line(line))
             typer.echo(f"{name}: {delivery.changes.counts() or 'nothing to change'}; nothing was sent", err=True)
             return
         if delivery.changes:

@@ -17,11 +17,11 @@ from rich.text import Text
 from harness.canonical import Json, canonical
 from harness.cli.editor import edit_row
 from harness.cli.keyboard import Keyboard
-from harness.cli.visible import visible
 from harness.errors import UserError
 from harness.review.candidates import Candidate
 from harness.review.decisions import Decision, Journal
 from harness.review.plain import plain
+from harness.visible import visible
 
 ROLES = {"system": "magenta", "user": "cyan", "assistant": "green", "text": "green"}
 VERDICTS = {"keep": ("kept", "green"), "drop": ("dropped", "red"), "edit": ("kept as edited", "green")}

@@ -15,9 +15,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from harness.cli.visible import visible
 from harness.reading.pairs import Kind, Pair
 from harness.reading.samples import HALF, Sample
+from harness.visible import visible
 
 SHOWN = 1000
 """Of a longer prompt its last paragraphs are shown, so many characters: few-shot examples stand before the question."""

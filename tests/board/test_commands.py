@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from harness.board.publish import write_run
+from harness.cli.app import app as whole
 from harness.cli.board import app
 from harness.errors import Failure, UserError
 
@@ -18,6 +19,12 @@ def board(*arguments):
     result = CliRunner().invoke(app, [str(argument) for argument in arguments])
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def harness(*arguments):
+    result = CliRunner().invoke(whole, [str(argument) for argument in arguments], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return result.output
 
@@ -81,6 +88,32 @@ def test_adding_again_completes_what_was_interrupted(run, tmp_path):
     assert "every hash agrees" in board("check", public)
     with pytest.raises(UserError, match="already published"):
         board("add", run, "--to", public)
+
+
+OBEYED = "evil\x1b]0;owned\x07\x1b[2J\n1 (1-1) \u202efirst"
+SPELLED = "evil\\x1b]0;owned\\x07\\x1b[2J 1 (1-1) \\u202efirst"
+
+
+@pytest.mark.parametrize("width", ["60", "400"])
+def test_names_in_rows_are_spelled_out_wherever_a_terminal_would_obey_them(maker, info, tmp_path, monkeypatch, width):
+    monkeypatch.setenv("COLUMNS", width)
+    sft, evil = (
+        maker.arm("sft", {"chat[/]": 0.5}, baseline=OBEYED),
+        maker.arm(OBEYED, {"chat[/]": 0.9}, baseline=OBEYED),
+    )
+    write_run(tmp_path / "run", [sft, evil], info)
+    public = tmp_path / "public"
+    said = [
+        board("show", tmp_path / "run"),
+        board("add", tmp_path / "run", "--row", "sft", "--to", public),
+        board("add", tmp_path / "run", "--row", OBEYED, "--to", public),
+        board("show", public),
+        harness("compare", tmp_path / "run"),
+    ]
+    for text in said:
+        assert SPELLED.replace(" ", "") in "".join(text.split())
+        assert not {"\x1b", "\x07", "\u202e"} & set(text)
+    assert all("chat[/]" in said[place] for place in (0, 3, 4))
 
 
 def test_adding_twice_is_refused_with_exit_code_2(run, tmp_path):

@@ -13,10 +13,10 @@ from rich.console import Console
 
 from harness.cli import sampletext
 from harness.cli.sampletext import pair_block, sample_block
-from harness.cli.visible import visible
 from harness.reading.evaluations import evaluations
 from harness.reading.pairs import compare, with_prompts
 from harness.reading.samples import load, with_asked
+from harness.visible import visible
 
 HOSTILE = "\x1b[31mred\x1b[0m \x1b]0;title\x07 [bold]markup[/bold] :smile: \u202eright to left\u202c\r\x9b2J"
 
