@@ -22,7 +22,7 @@ def digest(value: Json) -> str:
 
 
 def utf8(text: str) -> bytes:
-    r"""JSON as bytes: half a surrogate pair, which has no UTF-8, as `\ud800`, which is the same JSON."""
+    r"""JSON or words as bytes: half a surrogate pair, which has no UTF-8, as `\ud800`, which is the same JSON."""
     return text.encode(errors="backslashreplace")
 
 

@@ -19,7 +19,7 @@ import pydantic
 from harness.aggregates import total, weighted_mean
 from harness.api import Total
 from harness.board.intervals import Scored
-from harness.canonical import canonical
+from harness.canonical import canonical, utf8
 from harness.errors import Failure
 
 PUBLISHED = (
@@ -120,7 +120,7 @@ def publishable(samples: Iterable[Sample]) -> bytes:
     """The samples as they are published: canonical JSON lines with the fields of `PUBLISHED`, sorted by id."""
     kept = [{name: sample[name] for name in PUBLISHED if name in sample} for sample in samples]
     kept.sort(key=lambda sample: (str(sample["id"]), str(sample["doc_sha256"])))
-    return "".join(canonical(sample) + "\n" for sample in kept).encode()
+    return utf8("".join(canonical(sample) + "\n" for sample in kept))
 
 
 def publishable_digest(samples: Iterable[Sample]) -> str:

@@ -14,7 +14,7 @@ from harness.board.files import model_json, write_atomically
 from harness.board.publish import read_row
 from harness.board.rows import Place, Row, SamplesOf, row_path
 from harness.board.samples import Samples, samples_file
-from harness.canonical import file_digest
+from harness.canonical import file_digest, utf8
 from harness.errors import UserError
 
 
@@ -74,7 +74,7 @@ class Writer:
             row=row_id,
             row_sha256=file_digest(row_path(self.leaderboards, row_id)),
             supersedes=supersedes,
-            reason=reason,
+            reason=utf8(reason).decode(),
             at=datetime.now(UTC).isoformat(timespec="seconds"),
             previous=self.chain.head,
         )

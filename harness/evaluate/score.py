@@ -9,7 +9,7 @@ from contextlib import ExitStack
 
 from harness.aggregates import total, weighted_mean
 from harness.api import Evaluator, LmEvalTask, Total
-from harness.canonical import Json, canonical, file_digest
+from harness.canonical import Json, canonical, file_digest, utf8
 from harness.context import Context, Progress
 from harness.data.hubrows import reader
 from harness.errors import Failure
@@ -54,7 +54,7 @@ def evaluate(declared: Evaluate, evaluator: Evaluator, judging: Judging | None, 
         share = f"{copies / len(samples):.0%} of the answers"
         context.notice(f"{share} are near copies of one: the judge's scores say little of the model")
     path = context.folder / "samples.jsonl"
-    path.write_text("".join(canonical(sample.line()) + "\n" for sample in samples), encoding="utf-8")
+    path.write_bytes(utf8("".join(canonical(sample.line()) + "\n" for sample in samples)))
     inherited = answers.manifest["result"]
     return {
         "result": {

@@ -52,6 +52,35 @@ def test_published_samples_hold_no_prompt_and_no_target(published):
     }  # fmt: skip
 
 
+HALF = "\ud83d"
+"""Of a surrogate pair: JSON can spell it, and UTF-8 cannot."""
+
+
+def test_half_a_character_in_an_answer_is_published_and_shown_as_json_spells_it(maker, info, tmp_path):
+    arm = maker.arm("sft", {"chat": 0.5}, n=4)
+    seed = arm.seeds[0]
+    evaluation = seed.evaluations["chat"]
+    samples = evaluation.folder / "samples.jsonl"
+    samples.write_text(samples.read_text().replace("answer\u2028", "answer\\ud83d"))
+    evaluation = replace(evaluation, result={**evaluation.result, "samples_sha256": file_digest(samples)})
+    arm = replace(arm, seeds=(replace(seed, evaluations={"chat": evaluation}),))
+    write_run(tmp_path / "run", [arm], info)
+    assert check_run(tmp_path / "run") == []
+    folder = tmp_path / "leaderboards"
+    row = publish(arm, info, folder)
+    assert check_leaderboards(folder) == []
+    read = ledger.published_samples(folder, row, "chat", 0)
+    assert [sample["response"] for sample in read] == [f"answer{HALF}{number}" for number in range(4)]
+
+
+def test_a_reason_holds_no_half_of_a_character(published):
+    """As a terminal of another encoding hands it over; no reader of the ledger would take it."""
+    folder, rows = published
+    ledger.retract(rows[1].id, folder, "caf\udce9")
+    assert [entry.reason for entry in ledger.read_ledger(folder)][-1] == "caf\\udce9"
+    assert check_leaderboards(folder) == []
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [

@@ -101,6 +101,21 @@ def test_rounds_are_asked_stored_and_scored(run, dialogue, tmp_path):
     assert again["measured"]["requests_asked"] == 0
 
 
+class Halves(Lengths):
+    """Finds half of a surrogate pair, as one does in JSON that says so."""
+
+    def score(self, response, read, opponent):  # noqa: ARG002
+        return Scores({"share": 1.0}, extracted=json.loads('["\\ud83d"]'))
+
+    def totals(self, scored, read):  # noqa: ARG002
+        return {}
+
+
+def test_half_a_character_that_a_scorer_finds_is_kept(run, dialogue):
+    _, samples = run(dialogue(Halves(), rows=1), None)
+    assert samples[0]["extracted"] == ["\ud83d"]
+
+
 def test_sampled_rounds_differ_by_item_and_seed_and_come_again(run, dialogue, tmp_path):
     def second(seed, name):
         _, samples = run(dialogue(heat=1.0), None, seed=seed, folder=_made(tmp_path / name))
