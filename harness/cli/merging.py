@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from harness.cli.options import DataRootOption
+from harness.credentials import command_line
 
 if TYPE_CHECKING:
     from harness.context import Progress
@@ -50,7 +50,7 @@ def merge(
     if out.exists():
         raise UserError(f"{out} exists already", "name another folder with --out, or remove it")
     request = Request.of(models, base, method, _options(settings or [], method), data=data or (), seed=seed)
-    card = partial(model_card, title=out.resolve().name, command=shlex.join(["harness", *sys.argv[1:]]))
+    card = partial(model_card, title=out.resolve().name, command=command_line(sys.argv[1:]))
     with _reporting(f"merge into {out}") as progress:
         made = request.write(out, Told(progress, card), data_root)
     typer.echo(f"{request.declared.method} of {len(made.shares)} models")

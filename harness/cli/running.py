@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from harness.armsettings import model_arms
 from harness.cli.options import Executor
 from harness.cli.progress import reporting
 from harness.cli.show import show_plan, show_result
+from harness.credentials import command_line
 from harness.data.resolve import Places
 from harness.discovery import suggestion
 from harness.errors import Refused, UserError
@@ -135,7 +135,7 @@ def carry_out(plan: Plan, way: Way) -> None:
     if way.detach and missing(plan, kept):
         return
     if not plan.unscored and (todo or way.accept_source or not (folder / LEADERBOARD).is_file()):
-        command = shlex.join(["harness", *sys.argv[1:]])
+        command = command_line(sys.argv[1:], plan.recipe.model_dump(mode="json"))
         write_result(plan, kept, folder, command=command, accepted_source=way.accept_source)
     if not plan.unscored:
         show_result(folder)

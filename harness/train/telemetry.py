@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
+from harness.credentials import hidden
 from harness.execution import Tracker as Choice
 from harness.preflight import EXTRAS
 
@@ -226,8 +227,4 @@ class Telemetry:
 
 def _reason(error: Exception) -> str:
     """The first line of an error, without the key that a library may repeat in it."""
-    text = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    for name in ("WANDB_API_KEY", "HF_TOKEN"):
-        secret = os.environ.get(name)
-        text = text.replace(secret, "***") if secret else text
-    return text
+    return hidden((str(error).strip().splitlines() or [type(error).__name__])[0])
