@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote
 from uuid import uuid4
 
 import filelock
@@ -16,6 +18,10 @@ import filelock
 from harness.errors import Failure
 
 _BETWEEN_WORDS = 2.0
+_LONGEST = 200
+"""Bytes of a part of a path; file systems take 255, some of them fewer."""
+_BEGINNING = 150
+"""Of a longer one."""
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}(\.\w+)?")
 """How `replacing` names them."""
 
@@ -45,6 +51,14 @@ def _elsewhere(error: OSError, place: Path) -> bool:
     """Whether it names files, and none at this place: of a copy that failed, it names both ends."""
     named = [name for name in (error.filename, error.filename2) if isinstance(name, str | Path)]
     return bool(named) and not any(Path(name).absolute().is_relative_to(place.absolute()) for name in named)
+
+
+def file_name(name: str) -> str:
+    """A name as one part of a path, `/` and the like percent-encoded; of a long one its beginning and its digest."""
+    quoted = quote(name, safe="+=@~, ")
+    if len(quoted) <= _LONGEST:
+        return quoted
+    return f"{quoted[:_BEGINNING]}~{hashlib.sha256(name.encode()).hexdigest()[:32]}"
 
 
 def write_whole(path: Path, content: str | bytes, *, private: bool = False) -> None:

@@ -8,11 +8,10 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
 
 from harness.context import Progress
 from harness.errors import UserError
-from harness.files import explained, write_whole
+from harness.files import explained, file_name, write_whole
 from harness.jobs import Job
 from harness.plan import Plan
 from harness.run import Reporter
@@ -59,7 +58,7 @@ def _curves(plan: Plan, folder: Path) -> Iterator[tuple[Path, str]]:
     for arm in plan.arms:
         for seed in arm.seeds:
             for stage in seed.stages:
-                names = (quote(name, safe="+=@~, ") for name in (arm.id, stage.name))
+                names = (file_name(name) for name in (arm.id, stage.name))
                 yield folder.joinpath(CURVES, *names, f"seed-{seed.seed}"), stage.key
 
 

@@ -20,6 +20,7 @@ from harness.board.samples import Sample, read_samples, scores_by_item
 from harness.board.site.write import write_site
 from harness.board.versions import read_json
 from harness.errors import UserError
+from harness.files import file_name
 
 
 def write_run(folder: Path, arms: Sequence[ArmRun], run: RunInfo) -> Board:
@@ -47,8 +48,8 @@ def write_run(folder: Path, arms: Sequence[ArmRun], run: RunInfo) -> Board:
 
 
 def samples_path(folder: Path, arm: str, benchmark: str, seed: int) -> Path:
-    """Where the samples of one evaluation lie; `/` and the like in an arm's id are percent-encoded."""
-    return folder / "samples" / quote(arm, safe="+=@~, ") / quote(benchmark, safe="") / f"{seed}.jsonl"
+    """Where the samples of one evaluation lie."""
+    return folder / "samples" / file_name(arm) / quote(benchmark, safe="") / f"{seed}.jsonl"
 
 
 def run_samples(folder: Path, row: Row, benchmark: str, seed: int) -> list[Sample]:

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from harness.board.check import check_run
 from harness.board.publish import read_board, samples_path, write_run
 from harness.errors import Failure, UserError
 
@@ -18,6 +19,17 @@ def with_scores(maker, arm, benchmark, scores, name):
     evaluation = maker.evaluation(name, benchmark, 0, scores)
     seed = arm.seeds[0]
     return replace(arm, seeds=(replace(seed, evaluations={**seed.evaluations, benchmark: evaluation}),))
+
+
+def test_an_arm_of_any_length_is_written_and_read(maker, info, tmp_path):
+    """As `harness plan` calls an arm with many settings of its own."""
+    common = ",".join(f"plugin_{number}.some_option=0.{number}" for number in range(20))
+    arms = [maker.arm(f"dmt@{common},dmt.k={k}/é", {"chat": 0.5}, n=4, baseline=None) for k in (1, 2)]
+    write_run(tmp_path, arms, info)
+    paths = {samples_path(tmp_path, arm.id, "chat", 0) for arm in arms}
+    assert len(paths) == 2
+    assert all(path.is_file() and len(path.parts[-3]) <= 200 for path in paths)
+    assert check_run(tmp_path) == []
 
 
 def test_arms_stand_in_order_and_differ_from_their_baseline(arms, info, tmp_path):
