@@ -57,7 +57,10 @@ class HubDataset:
             return Path(path).read_bytes()
 
     def send(self, changes: Changes, here: Contents, message: str) -> str:
-        """Commit everything at once; returns the commit. Raises UserError without a token, Failure where it fails."""
+        """Commit everything at once; returns the commit. Raises UserError without a token, Failure where it fails.
+
+        What the repository's `.gitignore` matches is left out by the hub without a word, so it is looked for there.
+        """
         from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
         if not self._token:
@@ -69,6 +72,14 @@ class HubDataset:
         with self._explained("did not take the commit"):
             done = self._api.create_commit(
                 self._id, operations, commit_message=message, repo_type="dataset", parent_commit=self._head
+            )
+        self._head = done.oid
+        there = self.stored()
+        lost = [path for path in changes.sent if path not in there or not there[path].holds(here[path])]
+        if lost:
+            raise Failure(
+                f"{self.name} left out {len(lost)} of {len(changes.sent)} files in commit {done.oid[:12]}: {lost[0]}",
+                "see that its .gitignore matches none of them, and run the same command again",
             )
         return done.oid
 

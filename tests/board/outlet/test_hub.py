@@ -27,6 +27,8 @@ class Repository:
         self.authorizations: set[str | None] = set()
         self.fails: dict[str, tuple[int, str]] = {}
         """Part of an address to the status and the words of its answer."""
+        self.ignored = ()
+        """Paths that its `.gitignore` matches."""
         self.before_commit = lambda: None
 
     @staticmethod
@@ -115,7 +117,11 @@ class Hub(BaseHTTPRequestHandler):
             return
         if "/preupload/" in self.path:
             asked = json.loads(body)["files"]
-            modes = [{"path": file["path"], "uploadMode": "regular", "shouldIgnore": False} for file in asked]
+            ignored = self.repository.ignored
+            modes = [
+                {"path": file["path"], "uploadMode": "regular", "shouldIgnore": file["path"] in ignored}
+                for file in asked
+            ]
             self.answer(200, {"files": modes})
             return
         assert "/commit/" in self.path
@@ -244,6 +250,17 @@ def test_whoever_commits_in_between_is_not_written_over(public, hub, do):
     with pytest.raises(Failure, match="did not take the commit: 412 the repository has moved on"):
         do.publish(TARGET, public)
     assert hub.files["ledger.jsonl"] == b"theirs\n"
+
+
+def test_what_the_repository_ignores_is_missed(public, belongs, hub, do):
+    hub.ignored = {name for name in belongs if name.startswith("samples/")}
+    with pytest.raises(Failure, match=rf"left out {len(hub.ignored)} of {len(belongs)} files in .*: samples/") as error:
+        do.publish(TARGET, public)
+    assert ".gitignore" in error.value.remedy
+    assert hub.files.keys() == {".gitattributes", *belongs} - hub.ignored
+    hub.ignored = ()
+    do.publish(TARGET, public)
+    assert hub.files == belongs | {".gitattributes": b""}
 
 
 @pytest.mark.usefixtures("hub")
