@@ -41,7 +41,7 @@ def write_run(folder: Path, arms: Sequence[ArmRun], run: RunInfo) -> Board:
         [board],
         {row.id: row for row in rows},
         lambda row, name, seed: run_samples(folder, row, name, seed),
-        downloads={"leaderboard.json": "the numbers of this page"},
+        downloads=["leaderboard.json"],
     )
     write_board(folder, board, rows)  # last, since a folder with a leaderboard.json is taken for complete
     return board

@@ -17,13 +17,6 @@ from harness.board.site.write import write_site
 from harness.errors import Failure
 from harness.files import explained, held
 
-DOWNLOADS = {
-    "board.json": "ranks, scores, intervals and differences",
-    "board.csv": "the same for a spreadsheet, a line for each row and benchmark",
-    "ledger.jsonl": "what was published, replaced and retracted, as a chain of digests",
-}
-"""Beside the page, so that a site can be put anywhere by itself."""
-
 
 def beside(leaderboards: Path) -> Path:
     """Where the site goes if nobody says: not into `leaderboards/`, which holds only what its ledger names."""
@@ -56,7 +49,7 @@ def write_published_site(leaderboards: Path, site: Path) -> None:
             rows,
             lambda row, name, seed: published_samples(leaderboards, row, name, seed),
             history=history,
-            downloads={name: DOWNLOADS[name] for name in files},
+            downloads=list(files),
         )
 
 

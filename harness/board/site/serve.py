@@ -8,6 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from harness.board.site.write import DOWNLOADS, PAGES
 from harness.errors import Failure
 
 HOST = "127.0.0.1"
@@ -17,8 +18,8 @@ TYPES = {
     ".jsonl": "application/jsonl; charset=utf-8",
     ".csv": "text/csv; charset=utf-8",
 }
-_PATH = re.compile(r"(?:page/)?[\w-][\w.-]*")
-"""A file of the site, or one of its pages of data: no hidden file, and no way out of the folder."""
+_PATH = re.compile("|".join([r"index\.html", rf"{PAGES}/\w+\.html", *map(re.escape, DOWNLOADS)]))
+"""The page, its pages of data and what it offers to save: the folder of a run holds much more."""
 
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -64,7 +65,7 @@ class _Handler(BaseHTTPRequestHandler):
         name = urlsplit(self.path).path.removeprefix("/") or "index.html"
         path = self.folder / name
         try:
-            content = path.read_bytes() if _PATH.fullmatch(name) and path.suffix in TYPES else None
+            content = path.read_bytes() if _PATH.fullmatch(name) else None
         except OSError:
             content = None
         if content is None:

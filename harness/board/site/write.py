@@ -22,7 +22,13 @@ from harness.canonical import canonical
 PAGES = "page"
 """The folder beside `index.html` with the pages of data."""
 
-NO_DOWNLOADS: Mapping[str, str] = {}
+DOWNLOADS = {
+    "leaderboard.json": "the numbers of this page",
+    "board.json": "ranks, scores, intervals and differences",
+    "board.csv": "the same for a spreadsheet, a line for each row and benchmark",
+    "ledger.jsonl": "what was published, replaced and retracted, as a chain of digests",
+}
+"""Files that may lie beside the page, so that a site can be put anywhere by itself, and what each is."""
 
 SamplesOf = Callable[[Row, str, int], Sequence[Sample]]
 """Row, benchmark and seed to its samples."""
@@ -65,11 +71,11 @@ def write_site(
     samples_of: SamplesOf,
     *,
     history: History = NO_HISTORY,
-    downloads: Mapping[str, str] = NO_DOWNLOADS,
+    downloads: Sequence[str] = (),
 ) -> None:
     """Write `index.html` and its pages of data. `rows` are by id: those of the boards and of the history.
 
-    `downloads` are files of the folder, each with what it is. Raises Failure where the folder cannot be written.
+    `downloads` are those of `DOWNLOADS` that lie in the folder. Raises Failure where the folder cannot be written.
     """
     pages = _Pages(folder)
     places = {row_id: pages.write(_row_content(row, samples_of, pages)) for row_id, row in rows.items()}
@@ -77,7 +83,7 @@ def write_site(
     content = {
         "boards": [board_content(board, known) for board in boards],
         "ledger": ledger_content(known),
-        "downloads": [{"name": name, "about": about} for name, about in downloads.items()],
+        "downloads": [{"name": name, "about": DOWNLOADS[name]} for name in downloads],
     }
     write_atomically(folder / "index.html", index_page(content).encode())
     pages.drop_others()

@@ -19,7 +19,9 @@ def folder(tmp_path):
     (site / "page" / "ab12.html").write_text("data")
     (site / "board.json").write_text("{}")
     (site / ".hidden.html").write_text("no")
-    (site / "plan.py").write_text("no")
+    (site / "page" / ".hidden.html").write_text("no")
+    for name in ("plan.py", "plan.json", "notes.html", "page/plan.json"):
+        (site / name).write_text("no")
     (tmp_path / "secret.html").write_text("no")
     return site
 
@@ -67,6 +69,10 @@ def test_the_site_is_given_out_with_headers_that_keep_it_to_itself(ask):
         "/page/../../secret.html",
         "/.hidden.html",
         "/plan.py",
+        "/plan.json",
+        "/notes.html",
+        "/page/plan.json",
+        "/page/.hidden.html",
         "/page",
         "/nothing.html",
         "//etc/passwd",
