@@ -4,167 +4,35 @@ They come to the page as they would in earnest: through the models, the board an
 """
 
 import re
-from typing import get_args
 
 import pytest
 
 from harness.board.board import build_board
-from harness.board.intervals import Interval
-from harness.board.numbers import Composite, DeclaredSuite, Measure, composite, seed_result, suite, task_result
-from harness.board.rows import Result, Row, result_digest
+from harness.board.rows import Row
 from harness.board.samples import scores_by_item
 from harness.board.site.content import Event, History
 from harness.board.site.write import write_site
-from harness.canonical import digest
-from harness.testing.boards import synthetic
+from harness.testing.boards import SCORE
+from harness.testing.hostile import DIGEST, LITERALS, PAYLOADS, hostile_row, hostile_samples
 
 pytestmark = pytest.mark.timeout(400)
-
-SCORE = "exact_match,none"
-OUT = ("", "'", '"', "`", ">", '">', "'>", "-->", "]]>", "</script>", "</style>", "</title>", "</textarea>", "</svg>")
-RUN = (
-    "<script>alert(1)</script>",
-    "<img src=x onerror=alert(1)>",
-    "<svg onload=alert(1)>",
-    "<svg><script>alert(1)</script></svg>",
-    "<iframe srcdoc='<script>alert(1)</script>'></iframe>",
-    "<a href='javascript:alert(1)' autofocus onfocus=alert(1)>here</a>",
-    "<math><mtext><table><mglyph><style><img src=x onerror=alert(1)>",
-    "<object data='data:text/html,<script>alert(1)</script>'></object>",
-    "<details open ontoggle=alert(1)>",
-    "<link rel=stylesheet href=https://example.org/x.css>",
-    "<meta http-equiv=refresh content='0;url=https://example.org/'>",
-    "<base href='https://example.org/'>",
-    "<form action='https://example.org/'><input autofocus onfocus=alert(1)>",
-    "<style>@import 'https://example.org/x.css';</style>",
-    "<video src=https://example.org/x.mp4 onerror=alert(1)>",
-    "<template><script>alert(1)</script></template>",
-)
-PAYLOADS = (
-    *RUN,
-    *(f"{out}<script>alert(1)</script>" for out in OUT[1:]),
-    *(f"{out}<img src=x onerror=alert(1)>" for out in OUT[1:]),
-    "javascript:alert(1)",
-    "data:text/html,<script>alert(1)</script>",
-    "' onmouseover='alert(1)",
-    '" onfocus="alert(1)" autofocus="',
-    "{{7*7}}${alert(1)}<%= alert(1) %>{% raw %}",
-    "&lt;script&gt;alert(1)&lt;/script&gt;",
-    "&#60;img src=x onerror=alert(1)&#62;",
-    "\\u003cscript\\u003ealert(1)\\u003c/script\\u003e",
-    "<!--<script>alert(1)",
-    "<scr<script>ipt>alert(1)</scr</script>ipt>",
-    "';alert(1);//",
-    '";alert(1);//',
-    "\u2028alert(1)\u2029",
-    "\u202e)1(trela\u202c <img src=x onerror=alert(1)>",
-    "__proto__",
-    "constructor",
-    "toString",
-    "#row=x&q=<svg onload=alert(1)>",
-)
-KEPT = re.compile(r"[0-9a-f]{64}")
-LITERALS = {*get_args(Interval.model_fields["method"].annotation), *get_args(Composite.model_fields["rule"].annotation)}
 
 
 def test_there_are_sixty_different_texts():
     assert len(PAYLOADS) == len(set(PAYLOADS)) == 60
 
 
-def filled(value, text, shared):
-    """The value with the text in each of its strings and names, but for digests, literals and what a board shares."""
-    if isinstance(value, dict):
-        return {key if key in shared else f"{text} {key}": filled(of, text, shared) for key, of in value.items()}
-    if isinstance(value, list):
-        return [filled(of, text, shared) for of in value]
-    if not isinstance(value, str) or value in LITERALS | shared or KEPT.fullmatch(value):
-        return value
-    return text
-
-
-def samples_of_text(place):
-    """Item after item is called by another payload, and answered with one."""
-    return [
-        {
-            "id": PAYLOADS[item],
-            "doc_sha256": f"{item:064x}",
-            "prompt_sha256": f"{item:064x}",
-            "response": PAYLOADS[(item + place) % 60],
-            "finish": PAYLOADS[place],
-            "prompt_cut": False,
-            "extracted": [PAYLOADS[(item + place + 1) % 60]],
-            "scores": {SCORE: float((item + place) % 3 == 0)},
-            "outcome": PAYLOADS[place],
-        }
-        for item in range(60)
-    ]
-
-
-def hostile_row(plain, place, names, arm, samples):
-    """The plain row with one payload in every field of its own; names of benchmarks and the suite are the board's."""
-    text = PAYLOADS[place]
-    measure = Measure(protocol=" ".join(PAYLOADS), score_name=SCORE)
-    part = seed_result(0, samples, measure, len(samples))
-    tasks = {name: task_result(measure, [part], [samples], one_model=False) for name in names}
-    declared = suite(DeclaredSuite(name=" ".join(PAYLOADS), groups={names[0]: tuple(names)}), tasks)
-    recipe = {"suite": " ".join(PAYLOADS)}
-    result, measured = plain.result.model_dump(mode="json"), plain.measured.model_dump(mode="json")
-    (seed,) = result["seeds"]
-    fields = {*Result.model_fields, *seed, *seed["stages"][0], *result["plugins"][0], *result["data"][0], "key"}
-    evaluation = {
-        "key": "e" * 64,
-        "prompts": {"judge": {"model": "model", "name": "name"}, "template_digest": "a text"},
-    }
-    result["plugins"][0]["options"] = {"k": "1/4", "nested": {"list": ["a", "b"]}}
-    result["model"] |= {"template_digest": "a text", "id": "example/model"}
-    own = {
-        "arm": arm,
-        "plugins": filled(result["plugins"], text, fields),
-        "match": text,
-        "model": filled(result["model"], text, {"id", "revision", "template_digest"}),
-        "engine": filled(result["engine"], text, set()),
-        "data": filled(result["data"], text, fields),
-        "seeds": [
-            {
-                "seed": 0,
-                "stages": filled(seed["stages"], text, fields),
-                "merge": {"key": "f" * 64, "method": text, "weights": {text: text}},
-                "evaluations": {
-                    name: filled(evaluation, text, {"key", "prompts", "judge", "model", "name"}) for name in names
-                },
-            }
-        ],
-    }
-    made = Result.model_validate(
-        {
-            **own,
-            "limit": None,
-            "recipe": recipe,
-            "recipe_sha256": digest(recipe),
-            "suite": declared,
-            "tasks": tasks,
-            "composite": composite(tasks, declared, one_model=False),
-        }
-    )
-    measured |= {"restarted": ["a stage"], "baseline": "a baseline", "differs": {"a setting": "a value"}}
-    known = {*measured, "commit", "dirty", "seed", "job", "key", "measured", "seconds", "accelerators"}
-    return Row(id=result_digest(made), result=made, measured=filled(measured, text, known))
-
-
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory):
     """The site of sixty rows, each with its payload, and of a row whose benchmarks are called by all of them."""
-    plain = synthetic(2, items=4).rows[1]
-    plain = next(row for row in (plain, *synthetic(4, items=4).rows) if row.result.seeds[0].stages)
     names = [" ".join(PAYLOADS[start::2]) for start in range(2)]
     samples, rows = {}, []
     for place in range(60):
         swept = f"{PAYLOADS[place // 2]}@x.k={place}" if place in range(10) else PAYLOADS[place]
-        of = samples_of_text(place)
-        rows.append(hostile_row(plain, place, names, swept, of))
-        samples[rows[-1].id] = of
-    many = hostile_row(plain, 0, list(PAYLOADS), "benchmarks", samples_of_text(0))
-    samples[many.id] = samples_of_text(0)
+        rows.append(hostile_row(place, names, swept))
+        samples[rows[-1].id] = hostile_samples(place)
+    many = hostile_row(0, PAYLOADS, "benchmarks")
+    samples[many.id] = hostile_samples(0)
 
     def scores_of(row, _, __):
         return scores_by_item(samples[row.id], SCORE)
@@ -203,7 +71,9 @@ def test_no_text_of_a_row_was_left_out(hostile):
     row = rows[20].model_dump(mode="json")
     text = PAYLOADS[20]
     schema = set(re.findall(r'"([a-z_0-9]+)":', Row.model_validate(row).model_dump_json()))
-    left = {one for one in strings(row) if text not in one and not KEPT.fullmatch(one) and one not in LITERALS | schema}
+    left = {
+        one for one in strings(row) if text not in one and not DIGEST.fullmatch(one) and one not in LITERALS | schema
+    }
     assert {one for one in left if one not in (" ".join(PAYLOADS), *row["result"]["tasks"])} <= {
         SCORE,
         "scored",
