@@ -1,11 +1,11 @@
-"""Text of unknown origin on a terminal: what it would obey or hide is spelled out."""
+"""Text of unknown origin on a terminal or in a figure: what either would obey, hide or not take is spelled out."""
 
 from __future__ import annotations
 
 import re
 
-_OBEYED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
-"""Control characters but for tab and line feed, what changes the direction of writing, and halves of characters."""
+_OBEYED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u2028-\u202e\u2066-\u2069\ufeff\ufffe\uffff\ud800-\udfff]")
+"""Control characters but for tab and line feed, what changes the direction of writing, and what is no character."""
 
 
 def visible(text: str) -> str:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness.errors import UserError
+from harness.visible import in_one_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -178,8 +179,8 @@ def _draw(axes: Axes, panel: Panel, margin: float, palette: Palette) -> None:
     if len(panel.whiskers) > 1:
         axes.axhline(0.5, color=palette.line, linewidth=0.8)  # below the composite
     if panel.title:
-        axes.set_title(panel.title, loc="left", fontsize=9, fontweight="bold", color=palette.ink)
-    axes.set_yticks(list(places), [one.name for one in panel.whiskers], fontsize=8, color=palette.ink)
+        axes.set_title(in_one_line(panel.title), loc="left", fontsize=9, fontweight="bold", color=palette.ink)
+    axes.set_yticks(list(places), [in_one_line(one.name) for one in panel.whiskers], fontsize=8, color=palette.ink)
     axes.set_ylim(len(panel.whiskers) - 0.5, -0.5)
     beside = axes.secondary_yaxis("right")
     beside.set_yticks(list(places), [one.label for one in panel.whiskers], fontsize=8, color=palette.ink)

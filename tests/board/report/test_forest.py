@@ -50,6 +50,14 @@ def test_equal_comparisons_give_equal_files(kind):
     assert files.pop().startswith(b"\x89PNG" if kind == "png" else b"<?xml")
 
 
+def test_a_name_may_hold_what_no_figure_can():
+    odd = "chat\x1b[2J\n\ufffe\ud83d"
+    panel = Panel(odd, [Whisker(odd, 4.0, 1.0, 7.0, "+", "+4.0 +")])
+    assert drawn(forest([panel], 0.01), "png").startswith(b"\x89PNG")
+    root = ET.fromstring(inline(themed(panel, 0.01, (-20, 20)), "figure0", "a plot"))
+    assert "chat\\x1b[2J \\ufffe\\ud83d" in [text.text for text in root.iter("{http://www.w3.org/2000/svg}text")]
+
+
 def test_a_figure_of_a_page_has_the_pages_colours_and_names_of_its_own():
     text = inline(themed(PANEL, 0.01, (-20, 20)), "figure7", 'a "plot" <b>')
     root = ET.fromstring(text)
