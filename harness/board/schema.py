@@ -11,9 +11,10 @@ import pydantic
 from harness.board.board import Board
 from harness.board.chain import Entry
 from harness.board.files import write_atomically
-from harness.board.ledger import Published
+from harness.board.ledger import BOARD_LOCK, Published
 from harness.board.rows import Row
 from harness.board.versions import newest
+from harness.files import held, sweep
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -40,3 +41,10 @@ def write_schemas(folder: Path) -> None:
     """Write every schema into a folder."""
     for name in FILES:
         write_atomically(folder / name, schema(name).encode())
+
+
+def renew_schemas(leaderboards: Path) -> None:
+    """Write the schemas of a published folder anew, and sweep up what was killed while it did so."""
+    with held(leaderboards / BOARD_LOCK):
+        sweep(leaderboards / SCHEMAS)
+        write_schemas(leaderboards / SCHEMAS)

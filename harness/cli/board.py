@@ -154,12 +154,12 @@ def build(
 ) -> None:
     """Write board.json anew from the ledger, the rows and the samples, with the schemas and the page that shows it."""
     from harness.board.ledger import refuse_unpublished, write_derived
-    from harness.board.schema import SCHEMAS, write_schemas
+    from harness.board.schema import renew_schemas
     from harness.board.site.published import beside, write_published_site
 
     refuse_unpublished(folder)
     write_derived(folder)
-    write_schemas(folder / SCHEMAS)
+    renew_schemas(folder)
     place = site or beside(folder)
     write_published_site(folder, place)
     typer.echo(f"wrote {folder / 'board.json'} and {place / 'index.html'}")
