@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Literal
@@ -12,7 +13,7 @@ from harness.board.disagreement import mcnemar
 from harness.board.intervals import Bounds, Interval, Scores, t_interval, within
 
 if TYPE_CHECKING:
-    from harness.board.items import ItemScores, Pool
+    from harness.board.items import Floats, ItemScores, Pool
     from harness.board.student import Estimate
 
 FIRM_SEEDS = 5
@@ -79,45 +80,52 @@ def paired_composite(
 
     pools = [pool(a, b) for a, b in pairs]
     shares = shares or [1 / len(pools)] * len(pools)
-    value = round(sum(share * mean_of(one.columns) for share, one in zip(shares, pools, strict=True)), 12)
+    value = round(sum(share * float(mean_of(one.columns)) for share, one in zip(shares, pools, strict=True)), 12)
     n = sum(len(one.columns) for one in pools)
-    centre, error, df = _padded_estimate(pools, shares)
+    centre, error, df = map(float, padded_estimate(pools, shares))
     if not error:  # what does not vary does not say how it would on other items
         return Difference(value=value, interval=None, p=None, n=n, claim="checkpoint")
-    padded = Estimate(centre, error, df)
-    disagreements = pools[0].disagreements if _one_binary(pools) else None
+    padded = Estimate(centre, error, df if math.isfinite(df) else None)
+    only_a, only_b = map(int, pools[0].disagreements)
+    disagreements = (only_a, only_b) if one_binary(pools) else None
     return Difference(
         value=value,
         interval=_interval(pools, shares, padded, level).around(value) if interval else None,
         p=mcnemar(*disagreements) if disagreements else two_sided(padded),
         n=n,
         claim="checkpoint",
-        error=error,
-        df=df,
+        error=padded.error,
+        df=padded.df,
         disagreements=disagreements,
     )
 
 
-def _one_binary(pools: Sequence[Pool]) -> bool:
+def one_binary(pools: Sequence[Pool]) -> bool:
+    """Whether they are one benchmark of right and wrong, whose items weigh the same."""
     return len(pools) == 1 and pools[0].binary and pools[0].equal_weights
 
 
-def _padded_estimate(pools: Sequence[Pool], shares: Sequence[float]) -> Estimate:
-    """The macro-average of the padded pools, nearer to 0 than their own; error 0 where nothing varies."""
-    from harness.board.items import influences, mean_of
-    from harness.board.student import Estimate
+def padded_estimate(pools: Sequence[Pool], shares: Sequence[float]) -> tuple[Floats, Floats, Floats]:
+    """The macro-average of the padded pools, nearer to 0 than their own, its standard error and degrees of freedom.
 
-    value, variances, uncertain = 0.0, [], 0.0
+    Of each comparison in the pools. The error is 0 where nothing varies, and df infinite for the normal distribution.
+    """
+    import numpy as np
+
+    from harness.board.items import influences, mean_of
+
+    value, variance, uncertain = np.zeros((3, *pools[0].columns.shape[:-2]))
     for share, one in zip(shares, pools, strict=True):
         padded = one.padded()
-        value += share * mean_of(padded)
+        n = padded.shape[-2]
         # for right or wrong the plain variance, and normal, as Bonett and Price have it
-        dof = len(padded) - (not one.binary)
-        moved = influences(padded)
-        variances.append(share**2 * float(moved @ moved) / dof / len(padded) if dof else 0.0)
-        uncertain += 0.0 if one.binary or not dof else variances[-1] ** 2 / dof
-    variance = sum(variances)
-    return Estimate(value, variance**0.5, variance**2 / uncertain if uncertain else None)
+        dof = n - (not one.binary)
+        mean_square = (influences(padded) ** 2).sum(axis=-1) / dof
+        value = value + share * mean_of(padded)
+        variance = variance + share**2 * mean_square / n
+        uncertain = uncertain + (not one.binary) * (share**2 * mean_square / n) ** 2 / dof
+    df = np.divide(variance**2, uncertain, out=np.full_like(variance, np.inf), where=uncertain > 0)
+    return value, np.sqrt(variance), df
 
 
 def _interval(pools: Sequence[Pool], shares: Sequence[float], padded: Estimate, level: float) -> Interval:
@@ -132,7 +140,7 @@ def _interval(pools: Sequence[Pool], shares: Sequence[float], padded: Estimate, 
     from harness.board.student import cdf, quantile
 
     reach = quantile(0.5 + level / 2, padded.df) * padded.error
-    if _one_binary(pools):
+    if one_binary(pools):
         low, high = max(-1.0, padded.value - reach), min(1.0, padded.value + reach)
         return Interval(low=low, high=high, level=level, method="Bonett-Price over items")
     columns = [one.padded() for one in pools]

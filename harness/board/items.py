@@ -18,6 +18,7 @@ from harness.board.intervals import Scored, Scores
 from harness.errors import UserError
 
 Floats = NDArray[np.float64]
+Counts = NDArray[np.int64]
 Item = tuple[str, str]
 """Id and content hash."""
 
@@ -88,46 +89,46 @@ def averaged(draws: Sequence[ItemScores]) -> ItemScores:
 
 @dataclass(frozen=True, eq=False)
 class Pool:
-    """The pairs of one benchmark."""
+    """The pairs of one benchmark, of one comparison or of several (`...`) on the same items."""
 
     columns: Floats
-    """[items, 2] where both sides weigh the same: `weight x (a - b)` and weight. Else [items, 4]: `weight x score` and
-    weight of one side, then of the other."""
+    """[..., items, 2] where both sides weigh the same: `weight x (a - b)` and weight. Else [..., items, 4]: `weight x
+    score` and weight of one side, then of the other."""
     binary: bool
     """Every score of both sides is right or wrong."""
 
     @property
     def equal_weights(self) -> bool:
         """Every pair weighs the same."""
-        return self.columns.shape[1] == 2 and bool((self.columns[:, 1] == self.columns[0, 1]).all())  # noqa: PLR2004
+        weights = self.columns[..., 1]
+        return self.columns.shape[-1] == 2 and bool((weights == weights.flat[0]).all())  # noqa: PLR2004
 
     @property
-    def disagreements(self) -> tuple[int, int]:
+    def disagreements(self) -> tuple[Counts, Counts]:
         """Items on which the one side is better, and those on which the other is; for right or wrong alone."""
-        differences = self.columns[:, 0]
-        return int((differences > 0).sum()), int((differences < 0).sum())
+        differences = self.columns[..., 0]
+        return (differences > 0).sum(axis=-1), (differences < 0).sum(axis=-1)
 
     def padded(self) -> Floats:
-        """The columns with one disagreement more each way, of the usual weight and size; as they are where none is.
+        """The columns with one disagreement more each way, of the usual weight and size.
 
         Two models that agree on every item asked would otherwise be certain to agree on every item there is, and few
         disagreements would all too often point one way. For right or wrong this is Bonett and Price's adjustment (2012,
         doi:10.3102/1076998611411915), where each disagreement has size 1; graded scores take the root mean square of
         theirs, which leaves the variance as it is where all items differ.
         """
-        weights = self.columns[:, 1::2]
-        means = self.columns.sum(axis=0)[0::2] / weights.sum(axis=0)
-        scores = np.divide(self.columns[:, 0::2], weights, out=np.zeros_like(weights), where=weights > 0)
-        differences = scores @ _sides(scores)
-        differing = differences[differences != 0]
-        size = 1.0 if self.binary else float((differing**2).mean()) ** 0.5 if len(differing) else 0.0
-        if not size:
-            return self.columns
-        usual = weights.mean(axis=0)
-        half = size / 2 * np.array([1.0, -1.0]) if len(usual) > 1 else np.array([size])
-        centre = means.mean() if len(usual) > 1 else 0.0
-        more = [np.stack([usual * (centre + way * half), usual], axis=1).ravel() for way in (1, -1)]
-        return np.concatenate([self.columns, more])
+        weights = self.columns[..., 1::2]
+        scores = np.divide(self.columns[..., 0::2], weights, out=np.zeros_like(weights), where=weights > 0)
+        sides = _sides(scores)
+        differences = scores @ sides
+        differing = np.maximum((differences != 0).sum(axis=-1), 1)
+        size = np.ones(differing.shape) if self.binary else np.sqrt((differences**2).sum(axis=-1) / differing)
+        means = self.columns[..., 0::2].sum(axis=-2) / weights.sum(axis=-2)
+        centre = means.mean(axis=-1) if len(sides) > 1 else np.zeros(size.shape)
+        usual = weights.mean(axis=-2)[..., None, :]
+        apart = size[..., None, None] * np.array([[1.0], [-1.0]]) * sides / len(sides)
+        more = np.stack(np.broadcast_arrays(usual * (centre[..., None, None] + apart), usual), axis=-1)
+        return np.concatenate([self.columns, more.reshape(*more.shape[:-2], -1)], axis=-2)
 
 
 def pool(a: ItemScores, b: ItemScores) -> Pool:
@@ -148,22 +149,23 @@ def pool(a: ItemScores, b: ItemScores) -> Pool:
     return Pool(columns, a.binary and b.binary)
 
 
-def mean_of(columns: Floats) -> float:
-    """The pool's weighted mean, or difference of two."""
-    sums = columns.sum(axis=0)
-    means = sums[0::2] / sums[1::2]
-    return float(means @ _sides(means))
+def mean_of(columns: Floats) -> Floats:
+    """The pool's weighted mean, or difference of two; shape [...]."""
+    sums = columns.sum(axis=-2)
+    means = sums[..., 0::2] / sums[..., 1::2]
+    found: Floats = means @ _sides(means)
+    return found
 
 
 def influences(columns: Floats) -> Floats:
-    """How far each item moves `mean_of`; shape [items], with mean 0.
+    """How far each item moves `mean_of`; shape [..., items], with mean 0.
 
     The standard error of a ratio of means is that of their mean (linearisation; Cochran, Sampling Techniques, 1977,
     chapter 6). With equal weights they are the deviations from the mean.
     """
-    scores, weights = columns[:, 0::2], columns[:, 1::2]
-    means = scores.sum(axis=0) / weights.sum(axis=0)
-    moved: Floats = ((scores - means * weights) / weights.mean(axis=0)) @ _sides(scores)
+    scores, weights = columns[..., 0::2], columns[..., 1::2]
+    means = scores.sum(axis=-2, keepdims=True) / weights.sum(axis=-2, keepdims=True)
+    moved: Floats = ((scores - means * weights) / weights.mean(axis=-2, keepdims=True)) @ _sides(scores)
     return moved
 
 

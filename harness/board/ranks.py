@@ -12,9 +12,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from itertools import combinations
 
-from harness.board.compare import ItemsOf, compare_composites
+from harness.board.compare import ItemsOf
 from harness.board.marks import LEVEL, holm
 from harness.board.rows import Row
 
@@ -39,17 +38,15 @@ def standings(rows: Sequence[Row], items: ItemsOf) -> dict[str, Standing]:
     A group goes on down the order until a row is told apart from one of its rows. Pairs of which only a provisional
     claim can be made, or none, are not told apart.
     """
+    from harness.board.pairwise import pair_tests
+
     scores = {row.id: score for row in rows if (score := row.result.composite.score) is not None}
-    pairs = list(combinations([row for row in rows if row.id in scores], 2))
-    compared = [compare_composites(a, b, items, interval=False) for a, b in pairs]
-    tested = [
-        (a.id, b.id, one.difference.value, one.difference.p)
-        for (a, b), one in zip(pairs, compared, strict=True)
-        if one.difference is not None and one.difference.p is not None and not one.blocked and not one.provisional
-    ]
-    adjusted = holm([p for *_, p in tested])
+    tested = list(pair_tests([row for row in rows if row.id in scores], items))
+    adjusted = holm([one.p for one in tested])
     better = {
-        (a, b) if value > 0 else (b, a) for (a, b, value, _), p in zip(tested, adjusted, strict=True) if p < LEVEL
+        (one.a, one.b) if one.value > 0 else (one.b, one.a)
+        for one, p in zip(tested, adjusted, strict=True)
+        if p < LEVEL
     }
     return standings_of(scores, better)
 
