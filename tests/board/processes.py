@@ -1,6 +1,6 @@
 """What the tests of several writers, readers and kills start as processes of their own.
 
-python processes.py add RUN_FOLDER TO       publishes the run's rows, a command's worth of work for each
+python processes.py add RUN_FOLDER TO N     publishes the run's rows, N at a time as one command does
 python processes.py read TO STOP            reads all that is published until the file STOP exists; prints how often
 python processes.py die N COMMAND...        a `harness` command, killed in place of its Nth fsync if it comes so far
 """
@@ -17,18 +17,19 @@ from harness.board.chain import read_chain
 from harness.board.publish import read_board, read_row, run_samples
 
 
-def add(run: Path, to: Path) -> None:
-    for line in read_board(run).lines:
-        row = read_row(run, line.row)
-        samples = {
-            (name, part.seed): run_samples(run, row, name, part.seed)
-            for name, task in row.result.tasks.items()
-            for part in task.seeds
-        }
-        entry = ledger.add(row, samples, to)
-        published = ledger.read_published(to)  # what a command leaves when it returns
-        assert any(row.id in board.rows for board in published.boards)
-        assert read_chain(to).behind(published.ledger) <= read_chain(to).behind(entry.digest)
+def add(run: Path, to: Path, at_once: int) -> None:
+    rows = [read_row(run, line.row) for line in read_board(run).lines]
+    for begin in range(0, len(rows), at_once):
+        with ledger.writing(to) as writer:
+            for row in rows[begin : begin + at_once]:
+                samples = {
+                    (name, part.seed): run_samples(run, row, name, part.seed)
+                    for name, task in row.result.tasks.items()
+                    for part in task.seeds
+                }
+                writer.publish(row, samples)
+        shown = {row for board in ledger.read_published(to).boards for row in board.rows}
+        assert shown >= {row.id for row in rows[: begin + at_once]}, "it returned before the board showed its rows"
 
 
 def read(to: Path, stop: Path) -> None:
@@ -65,7 +66,9 @@ def die(at: int, command: list[str]) -> None:
 
 if __name__ == "__main__":
     what, *arguments = sys.argv[1:]
-    if what == "die":
-        die(int(arguments[0]), arguments[1:])
+    if what == "add":
+        add(Path(arguments[0]), Path(arguments[1]), int(arguments[2]))
+    elif what == "read":
+        read(Path(arguments[0]), Path(arguments[1]))
     else:
-        {"add": add, "read": read}[what](*map(Path, arguments))
+        die(int(arguments[0]), arguments[1:])

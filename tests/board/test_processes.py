@@ -65,13 +65,13 @@ def make_run(maker, info, folder, arms, *, recipe, n=8):
     return [line.row for line in write_run(folder, made, info).lines]
 
 
-def write_at_once(maker, info, start, tmp_path, *, writers, rows, patience):
+def write_at_once(maker, info, start, tmp_path, *, writers, rows, at_once, patience):
     to, stop = tmp_path / "leaderboards", tmp_path / "stop"
     expected = []
     for number in range(writers):
         expected += make_run(maker, info, tmp_path / f"run{number}", rows, recipe=f"recipe {number % 4}")
     reader = start(PROGRAM, "read", to, stop)
-    processes = [start(PROGRAM, "add", tmp_path / f"run{number}", to) for number in range(writers)]
+    processes = [start(PROGRAM, "add", tmp_path / f"run{number}", to, at_once) for number in range(writers)]
     for process in processes:
         ended(process, patience)
     stop.touch()
@@ -83,13 +83,13 @@ def write_at_once(maker, info, start, tmp_path, *, writers, rows, patience):
 
 @pytest.mark.timeout(300)
 def test_writers_at_once_lose_nothing_and_readers_never_fail(maker, info, start, tmp_path):
-    write_at_once(maker, info, start, tmp_path, writers=4, rows=4, patience=PATIENCE)
+    write_at_once(maker, info, start, tmp_path, writers=4, rows=4, at_once=1, patience=PATIENCE)
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(5400)
+@pytest.mark.timeout(3600)
 def test_thirty_two_writers_of_fifty_rows_lose_nothing(maker, info, start, tmp_path):
-    write_at_once(maker, info, start, tmp_path, writers=32, rows=50, patience=4800)
+    write_at_once(maker, info, start, tmp_path, writers=32, rows=50, at_once=10, patience=3000)
 
 
 def test_commands_at_once_publish_all_their_rows(maker, info, start, tmp_path):
