@@ -1,6 +1,7 @@
 """What tests of several packages share."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -65,7 +66,6 @@ def distribution(tmp_path, monkeypatch):
 
     Real metadata that importlib.metadata reads; a source of None leaves the module out.
     """
-    import sys
     import textwrap
 
     from harness import discovery
@@ -116,14 +116,20 @@ def refused():
 
 
 @pytest.fixture(scope="session")
-def command():
+def program():
+    """What starts the command line. It hears a hang-up, which tests that run under nohup would have it ignore."""
+    heard = "import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL)"
+    return (sys.executable, "-c", f"{heard}; from harness.cli import main; main()")
+
+
+@pytest.fixture(scope="session")
+def command(program):
     """Starts the command line in a process of its own: `command("run", ...)` is a Popen, leader of its own session."""
     import subprocess
-    import sys
 
     def start(*arguments, cwd, env=None):
         return subprocess.Popen(
-            [sys.executable, "-c", "from harness.cli import main; main()", *map(str, arguments)],
+            [*program, *map(str, arguments)],
             cwd=cwd,
             env={**os.environ, "OMP_NUM_THREADS": "1", **(env or {})},
             stdout=subprocess.PIPE,

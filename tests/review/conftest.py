@@ -8,7 +8,6 @@ import re
 import select
 import struct
 import subprocess
-import sys
 import termios
 import time
 
@@ -23,14 +22,14 @@ PATIENCE = 60
 class Terminal:
     """A process at the other end of a pseudo-terminal."""
 
-    def __init__(self, arguments, cwd, env, size):
+    def __init__(self, command, cwd, env, size):
         self._master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", *size, 0, 0))
         self.before = termios.tcgetattr(slave)
         self._slave = slave
         usual = {name: value for name, value in os.environ.items() if name not in {"COLUMNS", "LINES"}}
         self.process = subprocess.Popen(
-            [sys.executable, "-c", "from harness.cli import main; main()", *map(str, arguments)],
+            [*map(str, command)],
             cwd=cwd,
             env={**usual, "TERM": "xterm", "PYTHONIOENCODING": "utf-8", **env},
             stdin=slave,
@@ -93,12 +92,12 @@ class Terminal:
 
 
 @pytest.fixture
-def terminal(tmp_path):
+def terminal(program, tmp_path):
     """Starts a command at a terminal: `terminal("data", "review", path, size=(24, 60))`."""
     opened = []
 
     def start(*arguments, size=(24, 80), **env):
-        opened.append(Terminal(arguments, tmp_path, env, size))
+        opened.append(Terminal([*program, *arguments], tmp_path, env, size))
         return opened[-1]
 
     yield start

@@ -81,7 +81,8 @@ CALLS: Mapping[str, tuple[int | None, int | None]] = {  # numbers on x86_64 and 
     "brk": (12, 214),
     # time, waiting, and signals to itself that come with time
     "clock_gettime": (228, 113), "clock_getres": (229, 114), "gettimeofday": (96, 169), "time": (201, None),
-    "times": (100, 153), "nanosleep": (35, 101), "clock_nanosleep": (230, 115), "getitimer": (36, 102),
+    "times": (100, 153), "nanosleep": (35, 101), "clock_nanosleep": (230, 115), "pause": (34, None),
+    "getitimer": (36, 102),
     "setitimer": (38, 103), "alarm": (37, None), "futex": (202, 98), "sched_yield": (24, 124),
     "restart_syscall": (219, 128), "rt_sigaction": (13, 134), "rt_sigprocmask": (14, 135), "rt_sigreturn": (15, 139),
     "sigaltstack": (131, 132),
