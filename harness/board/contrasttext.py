@@ -93,7 +93,7 @@ def legend(made: Contrasts) -> Iterator[str]:
             "told apart."
         )
     if any(found.provisional for found in comparisons):
-        yield f"* provisional: fewer than {FIRM_SEEDS} seeds, which tell no ranks apart."
+        yield f"* provisional: fewer than {FIRM_SEEDS} seeds. Ranks that rest on so few are, too."
 
 
 def family(made: Contrasts) -> str:

@@ -36,7 +36,7 @@ Compared = Callable[[Row, Sequence[Row]], Iterator[Tested]]
 
 
 def pair_tests(rows: Sequence[Row], items: ItemsOf) -> Iterator[Tested]:
-    """The test of every two rows that have composites, unless it is blocked or provisional, or nothing varies."""
+    """The test of every two rows that have composites, unless it is blocked, or nothing varies."""
     shapes: dict[tuple[object, ...], list[Row]] = {}
     for row in rows:
         shapes.setdefault(_shape(row, items), []).append(row)
@@ -62,7 +62,7 @@ def _shape(row: Row, items: ItemsOf) -> tuple[object, ...]:
 def _between(rows: Sequence[Row], others: Sequence[Row], items: ItemsOf) -> Iterator[Tested]:
     """Each of the rows with each of the others, or with each that follows it where both are the same."""
     sample = compare_composites(rows[0], others[-1], items, interval=False)
-    if sample.difference is None or sample.provisional:
+    if sample.difference is None:
         return
     seeds = common_seeds(rows[0], others[-1])
     checkpoints = rows[0].result.one_model and others[-1].result.one_model
@@ -82,7 +82,7 @@ def _one_by_one(items: ItemsOf) -> Compared:
     def compared(row: Row, others: Sequence[Row]) -> Iterator[Tested]:
         for other in others:
             one = compare_composites(row, other, items, interval=False)
-            if one.difference is not None and one.difference.p is not None and not (one.blocked or one.provisional):
+            if one.difference is not None and one.difference.p is not None and not one.blocked:
                 yield Tested(row.id, other.id, one.difference.value, one.difference.p)
 
     return compared

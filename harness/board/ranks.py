@@ -35,8 +35,8 @@ class Standing:
 def standings(rows: Sequence[Row], items: ItemsOf) -> dict[str, Standing]:
     """The standing of each row that has a composite, by its id.
 
-    A group goes on down the order until a row is told apart from one of its rows. Pairs of which only a provisional
-    claim can be made, or none, are not told apart.
+    A group goes on down the order until a row is told apart from one of its rows. Pairs of which no claim can be made
+    are not told apart; those of which a provisional one can be are, as their marks are.
     """
     from harness.board.pairwise import pair_tests
 

@@ -152,7 +152,7 @@ def explanations(board: Board) -> list[str]:
     if any(len(line.seeds) == 1 and line.tokens for line in board.lines):
         said.append("One seed speaks of these trained models, not of the methods: for that, --seeds 5.")
     if any(comparison.provisional for comparison in comparisons):
-        said.append("* provisional: fewer than five seeds, which tell no ranks apart.")
+        said.append("* provisional: fewer than five seeds. Ranks that rest on so few are, too.")
     if any(_over_items(line) for line in board.lines):
         said.append("Where all seeds show the same difference, its interval is over the first seed's items.")
     said += [f"! no claim: {why}." for why in sorted({one.blocked for one in comparisons if one.blocked})]
@@ -179,10 +179,9 @@ def _differences(board: Board, against: str, marks: Container[str]) -> list[str]
     equal = [f"= equal within {points(board.margin)}, adjusted likewise."] if "=" in marks else []
     return [
         f"After the score, the difference from {against} in points with its 95 % interval, cut at -100 and 100.",
-        "+ better, - worse, ? not known to differ: at 5 %, adjusted for the number of comparisons.",
+        "+ better, - worse, ? not known to differ: at 5 %, adjusted for the number of comparisons; the intervals are not.",
         *equal,
         *_out_of_reach(board),
-        "The intervals are not adjusted for that number.",
     ]
 
 

@@ -27,7 +27,7 @@ def weighted(maker, arm):
 def one_by_one(rows, items):
     for a, b in combinations(rows, 2):
         one = compare_composites(a, b, items, interval=False)
-        if one.difference and one.difference.p is not None and not one.blocked and not one.provisional:
+        if one.difference and one.difference.p is not None and not one.blocked:
             yield (a.id, b.id), (one.difference.value, one.difference.p)
 
 
