@@ -179,8 +179,7 @@ def _differences(board: Board, against: str, marks: Container[str]) -> list[str]
     equal = [f"= equal within {points(board.margin)}, adjusted likewise."] if "=" in marks else []
     return [
         f"After the score, the difference from {against} in points with its 95 % interval, cut at -100 and 100.",
-        "+ better, - worse, ? not known to differ: at 5 %, adjusted for the number of comparisons; "
-        "the intervals are not.",
+        "+ better, - worse, ? not known to differ: at 5 %, adjusted for the number of comparisons; intervals are not.",
         *equal,
         *_out_of_reach(board),
     ]
