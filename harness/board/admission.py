@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from pathlib import Path
 
 from harness.board.chain import Chain
 from harness.board.crosscheck import items_of, other_items, other_weights, weights_of
@@ -106,10 +107,10 @@ def refuse_other_items(row: Row, samples: Samples, other: Row, samples_of: Sampl
             )
 
 
-def standing_row(prefix: str, chain: Chain) -> str:
+def standing_row(prefix: str, chain: Chain, leaderboards: Path) -> str:
     """The one row on the board whose id begins so. Raises UserError where there is none, or more than one."""
     found = [row_id for row_id in chain.standing() if row_id.startswith(prefix)] if prefix else []
     if len(found) != 1:
-        what = f"{len(found)} rows on the board have ids" if found else "no row on the board has an id"
-        raise UserError(f"{what} beginning with {prefix!r}", "harness board show leaderboards shows them")
+        what = f"{len(found)} rows of {leaderboards} have ids" if found else f"no row of {leaderboards} has an id"
+        raise UserError(f"{what} beginning with {prefix!r}", f"harness board show {leaderboards} lists them")
     return found[0]

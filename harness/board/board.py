@@ -20,6 +20,7 @@ from harness.board.compare import (
     oriented,
 )
 from harness.board.files import model_json, write_atomically
+from harness.board.folders import RUN_BOARD
 from harness.board.intervals import Interval, macro_interval
 from harness.board.marks import LEVEL, MARGIN, Comparison, benjamini_hochberg, holm, marked_comparisons
 from harness.board.numbers import Part, TaskResult
@@ -177,7 +178,7 @@ def write_board(folder: Path, board: Board, rows: Sequence[Row]) -> None:
     """`rows/<id>.json`, then `leaderboard.json`, which so never speaks of a row that is not there."""
     for row in rows:
         write_atomically(row_path(folder, row.id), model_json(row))
-    write_atomically(folder / "leaderboard.json", model_json(board))
+    write_atomically(folder / RUN_BOARD, model_json(board))
 
 
 def _rank_score(row: Row) -> float:

@@ -169,7 +169,7 @@ def published_rows(leaderboards: Path) -> dict[str, Row]:
 
 def row_beginning(prefix: str, leaderboards: Path) -> Row:
     """The one row on the board whose id begins so. Raises UserError where there is none, or more than one."""
-    return read_row(leaderboards, admission.standing_row(prefix, read_chain(leaderboards)))
+    return read_row(leaderboards, admission.standing_row(prefix, read_chain(leaderboards), leaderboards))
 
 
 def read_published(leaderboards: Path) -> Published:

@@ -13,6 +13,7 @@ from urllib.parse import quote
 from harness.board.board import Board, build_board, write_board
 from harness.board.build import arm_samples, build_row
 from harness.board.files import write_atomically
+from harness.board.folders import RUN_BOARD
 from harness.board.inputs import ArmRun, RunInfo
 from harness.board.intervals import Scores
 from harness.board.rows import Row, row_path
@@ -41,7 +42,7 @@ def write_run(folder: Path, arms: Sequence[ArmRun], run: RunInfo) -> Board:
         [board],
         {row.id: row for row in rows},
         lambda row, name, seed: run_samples(folder, row, name, seed),
-        downloads=["leaderboard.json"],
+        downloads=[RUN_BOARD],
     )
     write_board(folder, board, rows)  # last, since a folder with a leaderboard.json is taken for complete
     return board
@@ -64,7 +65,7 @@ def run_scores(folder: Path, row: Row, benchmark: str, seed: int) -> Scores:
 
 def read_board(folder: Path) -> Board:
     """A run folder's board. Raises UserError where the folder holds none."""
-    path = folder / "leaderboard.json"
+    path = folder / RUN_BOARD
     try:
         content = path.read_bytes()
     except OSError as error:

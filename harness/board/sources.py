@@ -9,6 +9,7 @@ from pathlib import Path
 
 from harness.board.chain import LEDGER
 from harness.board.compare import ScoresOf
+from harness.board.folders import RUN_BOARD, refuse_published
 from harness.board.intervals import Scores
 from harness.board.ledger import published_rows, published_samples, row_beginning
 from harness.board.publish import read_board, read_row, run_samples
@@ -46,6 +47,7 @@ def sources(names: Sequence[str], run: Path | None, leaderboards: Path) -> list[
     Raises UserError for a name that means nothing, or several things.
     """
     if run is not None:
+        refuse_published(run, f"name arms or rows of it, with --board {run} in place of --run")
         found = _arms(_run_folder(str(run)) or run)  # the latter says what it lacks
         return [_arm(found, name, str(run)) for name in names] if names else list(found.values())
     return [one for name in names for one in _named(name, leaderboards)]
@@ -64,9 +66,15 @@ def _named(name: str, leaderboards: Path) -> list[Source]:
     if run and (folder := _run_folder(run)):
         return [_arm(_arms(folder), arm, run)]
     if Path(name).is_dir():
+        refuse_published(
+            Path(name), f"name arms or rows of it, with --board {name}; harness board show {name} lists them"
+        )
         read_board(Path(name))  # which says what it lacks
     if not (leaderboards / LEDGER).exists():
-        raise UserError(f"{name!r} is no run folder", f"name the arms of a run with --run; {leaderboards} is no board")
+        raise UserError(
+            f"{name!r} is no run folder, and {leaderboards} no published leaderboard that could hold it",
+            "name a run with --run DIR where it is one of its arms, or a leaderboard with --board DIR",
+        )
     rows = [row for row in published_rows(leaderboards).values() if row.result.arm == name]
     if len(rows) > 1:
         raise UserError(f"{leaderboards} holds {len(rows)} rows of {name}", f"name one: {_ids(rows)}")
@@ -77,7 +85,7 @@ def _named(name: str, leaderboards: Path) -> list[Source]:
 
 
 def _run_folder(name: str) -> Path | None:
-    return next((folder for folder in (Path(name), RUNS / name) if (folder / "leaderboard.json").is_file()), None)
+    return next((folder for folder in (Path(name), RUNS / name) if (folder / RUN_BOARD).is_file()), None)
 
 
 def _arms(folder: Path) -> dict[str, Source]:

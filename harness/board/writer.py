@@ -45,7 +45,7 @@ class Writer:
         """
         admission.refuse_unpublishable(row)
         files = admission.own_samples(row, samples)
-        replaced = None if supersedes is None else admission.standing_row(supersedes, self.chain)
+        replaced = None if supersedes is None else admission.standing_row(supersedes, self.chain, self.leaderboards)
         admission.refuse_known(row, self.chain, replaced, reason)
         if replaced is not None:
             admission.refuse_foreign(row, dict(self._standing())[replaced], replaced)
@@ -64,7 +64,7 @@ class Writer:
         """
         if not reason:
             raise UserError(f"the row {prefix} is retracted for no reason", "say why with --why")
-        return self._append("retract", admission.standing_row(prefix, self.chain), None, reason)
+        return self._append("retract", admission.standing_row(prefix, self.chain, self.leaderboards), None, reason)
 
     def _append(
         self, kind: Literal["add", "supersede", "retract"], row_id: str, supersedes: str | None, reason: str

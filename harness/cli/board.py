@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.export import export
-from harness.cli.options import DEFAULT_STORE, StoreOption
+from harness.cli.options import DEFAULT_STORE, LEADERBOARDS, StoreOption
 from harness.cli.publish import publish
 from harness.errors import Failure, UserError
 from harness.visible import in_one_line
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Show, publish and check leaderboards.", no_args_is_help=True)
 
-LEADERBOARDS = Path("leaderboards")
 app.command()(export)
 app.command()(publish)
 RunFolder = Annotated[Path, typer.Argument(help="The output folder of a run.", show_default=False)]
@@ -34,13 +33,14 @@ def show(folder: AnyFolder = LEADERBOARDS, store: StoreOption = DEFAULT_STORE) -
     """Print a run's leaderboard, or the published ones."""
     from rich.console import Console
 
+    from harness.board.folders import is_published
     from harness.board.ledger import read_published
     from harness.board.publish import read_board
     from harness.board.table import print_board
 
     _refuse_unfinished(folder, store)
     console = Console()
-    published = _is_published(folder)
+    published = is_published(folder)
     boards = read_published(folder).boards if published else (read_board(folder),)
     if not boards:
         console.print("nothing is published yet", style="dim")
@@ -64,9 +64,11 @@ def add(
     from harness.board import ledger
     from harness.board.admission import refuse_unpublishable
     from harness.board.check import check_run
+    from harness.board.folders import refuse_published
     from harness.board.publish import read_board, read_row, run_samples
 
     _refuse_unfinished(folder, store)
+    refuse_published(folder, f"a run's rows are published there: harness board add RUN --to {folder}")
     arms = {line.arm: line.row for line in read_board(folder).lines}
     if row is not None and row not in arms:
         raise UserError(f"{folder} has no row of {row!r}", f"it has {', '.join(sorted(arms))}")
@@ -126,9 +128,10 @@ def check(
 ) -> None:
     """Compute every number again from the samples, and compare every hash. Exit code 1 where something differs."""
     from harness.board.check import check_leaderboards, check_run
+    from harness.board.folders import is_published
 
     _refuse_unfinished(folder, store)
-    published = _is_published(folder)
+    published = is_published(folder)
     if since is not None and not published:
         raise UserError(f"{folder} holds no ledger.jsonl", "--since compares published leaderboards")
     findings = check_leaderboards(folder, since, copy=copy) if published else check_run(folder)
@@ -172,22 +175,19 @@ def serve(
     port: Annotated[int, typer.Option(help="0 takes a free one.", min=0, max=65535)] = 8000,
 ) -> None:
     """Show the page of a run or of the published leaderboard on this machine, for a look; Ctrl-C ends it."""
+    from harness.board.folders import is_published
     from harness.board.site.published import beside, write_published_site
     from harness.board.site.serve import HOST, server
 
     site = folder
-    if _is_published(folder):
+    if is_published(folder):
         site = beside(folder)
         write_published_site(folder, site)
     elif not (folder / "index.html").exists():
-        raise UserError(f"{folder} holds no page", "give the output folder of a finished run, or the published one")
+        raise UserError(f"{folder} holds no page", "the same harness run writes it anew")
     with server(site, port) as serving:
         typer.echo(f"http://{HOST}:{serving.server_port}/")
         serving.serve_forever()
-
-
-def _is_published(folder: Path) -> bool:
-    return (folder / "ledger.jsonl").exists()
 
 
 def _refuse_unfinished(folder: Path, store: Path) -> None:

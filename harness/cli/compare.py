@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.cli.options import LEADERBOARDS, BoardOption
 from harness.errors import UserError
 
 if TYPE_CHECKING:
@@ -29,18 +30,16 @@ Names = Annotated[
     ),
 ]
 RunFolder = Annotated[Path | None, typer.Option("--run", metavar="DIR", help="The run folder whose arms are named.")]
-PublishedFolder = Annotated[Path, typer.Option("--board", metavar="DIR", help="Where published rows lie.")]
 Margin = Annotated[
     float, typer.Option(min=0, metavar="POINTS", help="Arms are equal (=) within so many points of 100.")
 ]
 AllPairs = Annotated[bool, typer.Option("--all-pairs", help="Compare every two of them.")]
-LEADERBOARDS = Path("leaderboards")
 
 
 def compare(
     names: Names = None,
     run: RunFolder = None,
-    board: PublishedFolder = LEADERBOARDS,
+    board: BoardOption = LEADERBOARDS,
     margin: Margin = 1.0,
     *,
     pairs: AllPairs = False,
@@ -53,7 +52,7 @@ def compare(
     from harness.cli.console import console
     from harness.cli.contrasttext import print_contrasts
 
-    found = named(names, run, board)
+    found = named("compare", names, run, board)
     if aa:
         _print_noise(found, as_json=as_json)
         return
@@ -64,12 +63,12 @@ def compare(
         print_contrasts(made, console())
 
 
-def named(names: list[str] | None, run: Path | None, board: Path) -> list[Source]:
-    """The rows that are named."""
+def named(command: str, names: list[str] | None, run: Path | None, board: Path) -> list[Source]:
+    """The rows that are named to the command."""
     from harness.board.sources import sources
 
     if not names and run is None:
-        raise UserError("no arm is named", "write harness compare RUN, or harness compare A B --run RUN")
+        raise UserError("no arm is named", f"write harness {command} RUN, or harness {command} A B --run RUN")
     return sources(names or [], run, board)
 
 

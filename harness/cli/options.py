@@ -61,6 +61,9 @@ SeedsOption = Annotated[
 StoreOption = Annotated[
     Path, typer.Option("--store", envvar="HARNESS_STORE", metavar="DIR", help="Where finished jobs are kept.")
 ]
+BoardOption = Annotated[
+    Path, typer.Option("--board", metavar="DIR", help="The published leaderboard in which rows are looked for.")
+]
 OutOption = Annotated[
     Path | None, typer.Option("--out", "-o", metavar="DIR", help="Run folder; runs/RECIPE-DIGEST if left out.")
 ]
@@ -103,3 +106,4 @@ ExecutorOption = Annotated[
 ]
 
 DEFAULT_STORE = Path(".harness")
+LEADERBOARDS = Path("leaderboards")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.options import DEFAULT_STORE, StoreOption
+from harness.cli.options import DEFAULT_STORE, LEADERBOARDS, BoardOption, StoreOption
 
 
 def show(
@@ -37,6 +37,7 @@ def show(
     export: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write them to a .parquet, .csv or .jsonl file instead.")
     ] = None,
+    board: BoardOption = LEADERBOARDS,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Read samples: prompt, answer, target, scores, the judge's words. Without options, count them."""
@@ -47,6 +48,7 @@ def show(
     wanted = Wanted(
         run,
         store,
+        board,
         Selection(bound, tuple(outcomes or ()), tuple(ids or ())),
         tasks=tuple(tasks or ()),
         arms=tuple(arms or ()),

@@ -8,22 +8,21 @@ from typing import Annotated
 import typer
 
 from harness.cli.compare import (
-    LEADERBOARDS,
     AllPairs,
     Margin,
     Names,
-    PublishedFolder,
     RunFolder,
     compared,
     named,
 )
+from harness.cli.options import LEADERBOARDS, BoardOption
 from harness.errors import UserError
 
 
 def report(
     names: Names = None,
     run: RunFolder = None,
-    board: PublishedFolder = LEADERBOARDS,
+    board: BoardOption = LEADERBOARDS,
     margin: Margin = 1.0,
     *,
     pairs: AllPairs = False,
@@ -42,7 +41,7 @@ def report(
     for path in filter(None, (out, png, svg)):
         if path.is_dir():
             raise UserError(f"{path} is a folder", "name a file")
-    found = named(names, run, board)
+    found = named("report", names, run, board)
     made = compared(found, margin, whole=len(names or []) <= 1, pairs=pairs)
     rows = [one.row for one in found]
     if out is None and png is None and svg is None:

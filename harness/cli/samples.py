@@ -32,6 +32,8 @@ class Wanted:
 
     run: str
     store: Path
+    board: Path
+    """The published leaderboard in which rows are looked for."""
     selection: Selection
     tasks: tuple[str, ...] = ()
     arms: tuple[str, ...] = ()
@@ -45,7 +47,9 @@ class Wanted:
 
 def show_samples(wanted: Wanted) -> None:
     """Page through samples, or export them; where nothing narrows them down, count them."""
-    found = chosen(evaluations(wanted.run, wanted.store), tasks=wanted.tasks, arms=wanted.arms, seeds=wanted.seeds)
+    found = chosen(
+        evaluations(wanted.run, wanted.store, wanted.board), tasks=wanted.tasks, arms=wanted.arms, seeds=wanted.seeds
+    )
     asked_for_all = wanted.selection == Selection() and not (wanted.tasks or wanted.limit or wanted.export)
     if asked_for_all:
         _print_overview(found)
@@ -65,8 +69,9 @@ def show_difference(wanted: Wanted, names: tuple[str, str], *, by: float) -> Non
         raise UserError(
             "--diff chooses arms and samples itself", "leave --arm, --wrong, --worse-than and --outcome away"
         )
-    found = evaluations(wanted.run, wanted.store)
-    a, b = (chosen(side(name, found, wanted.store), tasks=wanted.tasks, seeds=wanted.seeds) for name in names)
+    found = evaluations(wanted.run, wanted.store, wanted.board)
+    sides = (side(name, found, wanted.store, wanted.board) for name in names)
+    a, b = (chosen(one, tasks=wanted.tasks, seeds=wanted.seeds) for one in sides)
     comparisons = compare(a, b, by)
     ids = wanted.selection.ids
     differing = [(one, pair) for one in comparisons for pair in one.differing() if not ids or pair.a.id in ids]

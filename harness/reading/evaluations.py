@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.board.chain import LEDGER
+from harness.board.folders import refuse_published
 from harness.board.ledger import row_beginning
 from harness.board.publish import samples_path
 from harness.board.samples import samples_file
@@ -48,7 +50,7 @@ class Evaluation:
         return f"{self.task}, {self.arm}, seed {self.seed}"
 
 
-def evaluations(run: str | Path, store: Path) -> tuple[Evaluation, ...]:
+def evaluations(run: str | Path, store: Path, leaderboards: Path = LEADERBOARDS) -> tuple[Evaluation, ...]:
     """Those of a run folder, of a run by its name in `runs/`, or of a published row by the beginning of its id.
 
     Raises UserError where there is no such run.
@@ -59,8 +61,9 @@ def evaluations(run: str | Path, store: Path) -> tuple[Evaluation, ...]:
             if found := tuple(_of_run(folder, Store(store))):
                 return found
             raise UserError(f"nothing of {name} is scored", "its benchmarks wait for a judge or for grades")
-    if _ROW.fullmatch(name) and (LEADERBOARDS / "ledger.jsonl").is_file():
-        return tuple(_of_row(name))
+    refuse_published(Path(run), f"name a row of it, with --board {run}; harness board show {run} lists them")
+    if _ROW.fullmatch(name):
+        return tuple(_of_row(name, leaderboards))
     runs = [path.parent.name for path in RUNS.glob(f"*/{PLAN_FILE}")]
     wanted = "give a run folder, or the beginning of a published row's id"
     raise UserError(f"{name} is no run", suggestion(name, runs) if runs else wanted)
@@ -80,7 +83,9 @@ def chosen(
     )
 
 
-def side(text: str, found: Sequence[Evaluation], store: Path) -> tuple[Evaluation, ...]:
+def side(
+    text: str, found: Sequence[Evaluation], store: Path, leaderboards: Path = LEADERBOARDS
+) -> tuple[Evaluation, ...]:
     """One side of a comparison: an arm among those found, another run of one arm, or `RUN:ARM`.
 
     Raises UserError for text that is none of these.
@@ -90,9 +95,9 @@ def side(text: str, found: Sequence[Evaluation], store: Path) -> tuple[Evaluatio
         return chosen(found, arms=[text])
     run, _, arm = text.rpartition(":")
     if run:
-        return chosen(evaluations(run, store), arms=[arm])
+        return chosen(evaluations(run, store, leaderboards), arms=[arm])
     try:
-        others = evaluations(text, store)
+        others = evaluations(text, store, leaderboards)
     except UserError:
         raise UserError(f"{text!r} is neither an arm of this run nor another run", suggestion(text, arms)) from None
     theirs = sorted({one.arm for one in others})
@@ -134,8 +139,13 @@ def _first(*paths: Path) -> Path | None:
     return next((path for path in paths if path.is_file()), None)
 
 
-def _of_row(prefix: str) -> Iterator[Evaluation]:
-    row = row_beginning(prefix, LEADERBOARDS)
+def _of_row(prefix: str, leaderboards: Path) -> Iterator[Evaluation]:
+    if not (leaderboards / LEDGER).is_file():
+        raise UserError(
+            f"{prefix} is no run, and {leaderboards} no published leaderboard with a row that begins so",
+            "give a run folder, or the leaderboard with --board DIR",
+        )
+    row = row_beginning(prefix, leaderboards)
     for name, task in row.result.tasks.items():
         for part in task.seeds:
             yield Evaluation(
@@ -146,5 +156,5 @@ def _of_row(prefix: str) -> Iterator[Evaluation]:
                 protocol=task.protocol,
                 score=task.score_name,
                 higher_is_better=task.higher_is_better,
-                samples=samples_file(LEADERBOARDS, part.samples_sha256),
+                samples=samples_file(leaderboards, part.samples_sha256),
             )

@@ -57,7 +57,7 @@ def test_rows_are_named_by_the_beginning_of_the_id_that_add_and_show_print(run, 
     printed = board("add", run, "--row", "dmt", "--to", public).split(" as ")[1].split()[0]
     assert f"id {printed}" in board("show", public)
     assert "id " not in board("show", run)
-    with pytest.raises(UserError, match="no row on the board has an id beginning with 'nothing'"):
+    with pytest.raises(UserError, match=r"no row of .* has an id beginning with 'nothing'"):
         board("retract", "nothing", "--why", "a trial", "--to", public)
     assert f"retracted {printed}" in board("retract", printed, "--why", "a trial", "--to", public)
 
@@ -68,9 +68,9 @@ def test_the_beginning_of_an_id_must_name_one_row(maker, info, tmp_path):
     board("add", tmp_path / "run", "--to", tmp_path / "public")
     firsts = [path.stem[0] for path in (tmp_path / "public" / "rows").iterdir()]
     shared = max(firsts, key=firsts.count)
-    with pytest.raises(UserError, match=f"{firsts.count(shared)} rows on the board have ids beginning"):
+    with pytest.raises(UserError, match=f"{firsts.count(shared)} rows of .* have ids beginning"):
         board("retract", shared, "--why", "a trial", "--to", tmp_path / "public")
-    with pytest.raises(UserError, match="no row on the board"):
+    with pytest.raises(UserError, match="no row of"):
         board("retract", "", "--why", "a trial", "--to", tmp_path / "public")
 
 
@@ -130,12 +130,18 @@ def test_one_arm_alone_says_that_its_baseline_is_absent(run, tmp_path):
     assert board("add", run, "--to", tmp_path / "public").count("published ") == 2
 
 
+def test_a_published_leaderboard_is_not_added(run, tmp_path):
+    board("add", run, "--to", tmp_path / "public")
+    with pytest.raises(UserError, match=r"is a published leaderboard.*harness board add RUN --to"):
+        board("add", tmp_path / "public", "--to", tmp_path / "public")
+
+
 def test_unknown_arms_and_missing_folders_are_named(run, tmp_path):
     with pytest.raises(UserError, match="has no row of 'dtm'"):
         board("add", run, "--row", "dtm", "--to", tmp_path / "public")
-    with pytest.raises(UserError, match="holds no leaderboard"):
+    with pytest.raises(UserError, match="holds neither"):
         board("show", tmp_path)
-    with pytest.raises(UserError, match="holds no leaderboard"):
+    with pytest.raises(UserError, match="there is no folder"):
         board("check", tmp_path / "nowhere")
     with pytest.raises(UserError, match=r"holds no ledger\.jsonl"):
         board("build", tmp_path)
@@ -194,5 +200,8 @@ def test_a_page_is_served_until_it_is_interrupted(run, tmp_path, published):
 
 
 def test_only_a_board_is_served(tmp_path):
+    with pytest.raises(UserError, match="holds neither"):
+        board("serve", tmp_path)
+    (tmp_path / "leaderboard.json").touch()
     with pytest.raises(UserError, match="holds no page"):
         board("serve", tmp_path)

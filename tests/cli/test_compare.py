@@ -60,7 +60,7 @@ def test_the_noise_floor(compare, snapshot):
 
 
 def test_nothing_to_compare_is_said(compare):
-    with pytest.raises(UserError, match="no arm is named"):
+    with pytest.raises(UserError, match=r"no arm is named .write harness compare"):
         compare()
     with pytest.raises(UserError, match="one arm is no comparison"):
         compare(SFT)

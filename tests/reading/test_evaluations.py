@@ -39,7 +39,7 @@ def test_a_published_row_is_read_by_the_beginning_of_its_id(tiny_run, tmp_path, 
     assert {one.task for one in found} == set(row.result.tasks)
     (sample, *_) = with_asked(load(found[:1]))
     assert sample.asked is None
-    assert "no row on the board" in refused(evaluations, "0123abcd", tmp_path)
+    assert "no row of leaderboards" in refused(evaluations, "0123abcd", tmp_path)
 
 
 def test_a_run_is_found_by_its_name_and_suggested_where_it_is_misspelt(written, sums, refused, tmp_path):

@@ -12,6 +12,7 @@ from urllib.parse import quote
 from harness.board import text
 from harness.board.board import Board, Line
 from harness.board.compare import ScoresOf
+from harness.board.folders import is_published
 from harness.board.intervals import Interval, Scores
 from harness.board.ledger import published_samples, read_ledger, read_published
 from harness.board.publish import read_board, read_row, run_scores
@@ -85,7 +86,7 @@ def select(folder: Path, chosen: Sequence[str] = ()) -> Selection:
 
     Raises UserError where there is no board, or a name fits no row.
     """
-    published = (folder / "ledger.jsonl").exists()
+    published = is_published(folder)
     boards = read_published(folder).boards if published else (read_board(folder),)
     lines = [line for board in boards for line in board.lines]
     if not lines:

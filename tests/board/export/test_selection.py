@@ -35,7 +35,7 @@ def test_names_that_fit_nothing_and_folders_without_rows_are_refused(run, tmp_pa
         select(run, ["dmt", "dtm"])
     with pytest.raises(UserError, match="has no row ''"):
         select(run, [""])
-    with pytest.raises(UserError, match="holds no leaderboard"):
+    with pytest.raises(UserError, match="holds neither the leaderboard"):
         select(tmp_path)
 
 

@@ -102,7 +102,7 @@ def test_the_command_writes_the_page_and_the_figures(checkpoints, tmp_path, monk
 
 
 def test_what_cannot_be_compared_or_written_is_refused(checkpoints, tmp_path):
-    with pytest.raises(UserError, match="no arm is named"):
+    with pytest.raises(UserError, match=r"no arm is named .write harness report"):
         run()
     with pytest.raises(UserError, match="is a folder"):
         run(checkpoints.folder, "--out", tmp_path)

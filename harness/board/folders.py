@@ -1,0 +1,35 @@
+"""Which of two kinds of folder is meant: a run's output folder, or a published leaderboard."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness.board.chain import LEDGER
+from harness.errors import UserError
+
+RUN_BOARD = "leaderboard.json"
+WANTED = "give a run's output folder, or a published leaderboard's"
+
+
+def is_published(folder: Path) -> bool:
+    """Whether it is a published leaderboard. Raises UserError where it is neither that nor a run's output folder."""
+    published = (folder / LEDGER).is_file()
+    if not published and not (folder / RUN_BOARD).is_file():
+        raise _neither(folder)
+    return published
+
+
+def refuse_published(folder: Path, remedy: str) -> None:
+    """Raises UserError with this remedy for a published leaderboard where a run's output folder is wanted."""
+    if (folder / LEDGER).is_file() and not (folder / RUN_BOARD).is_file():
+        raise UserError(f"{folder} is a published leaderboard, and no run's output folder", remedy)
+
+
+def _neither(folder: Path) -> UserError:
+    if folder.is_file():
+        return UserError(f"{folder} is a file", f"give the folder it lies in: {folder.parent}")
+    if not folder.is_dir():
+        return UserError(f"there is no folder {folder}", WANTED)
+    runs = sorted(path.parent for path in folder.glob(f"*/{RUN_BOARD}"))
+    remedy = f"it holds runs: give one of them, such as {runs[0]}" if runs else WANTED
+    return UserError(f"{folder} holds neither the {RUN_BOARD} of a run nor the {LEDGER} of a published board", remedy)

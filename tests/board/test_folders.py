@@ -1,0 +1,58 @@
+"""A run's output folder given as a leaderboard, or a leaderboard as a run, is called what it is."""
+
+import pytest
+
+from harness.board.folders import is_published, refuse_published
+from harness.board.publish import write_run
+from harness.board.sources import sources
+from harness.reading.evaluations import evaluations
+
+NOWHERE = "give a run's output folder, or a published leaderboard's"
+
+
+@pytest.fixture
+def public(tmp_path):
+    folder = tmp_path / "public"
+    folder.mkdir()
+    (folder / "ledger.jsonl").touch()
+    return folder
+
+
+def test_the_two_kinds_are_told_apart(arms, info, public, tmp_path):
+    write_run(tmp_path / "run", arms, info)
+    assert is_published(public)
+    assert not is_published(tmp_path / "run")
+    refuse_published(tmp_path / "run", "no remedy is needed")
+
+
+def test_what_is_neither_is_named_with_what_it_is(arms, info, public, refused, tmp_path):
+    assert refused(is_published, tmp_path / "absent") == f"there is no folder {tmp_path / 'absent'} ({NOWHERE})"
+    file = public / "ledger.jsonl"
+    assert refused(is_published, file) == f"{file} is a file (give the folder it lies in: {public})"
+    assert refused(is_published, tmp_path) == (
+        f"{tmp_path} holds neither the leaderboard.json of a run nor the ledger.jsonl of a published board ({NOWHERE})"
+    )
+    write_run(tmp_path / "run", arms, info)
+    assert refused(is_published, tmp_path).endswith(f"(it holds runs: give one of them, such as {tmp_path / 'run'})")
+
+
+def test_a_published_leaderboard_is_no_run(public, refused, tmp_path):
+    said = f"{public} is a published leaderboard, and no run's output folder"
+    for refusal in (
+        refused(sources, [str(public)], None, tmp_path),
+        refused(sources, [], public, tmp_path),
+        refused(evaluations, public, tmp_path / "store"),
+    ):
+        assert refusal.startswith(said)
+        assert f"with --board {public}" in refusal
+
+
+def test_where_a_row_was_looked_for_is_said(public, refused, tmp_path):
+    absent = tmp_path / "absent"
+    assert refused(evaluations, "0123abcd", tmp_path / "store", absent) == (
+        f"0123abcd is no run, and {absent} no published leaderboard with a row that begins so "
+        "(give a run folder, or the leaderboard with --board DIR)"
+    )
+    assert refused(evaluations, "0123abcd", tmp_path / "store", public) == (
+        f"no row of {public} has an id beginning with '0123abcd' (harness board show {public} lists them)"
+    )
