@@ -20,7 +20,7 @@ from harness.armspec import FALLBACK, ArmSpec
 from harness.canonical import Json
 from harness.discovery import GROUP, SINGLE, LoadedPlugin, implementation, load_plugin, suggestion
 from harness.errors import HarnessError, UserError
-from harness.settings import option_error
+from harness.wrongsettings import option_error
 
 STARTS = ("base", "previous")
 """What a stage can start from besides an earlier stage; no stage is called so."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pydantic
@@ -17,8 +16,10 @@ from harness.discovery import methods, suggestion, written_parts
 from harness.errors import UserError
 from harness.execution import Execution
 from harness.jobs import TrainSettings
+from harness.modelfolder import model_folder
 from harness.recipe import Recipe, named_model, recipe_of
-from harness.settings import Setting, option_error, put
+from harness.settings import Setting, put
+from harness.wrongsettings import option_error
 
 COMMON = ("train", "data")
 """What an arm can have of its own beside the options of its plug-ins."""
@@ -125,13 +126,11 @@ def model_arms(models: Sequence[str], recipe: Recipe) -> tuple[ArmSpec, ...]:
     arms: dict[str, ArmSpec] = {}
     for model in models:
         served = named_model(model).get("base_url") is not None
-        folder = Path(model).expanduser()
-        if not served and not folder.is_dir() and model.startswith((".", "/", "~")):
-            raise UserError(f"there is no model folder {model}", "give a folder with config.json, or a hub id")
-        name = str(named_model(model)["id"]) if served else folder.resolve().name if folder.is_dir() else model
+        folder = None if served else model_folder(model)
+        name = folder.resolve().name if folder else str(named_model(model)["id"]) if served else model
         if name in arms:
             raise UserError(f"two models are called {name!r}", "evaluate one of them apart, or rename its folder")
-        arms[name] = ArmSpec(("base",), options, model=str(folder) if folder.is_dir() else model, name=name)
+        arms[name] = ArmSpec(("base",), options, model=str(folder or model), name=name)
     return tuple(arms.values())
 
 

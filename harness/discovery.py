@@ -41,10 +41,23 @@ SINGLE = tuple(name for name, hook in HOOKS.items() if hook.harness_spec["firstr
 """Hooks that take one provider."""
 
 
+KINDS: Mapping[str, frozenset[str]] = {
+    "dataset": frozenset({"data_source"}),
+    "benchmark": frozenset({"evaluator"}),
+    "method": frozenset(HOOKS) - {"data_source", "evaluator"},
+}
+"""What plug-ins offer, and the hooks by which they do."""
+
+
 def suggestion(name: str, known: Sequence[str]) -> str:
     """`did you mean 'im'?`, or the names there are."""
-    close = get_close_matches(name, known, n=1, cutoff=0.6)
-    return f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(sorted(set(known)))}"
+    close = nearest(name, known)
+    return f"did you mean {close!r}?" if close else f"there are: {', '.join(sorted(set(known)))}"
+
+
+def nearest(name: str, known: Sequence[str]) -> str:
+    """The name that is most like this one; empty where none is like it."""
+    return next(iter(get_close_matches(name, known, n=1, cutoff=0.6)), "")
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,10 +143,28 @@ def is_file_plugin(name: str) -> bool:
     return name.endswith(".py") or "/" in name
 
 
+def offering(what: str) -> tuple[str, ...]:
+    """Names of the installed plug-ins that offer such a thing, one of `KINDS`; those that do not load are left out."""
+
+    def offers(name: str) -> bool:
+        try:
+            return not KINDS[what].isdisjoint(load_plugin(name).slots)
+        except UserError:
+            return False
+
+    return tuple(filter(offers, installed()))
+
+
 def unknown_plugin(name: str, what: str = "plug-in") -> UserError:
-    """Nobody is called so; a file of that name in the working folder is what was meant."""
+    """Nobody is called so who offers such a thing; a file of that name in the working folder is what was meant."""
     beside = f"./{name}.py"
-    meant = f"did you mean {beside}?" if Path(beside).is_file() else suggestion(name, installed())
+    if Path(beside).is_file():
+        meant = f"did you mean {beside}?"
+    elif what in KINDS:
+        meant = suggestion(name, offering(what))
+    else:
+        close = nearest(name, installed())
+        meant = f"did you mean {close!r}?" if close else "harness plugins lists them"
     return UserError(f"no {what} is called {name!r}", meant)
 
 
@@ -270,7 +301,11 @@ def _check_signatures(module: ModuleType, who: str) -> None:
 
 def methods(text: str) -> tuple[LoadedPlugin, ...]:
     """The plug-ins of one `--plugins`, without the options written beside their names."""
-    return tuple(load_plugin(part.partition(":")[0]) for part in written_parts(text))
+    names = [part.partition(":")[0] for part in written_parts(text)]
+    for name in names:
+        if not is_file_plugin(name) and name not in installed():
+            raise unknown_plugin(name, "method")
+    return tuple(map(load_plugin, names))
 
 
 def written_parts(text: str) -> list[str]:

@@ -29,6 +29,21 @@ STATE = (
 """Weights in any format, their indexes, and what a training went on from: none of it is true of another model."""
 
 
+def model_folder(name: str) -> Path | None:
+    """The folder that a model is named by; None for a hub id.
+
+    Raises UserError for a path that leads nowhere, and for a folder without a model.
+    """
+    folder = Path(name).expanduser()
+    if not folder.is_dir():
+        if name.startswith((".", "/", "~")):
+            raise UserError(f"there is no model folder {name}", f"give a folder with {CONFIG}, or a hub id")
+        return None
+    if not (folder / CONFIG).is_file():
+        raise UserError(f"{name} holds no model: {CONFIG} is missing", "give a folder that save_pretrained wrote")
+    return folder
+
+
 def weight_files(folder: Path) -> tuple[Path, ...]:
     """The safetensors files that transformers would load, sorted; some hub models hold the same weights twice.
 

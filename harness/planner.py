@@ -18,6 +18,7 @@ from harness.jobs import Budget, StageBudget
 from harness.plan import ArmPlan, Plan
 from harness.recipe import Recipe
 from harness.settings import Setting
+from harness.sharding import configuration
 from harness.sweeps import arms_of, check_sweeps, sweeps_of
 
 OFFERS: Mapping[str, tuple[str, str]] = {
@@ -101,6 +102,8 @@ def _parts(text: str) -> list[str]:
 
 def build(recipe: Recipe, arms: Sequence[ArmSpec], places: Places) -> Plan:
     """Lay out every arm's jobs; the arms stay in their order, added baselines come last."""
+    if (sharding := recipe.train.execution().deepspeed) is not None:
+        configuration(sharding)
     builder = JobBuilder(recipe, places, ArmDatasets.resolved(recipe, arms[0], places))
     bounds = {bound.arm.id: bound for bound in (_bound(spec, builder) for spec in arms)}
     baselines = _choose_baselines(builder, bounds)

@@ -20,8 +20,9 @@ from harness.execution import Execution
 from harness.jobs import Declaration, EngineSettings, ModelSettings, TrainSettings
 from harness.judge.settings import Judging
 from harness.runtime import Runtime
-from harness.settings import Setting, option_error, put, read_extended, unknown_setting
+from harness.settings import Setting, put, read_extended
 from harness.suite import Suite, read_suite
+from harness.wrongsettings import option_error, unknown_setting
 
 DEFAULT = "playground"
 """The embedded recipe, run where none is named."""

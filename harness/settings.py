@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from types import UnionType
-from typing import Any, Union, get_origin
+from typing import Any
 
-import pydantic
 import yaml
 
-from harness.api import Options
 from harness.discovery import suggestion
 from harness.errors import UserError
 
@@ -214,68 +210,3 @@ def put(tree: dict[str, Any], path: Sequence[str], value: Any) -> None:
     else:
         tree[head] = dict(inner) if isinstance(inner, Mapping) else {}
         put(tree[head], rest, value)
-
-
-# --- what to say of a wrong one --------------------------------------------------------------------------------------
-
-
-def unknown_setting(path: Sequence[str], kind: type[pydantic.BaseModel], others: Sequence[str]) -> UserError:
-    """No field of `kind` and none of the `others` begins with this name; a last part that stands alone is found."""
-    places = [name for name in _dotted(kind) if len(path) == 1 and name.endswith(f".{path[0]}")]
-    meant = f"did you mean {' or '.join(map(repr, places))}?" if places else ""
-    return UserError(
-        f"there is no setting {'.'.join(path)!r}", meant or suggestion(path[0], (*kind.model_fields, *others))
-    )
-
-
-def _dotted(kind: type[pydantic.BaseModel], prefix: str = "") -> Iterator[str]:
-    """All settings by their full names, `train.lr`; what lies in mappings and lists has no such name."""
-    for name, field in kind.model_fields.items():
-        yield prefix + name
-        annotation = field.annotation
-        inner = _model_within(annotation)
-        if inner is not None and (inspect.isclass(annotation) or get_origin(annotation) in {Union, UnionType}):
-            yield from _dotted(inner, f"{prefix}{name}.")
-
-
-_VALIDATOR = re.compile(r"(function-\w+|literal)\[.*\]")
-"""What pydantic puts among the keys where a value may be of several kinds."""
-
-
-def option_error(error: pydantic.ValidationError, kind: type[pydantic.BaseModel], prefix: str = "") -> UserError:
-    """What pydantic complains of first in one line, with the dotted name as the user writes it."""
-    errors = error.errors(include_url=False)
-    # A misspelt key leaves another one missing, and explains it.
-    first = next((one for one in errors if one["type"] == "extra_forbidden"), errors[0])
-    path = [str(part) for part in first["loc"] if not _VALIDATOR.fullmatch(str(part))]
-    name = ".".join([prefix, *path] if prefix else path)
-    if first["type"] == "extra_forbidden":
-        known = [*_fields_at(kind, path[:-1])]
-        return UserError(f"there is no setting {name!r}", suggestion(path[-1], known) if known else "it has none")
-    if first["type"] == "missing":
-        return UserError(f"{name} is missing", "see docs/recipes.md")
-    message = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "model_type":
-        message = f"it has keys of its own, such as {name}.{_fields_at(kind, path)[0]}"
-    plugin = prefix and issubclass(kind, Options)
-    where = f"see `harness plugins {prefix}`" if plugin else "see docs/recipes.md"
-    given = "" if isinstance(first["input"], Mapping) else f" = {first['input']}"
-    return UserError(f"{name}{given} will not do: {message}" if name else message, where)
-
-
-def _fields_at(kind: type[pydantic.BaseModel], path: Sequence[str]) -> tuple[str, ...]:
-    """Fields of the model at a path; parts that are keys of a mapping or places in a tuple lead to no other model."""
-    model: type[pydantic.BaseModel] = kind
-    for part in path:
-        if part in model.model_fields:
-            inner = _model_within(model.model_fields[part].annotation)
-            if inner is None:
-                return ()
-            model = inner
-    return tuple(model.model_fields)
-
-
-def _model_within(annotation: Any) -> type[pydantic.BaseModel] | None:
-    if inspect.isclass(annotation) and issubclass(annotation, pydantic.BaseModel):
-        return annotation
-    return next(filter(None, map(_model_within, getattr(annotation, "__args__", ()))), None)

@@ -95,7 +95,7 @@ def read_sharding(name: str) -> Sharding:
 
     Raises UserError where there is none, or it cannot be trained with as it stands; see `problems`.
     """
-    config = _config(name)
+    config = configuration(name)
     found = problems(name, config)
     if found:
         raise found[0]
@@ -112,7 +112,7 @@ def read_sharding(name: str) -> Sharding:
 def faults(name: str) -> list[UserError]:
     """Everything that `read_sharding` could raise of the name, at once."""
     try:
-        return problems(name, _config(name))
+        return problems(name, configuration(name))
     except UserError as error:
         return [error]
 
@@ -152,7 +152,8 @@ def problems(name: str, config: Mapping[str, Json]) -> list[UserError]:
     return found
 
 
-def _config(name: str) -> Mapping[str, Json]:
+def configuration(name: str) -> Mapping[str, Json]:
+    """What a shipped configuration or a JSON file says. Raises UserError where there is none, or it is no object."""
     if name in SHIPPED:
         return dict(json.loads(files("harness.ds_configs").joinpath(f"{name}.json").read_text(encoding="utf-8")))
     try:

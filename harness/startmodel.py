@@ -13,6 +13,7 @@ from harness.data.templates import resolve
 from harness.endpoints.access import ServerAccess
 from harness.errors import UserError
 from harness.jobs import ModelSettings, PrepareModel
+from harness.modelfolder import model_folder
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,8 @@ def start_model(model: ModelSettings, data: Iterable[Dataset], seed: int, cache:
         return StartModel(f"make the {model.init.architecture} model (seed {seed})", declared)
     if model.id is None:
         raise UserError("the recipe's model has neither an id nor init", "write --set model=ORG/NAME")
-    folder = Path(model.id)
-    if not folder.is_dir():
+    folder = model_folder(model.id)
+    if folder is None:
         return StartModel(f"fetch {model.id}", PrepareModel(model=model))
     # A folder is what its files are, wherever it lies.
     content, nameless = _digest(folder, cache), model.model_copy(update={"id": None})

@@ -14,7 +14,8 @@ from harness.armspec import ArmSpec
 from harness.discovery import LoadedPlugin, load_plugin, suggestion
 from harness.errors import UserError
 from harness.jobs import Declaration
-from harness.settings import option_error, read_yaml, shipped
+from harness.settings import read_yaml, shipped
+from harness.wrongsettings import option_error
 
 PACKAGE = "harness.suites"
 """Where the shipped ones lie."""

@@ -7,7 +7,7 @@ from itertools import product
 
 from harness.armsettings import COMMON, arm_spec, same_arm
 from harness.armspec import ArmSpec
-from harness.discovery import methods
+from harness.discovery import installed, methods
 from harness.errors import UserError
 from harness.recipe import Recipe
 from harness.settings import Setting, Sweep
@@ -67,11 +67,15 @@ def check_sweeps(sweeps: Sequence[Sweep], texts: Sequence[str], waiting: Mapping
             raise UserError(f"the sweep of {sweep.name} has no values", f"write --sweep {sweep.name}=1,2,3")
         if sweep.key in waiting or any(_concerns(sweep, text) for text in texts):
             continue
-        options = sorted({p.plugin.name for text in texts for p in methods(text) if p.plugin.options})
-        raise UserError(
-            f"no arm of this run has {sweep.key} of its own",
-            f"what can be swept: train.<setting>, data.<role>.fraction, seeds, and options of {', '.join(options)}",
-        )
+        raise UserError(f"no arm of this run has {sweep.key} of its own", _remedy(sweep, texts))
+
+
+def _remedy(sweep: Sweep, texts: Sequence[str]) -> str:
+    if sweep.arm is None and sweep.path[0] in installed():
+        return f"add the method to an arm: --plugins {sweep.path[0]}"
+    options = sorted({p.plugin.name for text in texts for p in methods(text) if p.plugin.options})
+    of_methods = f", options of {', '.join(options)}" if options else ""
+    return f"what can be swept: train.<setting>, data.<role>.fraction, seeds{of_methods}"
 
 
 def _concerns(sweep: Sweep, text: str) -> bool:

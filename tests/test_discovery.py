@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness import discovery
-from harness.discovery import HOOKS, SINGLE, installed, load_plugin, written_parts
+from harness.discovery import HOOKS, SINGLE, installed, load_plugin, methods, offering, unknown_plugin, written_parts
 
 HEAD = """
     from harness.api import Arm, DataInfo, DataSource, Evaluator, KeepLast, Loss, Merger, Plugin, Stage, hookimpl
@@ -39,7 +39,22 @@ def test_built_in_plugins_keep_the_rules(name):
 
 def test_an_unknown_name_is_answered_with_the_nearest(refused):
     assert refused(load_plugin, "neftun") == "no plug-in is called 'neftun' (did you mean 'neftune'?)"
-    assert refused(load_plugin, "zzzz") == f"no plug-in is called 'zzzz' (there are: {', '.join(BUILT_IN)})"
+    assert refused(load_plugin, "zzzz") == "no plug-in is called 'zzzz' (harness plugins lists them)"
+    assert refused(methods, "imm") == "no method is called 'imm' (did you mean 'im'?)"
+
+
+def test_only_names_of_what_was_meant_are_listed(distribution):
+    distribution("alpha", {"broken": "import nothing_of_that_name"})
+    data, benchmarks, all_methods = map(offering, ("dataset", "benchmark", "method"))
+    assert [("gsm8k" in found, "dmt" in found) for found in (data, benchmarks, all_methods)] == [
+        (True, False),
+        (True, False),
+        (False, True),
+    ]
+    assert {*data, *benchmarks, *all_methods} == set(BUILT_IN)
+    assert str(unknown_plugin("zzzz", "benchmark")) == (
+        f"no benchmark is called 'zzzz' (there are: {', '.join(benchmarks)})"
+    )
 
 
 def test_a_name_that_two_distributions_claim(distribution, refused):

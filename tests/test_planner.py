@@ -603,7 +603,7 @@ def test_adapters_that_cannot_be_merged_apart(plan, own, start, settings, expect
         ),
         (
             "Stage('all', Mixture.of('maths'), train={'lrr': 1})",
-            "stage 'all' of own: there is no setting 'train.lrr' (did you mean 'lr'?)",
+            "stage 'all' of own: there is no setting 'train.lrr' (did you mean 'train.lr'?)",
         ),
         (
             "Stage('all', Mixture.of(Derived('maths', 'shuffle', amount=3)))",
@@ -634,7 +634,7 @@ def test_stages_that_cannot_be(plan, own, refused, stage, expected):
         ),
         (
             ["data.general=im"],
-            "the plug-in 'im' offers 0 datasets, and the recipe names none of them (there are: none)",
+            "the plug-in 'im' offers no dataset (harness data list shows those that do)",
         ),
         (
             ["data.general=maths.jsonl"],
@@ -650,6 +650,23 @@ def test_stages_that_cannot_be(plan, own, refused, stage, expected):
 )  # fmt: skip
 def test_recipes_that_cannot_be(plan, refused, settings, expected):
     assert refused(plan, "dmt", settings=settings) == expected
+
+
+def test_models_and_configurations_that_are_not_there(plan, synthetic, refused):
+    (synthetic / "empty").mkdir()
+    launched = ("train.launcher=torchrun", "train.processes=2")
+    for settings, expected in {
+        ("model=./nowhere",): "there is no model folder ./nowhere (give a folder with config.json, or a hub id)",
+        (f"model={synthetic / 'empty'}",): (
+            f"{synthetic / 'empty'} holds no model: config.json is missing (give a folder that save_pretrained wrote)"
+        ),
+        (*launched, "train.deepspeed=zero9"): (
+            "there is no DeepSpeed configuration 'zero9': No such file or directory "
+            "(use zero0, zero1, zero2, zero3, zero3_offload or the path of a JSON file)"
+        ),
+    }.items():
+        assert refused(plan, "im", settings=settings) == expected
+    assert plan("im", settings=["model=org/name"]).jobs
 
 
 def test_two_datasets_of_one_name(plan, synthetic, refused):

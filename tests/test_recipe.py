@@ -69,24 +69,27 @@ def test_the_recipe_of_all_methods_compares_at_least_ten_arms(tmp_path):
     ("setting", "expected"),
     [
         ("benchmark=gsm8k", "there is no setting 'benchmark' (did you mean 'benchmarks'?)"),
-        ("train.lrr=1", "there is no setting 'train.lrr' (did you mean 'lr'?)"),
-        ("runtime.worker=1", "there is no setting 'runtime.worker' (did you mean 'workers'?)"),
-        ("engine.dytpe=float32", "there is no setting 'engine.dytpe' (did you mean 'dtype'?)"),
-        ("model.ini={}", "there is no setting 'model.ini' (did you mean 'init'?)"),
-        ("model.init.vocabsize=1", "there is no setting 'model.init.vocabsize' (did you mean 'vocab_size'?)"),
+        ("train.lrr=1", "there is no setting 'train.lrr' (did you mean 'train.lr'?)"),
+        ("runtime.worker=1", "there is no setting 'runtime.worker' (did you mean 'runtime.workers'?)"),
+        ("engine.dytpe=float32", "there is no setting 'engine.dytpe' (did you mean 'engine.dtype'?)"),
+        ("model.ini={}", "there is no setting 'model.ini' (did you mean 'model.init'?)"),
+        (
+            "model.init.vocabsize=1",
+            "there is no setting 'model.init.vocabsize' (did you mean 'model.init.vocab_size'?)",
+        ),
         (
             "data.general=[{source: x.csv, fractio: 1/2}]",
-            "there is no setting 'data.general.0.fractio' (did you mean 'fraction'?)",
+            "there is no setting 'data.general.0.fractio' (did you mean 'data.general.fraction'?)",
         ),
         ("lr=1e-3", "there is no setting 'lr' (did you mean 'train.lr'?)"),
         ("micro_tokens=64", "there is no setting 'micro_tokens' (did you mean 'runtime.micro_tokens'?)"),
         ("name_of=x", "there is no setting 'name_of' (did you mean 'name'?)"),
         ("benchmarks=gsm8kk", "no benchmark is called 'gsm8kk' (did you mean 'gsm8k'?)"),
         ("data.general=gsm8kk:train", "no dataset is called 'gsm8kk' (did you mean 'gsm8k'?)"),
-        ("dmt.kk=1", "there is no setting 'dmt.kk' (did you mean 'k'?)"),
-        ("options.dmt.kk=1", "there is no setting 'dmt.kk' (did you mean 'k'?)"),
-        ("judge={modle: gpt}", "there is no setting 'judge.modle' (did you mean 'model'?)"),
-        ("dmtt.k=1", "there is no setting 'dmtt.k' (did you mean 'dmt'?)"),
+        ("dmt.kk=1", "there is no setting 'dmt.kk' (did you mean 'dmt.k'?)"),
+        ("options.dmt.kk=1", "there is no setting 'dmt.kk' (did you mean 'dmt.k'?)"),
+        ("judge={modle: gpt}", "there is no setting 'judge.modle' (did you mean 'judge.model'?)"),
+        ("dmtt.k=1", "there is no setting 'dmtt.k' (did you mean 'dmt.k'?)"),
         ("options.dmtt.k=1", "no plug-in is called 'dmtt' (did you mean 'dmt'?)"),
         ("suite=playgroud", "there is no suite playgroud (give a YAML file; did you mean 'playground'?)"),
     ],
@@ -98,25 +101,40 @@ def test_an_unknown_key_at_every_level(written, refused, setting, expected):
 @pytest.mark.parametrize(
     ("setting", "expected"),
     [
+        ("train.lr=fast", "train.lr = fast will not do: a number is wanted (the default is 2e-05)"),
+        ("train.lr=0", "train.lr = 0 will not do: it must be more than 0 (the default is 2e-05)"),
+        ("train.epochs=", "train.epochs =  will not do: a number is wanted (the default is 3.0)"),
         (
-            "train.lr=fast",
-            "train.lr = fast will not do: Input should be a valid number, unable to parse string as a number",
+            "train.batch_size=1.5",
+            "train.batch_size = 1.5 will not do: a whole number is wanted (the default is 128)",
         ),
-        ("train.lr=0", "train.lr = 0 will not do: Input should be greater than 0"),
+        ("train.liger=maybe", "train.liger = maybe will not do: true or false is wanted (the default is false)"),
         (
-            "train.epochs=",
-            "train.epochs =  will not do: Input should be a valid number, unable to parse string as a number",
+            "engine.name=sglang",
+            "engine.name = sglang will not do: it must be 'hf', 'vllm' or 'endpoint' (the default is hf)",
         ),
-        ("engine.name=sglang", "engine.name = sglang will not do: Input should be 'hf', 'vllm' or 'endpoint'"),
-        ("match=rows", "match = rows will not do: Input should be 'none', 'examples', 'tokens' or 'steps'"),
-        ("seeds=[]", "seeds = [] will not do: Tuple should have at least 1 item after validation, not 0"),
+        (
+            "match=rows",
+            "match = rows will not do: it must be 'none', 'examples', 'tokens' or 'steps' (the default is none)",
+        ),
+        ("train.lr=.inf", "train.lr = inf will not do: a finite number is wanted (the default is 2e-05)"),
+        ("judge={model: gpt}", "judge.base_url is missing (write judge.base_url: and what it is)"),
+    ],
+)  # fmt: skip
+def test_a_value_that_will_not_do_and_what_is_usual(written, refused, setting, expected):
+    assert refused(load, written(MINIMAL), [Setting.parse(setting)]) == expected
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [
+        ("seeds=[]", "seeds = [] will not do: it needs 1 at least"),
+        ("seeds=3", "seeds = 3 will not do: a list is wanted"),
         ("seeds=[1,1]", "seeds = [1, 1] will not do: every seed counts once"),
-        ("seeds=[-1]", "seeds.0 = -1 will not do: Input should be greater than or equal to 0"),
-        ("train.lr=.inf", "train.lr = inf will not do: Input should be a finite number"),
-        ("judge={model: gpt}", "judge.base_url is missing"),
+        ("seeds=[-1]", "seeds.0 = -1 will not do: it must be at least 0"),
         ("judge=nobody", "judge = nobody will not do: it has keys of its own, such as judge.model"),
         ("train.lora=16", "train.lora = 16 will not do: it has keys of its own, such as train.lora.rank"),
-        ("limit=0", "limit = 0 will not do: Input should be greater than or equal to 1"),
+        ("limit=0", "limit = 0 will not do: it must be at least 1"),
         ("benchmarks=[]", "give either benchmarks or a suite"),
         (
             "data.general=[{source: x.csv, fraction: 1/2, amount: 3}]",
@@ -124,18 +142,23 @@ def test_an_unknown_key_at_every_level(written, refused, setting, expected):
         ),
         (
             "data.general=[{source: x.csv, fraction: 3/2}]",
-            "data.general.0.fraction = 3/2 will not do: Input should be less than or equal to 1",
+            "data.general.0.fraction = 3/2 will not do: it must be at most 1",
         ),
-        ("name=my run", "name = my run will not do: String should match pattern '^[A-Za-z0-9][A-Za-z0-9._-]*$'"),
+        (
+            "name=my run",
+            "name = my run will not do: letters, digits, dots, - and _ make a name, beginning with a letter or a digit",
+        ),
     ],
 )  # fmt: skip
 def test_a_value_that_will_not_do(written, refused, setting, expected):
-    assert refused(load, written(MINIMAL), [Setting.parse(setting)]) == f"{expected} (see docs/recipes.md)"
+    assert (
+        refused(load, written(MINIMAL), [Setting.parse(setting)]) == f"{expected} (docs/recipes.md lists the settings)"
+    )
 
 
 def test_a_key_that_is_missing(written, refused):
     path = written("name: own\ndata: {general: gsm8k}\nbenchmarks: gsm8k\n")
-    assert refused(load, path) == "model is missing (see docs/recipes.md)"
+    assert refused(load, path) == "model is missing (write model: and what it is)"
 
 
 @pytest.mark.parametrize(
@@ -168,7 +191,7 @@ def test_a_file_that_is_no_text(tmp_path, refused):
 def test_options_left_empty(written, refused):
     path = written(MINIMAL + "options:\n")
     assert refused(load, path) == (
-        "options = None will not do: Input should be a valid dictionary (see docs/recipes.md)"
+        "options = None will not do: a mapping is wanted (docs/recipes.md lists the settings)"
     )
     assert load(path, [Setting.parse("dmt.k=1/4")]).options == {"dmt": {"k": "1/4"}}
 
@@ -283,7 +306,7 @@ def test_columns_of_a_source(written, refused):
 def test_a_model_has_one_origin(refused):
     assert refused(load, None, [Setting.parse("model.id=org/name")]) == (
         "model will not do: a model has an id or init, not both; to replace it whole: --set model=ORG/NAME "
-        "(see docs/recipes.md)"
+        "(docs/recipes.md lists the settings)"
     )
     assert load(None, [Setting.parse("model=org/name@v2")]).model.revision == "v2"
 

@@ -60,8 +60,8 @@ def test_a_suite_of_ones_own_keeps_its_order(written):
     ("change", "expected"),
     [
         (("summary:", "sumary:"), "there is no setting 'sumary' (did you mean 'summary'?)"),
-        (("version: 1\n", ""), "version is missing (see docs/recipes.md)"),
-        (("version: 1", "version: 0"), "version = 0 will not do: Input should be greater than or equal to 1"),
+        (("version: 1\n", ""), "version is missing (write version: and what it is)"),
+        (("version: 1", "version: 0"), "version = 0 will not do: it must be at least 1"),
         (("benchmarks:", "composite: {group: {}}\nbenchmarks:"), "there is no setting 'composite.group'"),
     ],
 )
@@ -143,7 +143,10 @@ def test_benchmarks_on_the_command_line_replace_the_suite(written, tmp_path):
 
 def test_both_are_refused(written, tmp_path, refused):
     both = [Setting.parse(f"suite={written()}"), Setting.parse("benchmarks=[playground]")]
-    assert refused(load, str(tiny_recipe(tmp_path)), both) == "give either benchmarks or a suite (see docs/recipes.md)"
+    assert (
+        refused(load, str(tiny_recipe(tmp_path)), both)
+        == "give either benchmarks or a suite (docs/recipes.md lists the settings)"
+    )
 
 
 def test_the_jobs_do_not_depend_on_who_names_them(written, tmp_path):

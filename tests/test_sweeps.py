@@ -278,12 +278,21 @@ def test_null_takes_away_what_a_recipe_inherits(tmp_path):
 @pytest.mark.parametrize(
     ("sweep", "expected"),
     [
-        ("dmt.k=7", "dmt.k = 7 will not do: Input should be less than or equal to 1 (see `harness plugins dmt`)"),
-        ("dmt.kk=1", "there is no setting 'dmt.kk' (did you mean 'k'?)"),
-        ("im.variant=own", "im.variant = own will not do: Input should be 'paper' or 'released'"),
+        ("dmt.k=7", "dmt.k = 7 will not do: it must be at most 1 (see `harness plugins dmt`)"),
+        ("dmt.kk=1", "there is no setting 'dmt.kk' (did you mean 'dmt.k'?)"),
+        ("im.variant=own", "im.variant = own will not do: it must be 'paper' or 'released'"),
         ("dmt.k=1/4,0.25", "the sweep of dmt.k names dmt+im@dmt.k=1/4 twice (once is enough)"),
-        ("neftune.alpha=5", "no arm of this run has neftune.alpha of its own (what can be swept: train.<setting>, "),
-        ("im:dmt.k=1", "no arm of this run has im:dmt.k of its own"),
+        (
+            "neftune.alpha=5",
+            ("no arm of this run has neftune.alpha of its own (add the method to an arm: --plugins neftune)"),
+        ),
+        (
+            "im:dmt.k=1",
+            (
+                "no arm of this run has im:dmt.k of its own (what can be swept: train.<setting>, "
+                "data.<role>.fraction, seeds, options of dmt, im)"
+            ),
+        ),
         ("runtime.workers=1,2", "no arm of this run has runtime.workers of its own"),
         ("train.micro=1", "there is no setting 'train.micro'"),
         ("train.layout=packed", "train.layout is the same for all arms and stages (write --set train.layout=...)"),

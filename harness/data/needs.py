@@ -10,7 +10,7 @@ from harness.arms import bind
 from harness.armspec import FALLBACK, ArmSpec
 from harness.data.resolve import resolve_use
 from harness.data.sources import from_text
-from harness.discovery import installed, is_file_plugin, load_plugin, suggestion
+from harness.discovery import installed, is_file_plugin, load_plugin, offering, suggestion
 from harness.errors import UserError
 from harness.recipe import PACKAGE, Recipe, is_plugin, load, plugin_of
 from harness.settings import read_yaml, shipped
@@ -37,7 +37,7 @@ def needed(name: str) -> tuple[Hub, ...]:
     if is_offered:
         found += _hubs(_of_plugin(name))
     if not is_recipe and not is_suite and not is_offered:
-        known = (*shipped(PACKAGE), *shipped_suites(), *installed())
+        known = (*shipped(PACKAGE), *shipped_suites(), *offering("dataset"), *offering("benchmark"))
         raise UserError(f"nothing is called {name!r}", suggestion(name, known))
     return tuple(dict.fromkeys(found))
 

@@ -109,13 +109,12 @@ def resolve_use(
     mine = {name: source for name, (source, owner) in offered.items() if owner is plugin}
     wanted = use.source.partition(":")[2] or meant_alone(plugin, mine)
     if wanted not in mine:
-        problem = (
-            f"the plug-in {plugin.plugin.name!r} offers no dataset {wanted!r}"
-            if wanted
-            else (f"the plug-in {plugin.plugin.name!r} offers {len(mine)} datasets, and the recipe names none of them")
-        )
-        choices = ", ".join(f"{plugin_of(use.source)}:{name}" for name in sorted(mine)) or "none"
-        raise UserError(problem, f"there are: {choices}")
+        offers = f"the plug-in {plugin.plugin.name!r} offers"
+        if not mine:
+            raise UserError(f"{offers} no dataset", "harness data list shows those that do")
+        choices = ", ".join(f"{plugin_of(use.source)}:{name}" for name in sorted(mine))
+        several = f"{len(mine)} datasets, and the recipe names none of them"
+        raise UserError(f"{offers} {f'no dataset {wanted!r}' if wanted else several}", f"there are: {choices}")
     return use.name or wanted, mine[wanted], plugin.stamp()
 
 

@@ -20,7 +20,7 @@ from harness.data.mirror import mirrored
 from harness.data.resolve import meant_alone
 from harness.data.sources import declare, from_text, open_dataset
 from harness.data.tokenizer import train_tokenizer
-from harness.discovery import LoadedPlugin, installed, load_plugin, suggestion
+from harness.discovery import LoadedPlugin, installed, is_file_plugin, load_plugin, suggestion, unknown_plugin
 from harness.errors import UserError
 from harness.jobs import DataDeclaration
 from harness.recipe import is_plugin, plugin_of
@@ -61,7 +61,10 @@ def find(text: str) -> Offered:
     """The dataset that a recipe would mean by this text. Raises UserError naming the choices."""
     if not is_plugin(text):
         return Offered(text, from_text(text), None)
-    plugin = load_plugin(plugin_of(text))
+    name = plugin_of(text)
+    if not is_file_plugin(name) and name not in installed():
+        raise unknown_plugin(name, "dataset")
+    plugin = load_plugin(name)
     choices = {dataset.name: dataset for dataset in _of_plugin(plugin)}
     if not choices:
         raise UserError(f"the plug-in {plugin.plugin.name!r} offers no data", "`harness data list` shows those that do")

@@ -31,13 +31,13 @@ def harness(command, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (("plan", "--plugins", "imm"), "harness: no plug-in is called 'imm' (did you mean 'im'?)\n"),
+        (("plan", "--plugins", "imm"), "harness: no method is called 'imm' (did you mean 'im'?)\n"),
         (
             ("run", "--plugins", "dmt,multi_task"),
             ("harness: 'dmt' and 'multi_task' both provide strategy, and an arm has one "
             "(compare them as two arms: --plugins dmt --plugins multi_task)\n"),
         ),
-        (("plan", "--set", "dmt.kk=1"), "harness: there is no setting 'dmt.kk' (did you mean 'k'?)\n"),
+        (("plan", "--set", "dmt.kk=1"), "harness: there is no setting 'dmt.kk' (did you mean 'dmt.k'?)\n"),
         (
             ("plan", "gsm8k-mni"),
             "harness: there is no recipe gsm8k-mni (give a YAML file; did you mean 'gsm8k-mini'?)\n",

@@ -84,7 +84,7 @@ def test_a_source_is_found_by_plugin_dataset_file_and_hub_id():
     for unclear, problem in {
         "playground": "does not say which dataset",
         "im": "offers no data",
-        "gsm9k": "no plug-in is called",
+        "gsm9k": "no dataset is called",
     }.items():
         with pytest.raises(UserError, match=problem):
             show.find(unclear)

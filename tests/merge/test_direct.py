@@ -91,7 +91,7 @@ def test_a_finished_job_is_a_model(harness, place, read_model, tensors_of, write
         (("one", "two", "-s", "ties.density=1", "-o", "made"), ("--set ties.density is no option of average "
          "(write --set average.OPTION=VALUE)")),
         (("one", "two", "-s", "average.weight=1", "-o", "made"), ("there is no setting 'average.weight' "
-         "(did you mean 'weights'?)")),
+         "(did you mean 'average.weights'?)")),
         (("one", "two", "-m", "soup", "-o", "made"), "soup chooses by the loss on held-out data (name it: "),
         (("one", "two", "-d", "x.jsonl", "-o", "made"), "average looks at no data (leave --data away)"),
         (("one", "two", "base", "-m", "slerp", "-o", "made"), "slerp merges two models, and there are 3 "),

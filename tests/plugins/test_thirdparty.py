@@ -50,7 +50,7 @@ def test_it_is_listed_with_its_distribution(harness):
 def test_it_is_not_there_unless_installed(harness):
     code, _, err = harness("plan", "gsm8k-mini", "--plugins", "smallest_first", installed=False)
     assert code == 2
-    assert err.startswith("harness: no plug-in is called 'smallest_first' (there are: ")
+    assert err.startswith("harness: no method is called 'smallest_first' (there are: ")
 
 
 def test_it_passes_the_kits_check(site):
