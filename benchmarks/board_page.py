@@ -68,7 +68,7 @@ def main() -> None:
     made = synthetic(options.rows, items=20)
     with tempfile.TemporaryDirectory() as name:
         site, start = Path(name), time.perf_counter()
-        write_site(site, [made.board], {row.id: row for row in made.rows}, made.samples_of)
+        write_site(site, [made.board], {row.id: row for row in made.rows}, made.publishable_of)
         print(f"{options.rows:,} rows: written in {time.perf_counter() - start:.1f} s,", end=" ")
         print(f"index.html {(site / 'index.html').stat().st_size / 1e6:.1f} MB")
         with chromium() as browser:

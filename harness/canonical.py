@@ -10,10 +10,12 @@ from typing import Any
 
 Json = Any  # None, bool, int, float, str, and lists and string-keyed mappings of these
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
 
 def canonical(value: Json) -> str:
     """Sorted keys, no white space, no NaN: equal values give equal texts on every machine."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return _CANONICAL.encode(value)
 
 
 def digest(value: Json) -> str:

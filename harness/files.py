@@ -61,13 +61,13 @@ def file_name(name: str) -> str:
     return f"{quoted[:_BEGINNING]}~{hashlib.sha256(name.encode()).hexdigest()[:32]}"
 
 
-def write_whole(path: Path, content: str | bytes, *, private: bool = False) -> None:
+def write_whole(path: Path, content: str | bytes, *, private: bool = False, lasting: bool = True) -> None:
     """Write a file that is either the old one or the new one, whenever it is read and whatever happens.
 
-    A `private` one can be read by this user alone.
+    A `private` one can be read by this user alone. One that is not `lasting` may be gone or empty after a power cut.
     """
     data = content.encode() if isinstance(content, str) else content
-    with replacing(path) as temporary, temporary.open("wb") as file:
+    with replacing(path, lasting=lasting) as temporary, temporary.open("wb") as file:
         if private:
             os.fchmod(file.fileno(), 0o600)
         file.write(data)
@@ -80,18 +80,20 @@ def copy_whole(source: Path, path: Path) -> None:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, lasting: bool = True) -> Iterator[Path]:
     """A file beside `path` to be written, which then takes its place at once; where anything is raised, nothing does.
 
-    It keeps the ending of `path`, by which writers know the format.
+    It keeps the ending of `path`, by which writers know the format. What is not `lasting` does not wait for the disk.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{uuid4().hex[:8]}{path.suffix}")
     try:
         yield temporary
-        sync(temporary)
+        if lasting:
+            sync(temporary)
         temporary.replace(path)
-        sync(path.parent)
+        if lasting:
+            sync(path.parent)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise

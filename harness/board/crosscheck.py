@@ -96,9 +96,10 @@ def other_weights(weights: Mapping[Item, float], usual: Mapping[Item, float]) ->
 
     Not for judged benchmarks, in which an item weighs as many judgments as could be read.
     """
-    for item in sorted(weights.keys() & usual.keys()):
-        if not math.isclose(weights[item], usual[item], rel_tol=1e-9):
-            return f"item {item[0]} weighs {weights[item]:g}, and {usual[item]:g} in other rows"
+    both = weights.keys() & usual.keys()
+    if other := [item for item in both if not math.isclose(weights[item], usual[item], rel_tol=1e-9)]:
+        first = min(other)
+        return f"item {first[0]} weighs {weights[first]:g}, and {usual[first]:g} in other rows"
     return ""
 
 
@@ -134,7 +135,8 @@ class AskedItems:
             weights, usual = weights_of(samples, result.tasks[benchmark]), self._weights.setdefault(question, {})
             if why := other_weights(weights, usual):
                 self._unequal.append(f"{named(row)}: {benchmark}, seed {seed}: {why}")
-            usual |= weights | usual
+            for item, weight in weights.items():
+                usual.setdefault(item, weight)
 
     def findings(self) -> Iterator[str]:
         """Files with other weights than the first, and other items than most; where none are most, than the first."""

@@ -10,10 +10,10 @@ from harness.errors import Failure
 from harness.files import write_whole
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a whole file. Raises Failure naming the path and the system's reason."""
+def write_atomically(path: Path, content: bytes, *, lasting: bool = True) -> None:
+    """Write a whole file, as `write_whole` does. Raises Failure naming the path and the system's reason."""
     try:
-        write_whole(path, content)
+        write_whole(path, content, lasting=lasting)
     except OSError as error:
         raise Failure(f"{path} cannot be written: {error.strerror}", "make room or choose another folder") from error
 

@@ -38,6 +38,8 @@ Scores = Mapping[tuple[str, str], Scored]
 
 def pooled(draws: Sequence[Scores]) -> dict[tuple[str, str], Scored]:
     """What one model's items score on average, where it was asked several times."""
+    if len(draws) == 1:
+        return dict(draws[0])
     found: dict[tuple[str, str], list[Scored]] = {}
     for scores in draws:
         for item, one in scores.items():

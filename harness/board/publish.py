@@ -17,7 +17,7 @@ from harness.board.folders import RUN_BOARD
 from harness.board.inputs import ArmRun, RunInfo
 from harness.board.intervals import Scores
 from harness.board.rows import Row, row_path
-from harness.board.samples import Sample, read_samples, scores_by_item
+from harness.board.samples import Sample, publishable, read_samples, scores_by_item
 from harness.board.site.write import write_site
 from harness.board.versions import read_json
 from harness.errors import UserError
@@ -41,7 +41,7 @@ def write_run(folder: Path, arms: Sequence[ArmRun], run: RunInfo) -> Board:
         folder,
         [board],
         {row.id: row for row in rows},
-        lambda row, name, seed: run_samples(folder, row, name, seed),
+        lambda row, name, seed: publishable(run_samples(folder, row, name, seed)),
         downloads=[RUN_BOARD],
     )
     write_board(folder, board, rows)  # last, since a folder with a leaderboard.json is taken for complete

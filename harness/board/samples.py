@@ -93,7 +93,7 @@ def read_samples(path: Path) -> list[Sample]:
 
 def _sample(line: bytes) -> Sample:
     """A line's sample. Raises what `read_samples` puts into words, also for numbers that no mean can be made of."""
-    sample: Sample = json.loads(line, parse_float=_finite, parse_constant=_finite)
+    sample: Sample = _DECODER.decode(line.decode(errors="surrogatepass"))
     scores, weights = sample["scores"] or {}, sample.get("weights") or {}
     for number in (*scores.values(), *weights.values()):
         if isinstance(number, int):
@@ -109,6 +109,9 @@ def _finite(number: str | int) -> float:
     if not math.isfinite(value):
         raise ValueError(f"{number} is no finite number")
     return value
+
+
+_DECODER = json.JSONDecoder(parse_float=_finite, parse_constant=_finite)
 
 
 def samples_file(leaderboards: Path, sha256: str) -> Path:
@@ -131,9 +134,9 @@ def publishable_digest(samples: Iterable[Sample]) -> str:
 def scores_by_item(samples: Iterable[Sample], score_name: str) -> dict[tuple[str, str], Scored]:
     """(id, content hash) to score and weight, over the items that were scored."""
     return {
-        (str(sample["id"]), str(sample["doc_sha256"])): numbers[score_name]
+        (str(sample["id"]), str(sample["doc_sha256"])): score
         for sample in samples
-        if score_name in (numbers := _numbers(sample))
+        if (score := _number(sample, score_name)) is not None
     }
 
 
@@ -146,8 +149,9 @@ def aggregate(samples: Sequence[Sample], score_name: str, n_expected: int, rule:
         raise Failure(f"there are {len(samples)} samples of {n_expected} items", "evaluate again")
     named: dict[str, list[Scored]] = {}
     for sample in samples:
-        for name, value in _numbers(sample).items():
-            named.setdefault(name, []).append(value)
+        for name in sample["scores"] or {}:
+            if (number := _number(sample, name)) is not None:
+                named.setdefault(name, []).append(number)
     metrics = {name: mean for name, of in sorted(named.items()) if (mean := weighted_mean(of)) is not None}
     scored = scores_by_item(samples, score_name)
     score, values = metrics.pop(score_name, None), [one.value for one in scored.values()]
@@ -169,10 +173,9 @@ def aggregate(samples: Sequence[Sample], score_name: str, n_expected: int, rule:
     )
 
 
-def _numbers(sample: Sample) -> dict[str, Scored]:
-    weights = sample.get("weights") or {}
-    return {
-        name: Scored(float(value), float(weights.get(name, 1)))
-        for name, value in (sample["scores"] or {}).items()
-        if isinstance(value, int | float) and math.isfinite(value)
-    }
+def _number(sample: Sample, name: str) -> Scored | None:
+    """A score with its weight; None where the sample has none, or one in another shape."""
+    value = (sample["scores"] or {}).get(name)
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return Scored(float(value), float((sample.get("weights") or {}).get(name, 1)))

@@ -31,7 +31,7 @@ from harness.board.rows import (
     device_hours,
     result_digest,
 )
-from harness.board.samples import Sample, scores_by_item
+from harness.board.samples import Sample, publishable, scores_by_item
 from harness.canonical import digest
 
 SCORE = "exact_match,none"
@@ -56,6 +56,10 @@ class Synthetic:
     def samples_of(self, row: Row, benchmark: str, seed: int) -> Sequence[Sample]:
         """The samples behind one number of a row."""
         return _samples_of(row, self.samples, benchmark, seed)
+
+    def publishable_of(self, row: Row, benchmark: str, seed: int) -> bytes:
+        """The same as they are published."""
+        return publishable(self.samples_of(row, benchmark, seed))
 
 
 def synthetic(rows: int, *, seed: int = 0, items: int = 100, seeds: int = 1, profiles: int = 40) -> Synthetic:

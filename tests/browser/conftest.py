@@ -113,7 +113,7 @@ def write_site():
     from harness.board.site.write import write_site
 
     def write(folder, made):
-        write_site(folder, [made.board], {row.id: row for row in made.rows}, made.samples_of)
+        write_site(folder, [made.board], {row.id: row for row in made.rows}, made.publishable_of)
         return folder
 
     return write

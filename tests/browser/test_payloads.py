@@ -9,7 +9,7 @@ import pytest
 
 from harness.board.board import build_board
 from harness.board.rows import Row
-from harness.board.samples import scores_by_item
+from harness.board.samples import publishable, scores_by_item
 from harness.board.site.content import Event, History
 from harness.board.site.write import write_site
 from harness.testing.boards import SCORE
@@ -47,7 +47,7 @@ def hostile(tmp_path_factory):
         folder,
         [build_board(rows, scores_of), build_board([many], scores_of)],
         {row.id: row for row in (*rows, many)},
-        lambda row, _, __: samples[row.id],
+        lambda row, _, __: publishable(samples[row.id]),
         history=History(tuple(events), head=" ".join(PAYLOADS)),
     )
     return folder, rows, many

@@ -10,10 +10,12 @@ from harness.board.chain import read_chain
 from harness.board.export.selection import Told, select
 from harness.board.export.spreadsheet import as_csv
 from harness.board.files import write_atomically
-from harness.board.ledger import published_samples, read_published
+from harness.board.ledger import read_published
 from harness.board.publish import read_row
+from harness.board.samples import publishable, read_samples, samples_file
 from harness.board.site.content import Event, History
 from harness.board.site.write import write_site
+from harness.canonical import file_digest
 from harness.errors import Failure
 from harness.files import explained, held
 
@@ -47,10 +49,19 @@ def write_published_site(leaderboards: Path, site: Path) -> None:
             site,
             published.boards,
             rows,
-            lambda row, name, seed: published_samples(leaderboards, row, name, seed),
+            lambda row, name, seed: _publishable(
+                samples_file(leaderboards, row.result.part(name, seed).samples_sha256)
+            ),
             history=history,
             downloads=list(files),
         )
+
+
+def _publishable(path: Path) -> bytes:
+    """The samples of a file: all of it where its name is its digest, or else what of it may be published."""
+    if path.exists() and file_digest(path) == path.stem:
+        return path.read_bytes()
+    return publishable(read_samples(path))
 
 
 @contextmanager

@@ -2,6 +2,9 @@
 
 `index.html` names the pages of data that it loads, and these are named by what they hold. So new pages come first,
 then the index, and what no index names any more goes last.
+
+A power cut may take pages that were written shortly before it. They are compared with what they should be whenever the
+site is written again, which so mends it.
 """
 
 from __future__ import annotations
@@ -14,7 +17,6 @@ from pathlib import Path
 from harness.board.board import Board
 from harness.board.files import model_json, write_atomically
 from harness.board.rows import Row
-from harness.board.samples import Sample, publishable
 from harness.board.site.content import NO_HISTORY, History, Rows, board_content, ledger_content
 from harness.board.site.pages import data_page, index_page
 from harness.canonical import canonical
@@ -30,8 +32,8 @@ DOWNLOADS = {
 }
 """Files that may lie beside the page, so that a site can be put anywhere by itself, and what each is."""
 
-SamplesOf = Callable[[Row, str, int], Sequence[Sample]]
-"""Row, benchmark and seed to its samples."""
+PublishableOf = Callable[[Row, str, int], bytes]
+"""Row, benchmark and seed to its samples, as `publishable` has them."""
 
 
 class _Pages:
@@ -42,18 +44,19 @@ class _Pages:
         self._named: set[str] = set()
         self._samples: dict[str, str] = {}
 
-    def samples(self, sha256: str, read: Callable[[], Sequence[Sample]]) -> str:
+    def samples(self, sha256: str, read: Callable[[], bytes]) -> str:
         """The address of the page with the samples of that digest, which are read where none has them yet."""
         if sha256 not in self._samples:
-            self._samples[sha256] = self.write(publishable(read()))
+            self._samples[sha256] = self.write(read())
         return self._samples[sha256]
 
     def write(self, content: bytes) -> str:
         """Write a page, unless it is there already, and return its address in the site."""
         page = data_page(content).encode()
         name = f"{hashlib.sha256(page).hexdigest()[:32]}.html"
-        if name not in self._named and not (self._folder / name).exists():
-            write_atomically(self._folder / name, page)
+        path = self._folder / name
+        if name not in self._named and not (path.exists() and path.read_bytes() == page):
+            write_atomically(path, page, lasting=False)
         self._named.add(name)
         return f"{PAGES}/{name}"
 
@@ -68,7 +71,7 @@ def write_site(
     folder: Path,
     boards: Sequence[Board],
     rows: Mapping[str, Row],
-    samples_of: SamplesOf,
+    publishable_of: PublishableOf,
     *,
     history: History = NO_HISTORY,
     downloads: Sequence[str] = (),
@@ -78,7 +81,7 @@ def write_site(
     `downloads` are those of `DOWNLOADS` that lie in the folder. Raises Failure where the folder cannot be written.
     """
     pages = _Pages(folder)
-    places = {row_id: pages.write(_row_content(row, samples_of, pages)) for row_id, row in rows.items()}
+    places = {row_id: pages.write(_row_content(row, publishable_of, pages)) for row_id, row in rows.items()}
     known = Rows(rows, places, history)
     content = {
         "boards": [board_content(board, known) for board in boards],
@@ -89,10 +92,10 @@ def write_site(
     pages.drop_others()
 
 
-def _row_content(row: Row, samples_of: SamplesOf, pages: _Pages) -> bytes:
+def _row_content(row: Row, publishable_of: PublishableOf, pages: _Pages) -> bytes:
     """The row's file as it is, and where its samples lie."""
     samples = {
-        part.samples_sha256: pages.samples(part.samples_sha256, partial(samples_of, row, name, part.seed))
+        part.samples_sha256: pages.samples(part.samples_sha256, partial(publishable_of, row, name, part.seed))
         for name, task in row.result.tasks.items()
         for part in task.seeds
     }

@@ -75,10 +75,10 @@ def test_an_interrupted_site_is_the_old_one(make_run, tmp_path, site, monkeypatc
     left = iter(range(survived))
     whole = write.write_atomically
 
-    def interrupted(path, content):
+    def interrupted(path, content, **options):
         if next(left, None) is None:
             raise KeyboardInterrupt
-        whole(path, content)
+        whole(path, content, **options)
 
     monkeypatch.setattr(write, "write_atomically", interrupted)
     with pytest.raises(KeyboardInterrupt):
@@ -88,6 +88,28 @@ def test_an_interrupted_site_is_the_old_one(make_run, tmp_path, site, monkeypatc
     for line in found.content["boards"][0]["lines"]:
         for name in json.loads(found.page(line["page"]))["samples"].values():
             found.page(name)
+
+
+@pytest.mark.parametrize("left", [b"", None])  # as a file system may after a power cut
+def test_pages_that_were_lost_are_written_again(run, arms, info, left):
+    pages = {path: path.read_bytes() for path in (run / "page").iterdir()}
+    for path in pages:
+        path.unlink() if left is None else path.write_bytes(left)
+    write_run(run, arms, info)
+    assert {path: path.read_bytes() for path in (run / "page").iterdir()} == pages
+
+
+def test_samples_that_were_altered_are_shown_without_what_is_not_ours(published, tmp_path, site):
+    """A file that is not what its name says may hold prompts; the page has the fields that are published."""
+    line = next(line for board in ledger.read_published(published).boards for line in board.lines)
+    sha256 = read_row(published, line.row).result.tasks["chat"].seeds[0].samples_sha256
+    path = published / "samples" / f"{sha256}.jsonl"
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b'"id":', b'"target":"the benchmark\'s own words","id":'))
+    write_published_site(published, tmp_path / "site")
+    found = site(tmp_path / "site")
+    row = next(one for one in found.content["boards"][0]["lines"] if one["row"] == line.row)
+    assert found.page(json.loads(found.page(row["page"]))["samples"][sha256]) == whole
 
 
 def test_a_published_site_stands_alone(published, tmp_path, site):
