@@ -128,7 +128,9 @@ class Pool:
         usual = weights.mean(axis=-2)[..., None, :]
         apart = size[..., None, None] * np.array([[1.0], [-1.0]]) * sides / len(sides)
         more = np.stack(np.broadcast_arrays(usual * (centre[..., None, None] + apart), usual), axis=-1)
-        return np.concatenate([self.columns, more.reshape(*more.shape[:-2], -1)], axis=-2)
+        rows = self.columns, more.reshape(*more.shape[:-2], -1)
+        padded: Floats = np.concatenate([one.swapaxes(-1, -2) for one in rows], axis=-1).swapaxes(-1, -2)
+        return padded
 
 
 def pool(a: ItemScores, b: ItemScores) -> Pool:
@@ -143,10 +145,16 @@ def pool(a: ItemScores, b: ItemScores) -> Pool:
     if not a.items:
         raise UserError("scores cannot be paired: there are no items", "evaluate at least one item")
     if np.array_equal(a.weights, b.weights):
-        columns = np.stack([a.weights * (a.values - b.values), a.weights], axis=1)
+        columns = beside(a.weights * (a.values - b.values), a.weights)
     else:
-        columns = np.stack([a.weights * a.values, a.weights, b.weights * b.values, b.weights], axis=1)
+        columns = beside(a.weights * a.values, a.weights, b.weights * b.values, b.weights)
     return Pool(columns, a.binary and b.binary)
+
+
+def beside(*columns: Floats) -> Floats:
+    """[..., items, columns] of several [..., items]. A column's items follow one another in memory: they are summed."""
+    found: Floats = np.stack(columns, axis=-2).swapaxes(-1, -2)
+    return found
 
 
 def mean_of(columns: Floats) -> Floats:

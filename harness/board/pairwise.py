@@ -15,7 +15,7 @@ from scipy import special
 
 from harness.board.compare import ItemsOf, common_seeds, compare_composites, oriented
 from harness.board.differences import one_binary, padded_estimate
-from harness.board.items import Pool, averaged, mean_of
+from harness.board.items import Pool, averaged, beside, mean_of
 from harness.board.rows import Row
 
 AT_ONCE = 1_000_000
@@ -128,7 +128,7 @@ def _over_items(rows: Sequence[Row], others: Sequence[Row], seeds: Sequence[int]
             for name, (a, b) in zip(tasks, pairs, strict=True):
                 differences = a.weights * (answers[row.id, name].values - values[name][part])
                 weights = np.broadcast_to(a.weights, differences.shape)
-                pools.append(Pool(np.stack([differences, weights], axis=-1), a.binary and b.binary))
+                pools.append(Pool(beside(differences, weights), a.binary and b.binary))
             yield from _tested(row, others[part], pools, [shares[name] for name in tasks])
 
     return compared
