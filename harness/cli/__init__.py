@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from typing import Any
 
 import typer
 
@@ -13,6 +14,8 @@ from harness.visible import in_one_line
 
 INTERRUPTED = 130
 
+UsageError: Any = typer.BadParameter.__base__
+"""Of the parser. Typer brings the class along and gives it no name of its own."""
 
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -36,9 +39,7 @@ def main() -> None:
         for number in _STOPPING:
             if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
                 signal.signal(number, _interrupt)
-        from harness.cli.app import app
-
-        app(arguments, prog_name="harness")
+        _leave(_done(arguments))
     except HarnessError as error:
         if debug:
             raise
@@ -56,6 +57,21 @@ def main() -> None:
             raise
         _say(f"a bug: {type(error).__name__}: {error} (--debug shows where; please report it)")
         _leave(1)
+
+
+def _done(arguments: list[str]) -> int:
+    """Do what they say, and return the exit code; what the parser does not understand is told in one line as well."""
+    from harness.cli.app import app
+
+    try:
+        return app(arguments, prog_name="harness", standalone_mode=False) or 0
+    except UsageError as error:
+        words, context = error.format_message().removesuffix("."), error.ctx
+        if context is not None and words == context.get_help().removesuffix("."):
+            typer.echo(context.get_help())  # a command of commands, given none
+        else:
+            _say(f"{words.replace('Value error, ', '')} ({context.command_path if context else 'harness'} --help)")
+        return int(error.exit_code)
 
 
 def _say(text: str) -> None:

@@ -11,6 +11,7 @@ from harness.cli import board, compare, data, grading, judge, merging, read, rep
 from harness.cli import store as store_commands
 from harness.cli.options import (
     DEFAULT_STORE,
+    RUNS,
     AcceptSourceOption,
     BaselineOption,
     DataRootOption,
@@ -37,13 +38,33 @@ from harness.cli.options import (
 )
 
 app = typer.Typer(
-    help="Compare instruction-tuning methods fairly: methods are plug-ins, results a leaderboard that can be checked.",
-    epilog="harness --debug COMMAND ... shows where an error comes from.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"harness {version('instruct-harness')}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    *,
+    _version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+    _debug: Annotated[
+        bool, typer.Option("--debug", help="Show where an error comes from; before or behind COMMAND.")
+    ] = False,
+) -> None:
+    """Compare instruction-tuning methods fairly: methods are plug-ins, results a leaderboard that can be checked."""
 
 
 @app.command()
@@ -67,7 +88,7 @@ def run(
     executor: ExecutorOption = Executor.local,
     detach: DetachOption = False,
 ) -> None:
-    """Train, evaluate and compare; run it again to go on, or to see the result again."""
+    """Train, evaluate and compare. The same again goes on, or shows the result again."""
     from harness.cli.running import Comparison, Way, carry_out, places_of, plan_of
 
     shorthands = {
@@ -102,7 +123,7 @@ def evaluate(
     executor: ExecutorOption = Executor.local,
     detach: DetachOption = False,
 ) -> None:
-    """Ask models a suite's benchmarks, without training; the first is what the others are compared with."""
+    """Ask models a suite's benchmarks, without training. The first is what the others are compared with."""
     from harness.cli.running import Way, carry_out, evaluation_of, places_of
 
     shorthands = {
@@ -128,7 +149,7 @@ def node(
         float | None, typer.Option("--idle", metavar="SECONDS", min=0, help="End after so long without a stage.")
     ] = None,
 ) -> None:
-    """Take part in the stages that harness run launches from the first node, over a shared store, until stopped."""
+    """Take part in stages that a run launches on several nodes. It does so over a shared store, until stopped."""
     from harness.errors import Failure
     from harness.launch.node import serve
 
@@ -150,7 +171,7 @@ def plan(
     data_root: DataRootOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole plan as JSON.")] = False,
 ) -> None:
-    """Show what a run would do and need: stages, keys, what is cached, tokens, memory, time, how the arms differ."""
+    """Show what a run would do and need. Stages, keys, what is cached, tokens, memory, time, how the arms differ."""
     from harness.cli.running import Comparison, places_of, plan_of
     from harness.cli.show import show_plan
     from harness.estimate.plan import estimate
@@ -170,9 +191,7 @@ def plan(
 
 @app.command()
 def status(
-    folder: Annotated[
-        Path, typer.Argument(metavar="[DIR]", help="A run folder, or the folder that holds them.")
-    ] = Path("runs"),
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A run folder, or the folder that holds them.")] = RUNS,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Show how far the runs are: finished, unfinished and missing jobs."""
@@ -184,12 +203,12 @@ def status(
 
 @app.command()
 def plugins(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One plug-in, with its options.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="One plug-in, with its options.")] = None,
     *,
     table: Annotated[bool, typer.Option("--table", help="Print the page of all methods, in Markdown.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List the installed plug-ins: version, distribution, hooks, options, paper."""
+    """List the installed plug-ins. Of one of them, benchmarks and options too."""
     from harness.cli.methods import methods_page
     from harness.cli.show import show_plugins
     from harness.discovery import installed, load_plugin
@@ -203,13 +222,13 @@ def plugins(
 @app.command()
 def suites(
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="One suite, shipped or in a file, with its benchmarks.")
+        str | None, typer.Argument(metavar="NAME", help="One suite, shipped or in a file, with its benchmarks.")
     ] = None,
     *,
     data_root: DataRootOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List the suites: their benchmarks, protocols, what each needs and whether its data is in the mirror."""
+    """List the suites. Of one of them, benchmarks, protocols, needs, and whether its data is in the mirror."""
     from harness.cli.suites import show_suites
 
     show_suites(name, data_root, as_json=as_json)
@@ -217,7 +236,7 @@ def suites(
 
 @app.command()
 def doctor() -> None:
-    """Say what this machine can run, and the command that mends what is missing."""
+    """Say what this machine can run, and how to mend what is missing."""
     from harness.cli.doctor import show_doctor
 
     show_doctor()

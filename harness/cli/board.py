@@ -23,9 +23,9 @@ app = typer.Typer(help="Show, publish and check leaderboards.", no_args_is_help=
 
 app.command()(export)
 app.command()(publish)
-RunFolder = Annotated[Path, typer.Argument(help="The output folder of a run.", show_default=False)]
-AnyFolder = Annotated[Path, typer.Argument(help="A run's output folder, or the published one.")]
-Leaderboards = Annotated[Path, typer.Option("--to", help="The published leaderboard's folder.")]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The output folder of a run.", show_default=False)]
+AnyFolder = Annotated[Path, typer.Argument(metavar="FOLDER", help="A run's output folder, or the published one.")]
+Leaderboards = Annotated[Path, typer.Option("--to", metavar="DIR", help="The published leaderboard's folder.")]
 
 
 @app.command()
@@ -98,11 +98,13 @@ def add(
 
 @app.command()
 def retract(
-    row_id: Annotated[str, typer.Argument(help="The beginning of a published row's id.", show_default=False)],
+    row_id: Annotated[
+        str, typer.Argument(metavar="ROW", help="The beginning of a published row's id.", show_default=False)
+    ],
     why: Annotated[str, typer.Option(help="The reason; it stays in the ledger.", show_default=False)],
     to: Leaderboards = LEADERBOARDS,
 ) -> None:
-    """Take a row off the published leaderboard; its entry and its files stay."""
+    """Take a row off the published leaderboard. Its entry and its files stay."""
     from harness.board import ledger
 
     entry = ledger.retract(row_id, to, why)
@@ -126,7 +128,7 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
-    """Compute every number again from the samples, and compare every hash. Exit code 1 where something differs."""
+    """Compute every number and hash again from the samples. Exit code 1 where something differs."""
     from harness.board.check import check_leaderboards, check_run
     from harness.board.folders import is_published
 
@@ -148,14 +150,16 @@ def check(
 
 @app.command()
 def build(
-    folder: Annotated[Path, typer.Argument(help="The published leaderboard's folder.")] = LEADERBOARDS,
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="The published leaderboard's folder.")
+    ] = LEADERBOARDS,
     *,
     site: Annotated[
         Path | None,
         typer.Option(help="Where the page goes; leaderboards-site for leaderboards.", show_default=False),
     ] = None,
 ) -> None:
-    """Write board.json anew from the ledger, the rows and the samples, with the schemas and the page that shows it."""
+    """Write board.json, the schemas and the page anew. They follow from the ledger, the rows and the samples."""
     from harness.board.ledger import refuse_unpublished, write_derived
     from harness.board.schema import renew_schemas
     from harness.board.site.published import beside, write_published_site
@@ -174,7 +178,7 @@ def serve(
     *,
     port: Annotated[int, typer.Option(help="0 takes a free one.", min=0, max=65535)] = 8000,
 ) -> None:
-    """Show the page of a run or of the published leaderboard on this machine, for a look; Ctrl-C ends it."""
+    """Show the page of a run or a board on this machine. Ctrl-C ends it."""
     from harness.board.folders import is_published
     from harness.board.site.published import beside, write_published_site
     from harness.board.site.serve import HOST, server

@@ -23,7 +23,7 @@ POINTS = 100
 Names = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[A B ...]",
+        metavar="A B",
         help="Arms of --run; or a run folder with all its arms, RUN:ARM, a published row's id or arm. "
         "The first is what the others are compared with.",
         show_default=False,
@@ -48,7 +48,7 @@ def compare(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Compare arms with paired tests: which differ, which are equal, and what could have been found."""
+    """Compare arms with paired tests. Which differ, which are equal, and what could have been found."""
     from harness.cli.console import console
     from harness.cli.contrasttext import print_contrasts
 

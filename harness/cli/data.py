@@ -13,7 +13,7 @@ app = typer.Typer(help="Datasets: which there are, what of each example is score
 
 @app.command("list")
 def list_sources() -> None:
-    """Datasets that installed plug-ins offer: licence, and where each is found."""
+    """List the datasets that plug-ins offer: licence and place."""
     from rich.console import Console
 
     from harness.data.show import listing, offered
@@ -23,7 +23,9 @@ def list_sources() -> None:
 
 @app.command("show")
 def show(
-    source: Annotated[str, typer.Argument(help="A plug-in's dataset, a file, or org/name[@revision][:file].")],
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="A plug-in's dataset, a file, or org/name[@revision][:file].")
+    ],
     model: Annotated[
         str | None,
         typer.Option(help="Hub id or folder whose tokenizer renders; without it, a small one trained on the rows."),
@@ -62,7 +64,7 @@ def pull_data(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="NAME...", help="Recipes, suites, plug-ins, plugin:benchmark, or org/name[@revision][:file]."
+            metavar="NAME", help="Recipes, suites, plug-ins, plugin:benchmark, or org/name[@revision][:file]."
         ),
     ] = None,
     *,
@@ -75,7 +77,7 @@ def pull_data(
         bool, typer.Option("--check", help="Only compare the mirror with its lock; the hub is not asked.")
     ] = False,
 ) -> None:
-    """Fill the mirror with what these need, each file pinned in DIR/mirror.json; everything then runs offline."""
+    """Fill the mirror with what these need, each file pinned. DIR/mirror.json holds the digests."""
     from harness.cli.mirror import check_mirror, fill_mirror
     from harness.errors import UserError
 
@@ -94,11 +96,11 @@ def pull_data(
 @app.command("batch")
 def show_batch(
     folder: Annotated[
-        Path, typer.Argument(help="The folder that the error of the training names.", show_default=False)
+        Path, typer.Argument(metavar="DIR", help="The folder that the error of the training names.", show_default=False)
     ],
     number: Annotated[int, typer.Option("--number", "-n", min=0, help="Examples to print.")] = 10,
 ) -> None:
-    """Print the batch that ended a training: what happened, and its examples with each token's part in colour."""
+    """Print the batch that ended a training. What happened, and its examples with each token's part in colour."""
     from rich.console import Console
 
     from harness.cli.badbatch import explained, told
@@ -117,7 +119,7 @@ def show_batch(
 @app.command("review")
 def review_candidates(
     file: Annotated[
-        Path | None, typer.Argument(metavar="[FILE]", help="Candidates: JSON, JSONL, Parquet or CSV.")
+        Path | None, typer.Argument(metavar="FILE", help="Candidates: JSON, JSONL, Parquet or CSV.")
     ] = None,
     *,
     reviewer: Annotated[

@@ -42,10 +42,14 @@ _DATASET = re.compile(r"(?P<id>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?(?::(
 
 
 def export(
-    folder: Annotated[Path, typer.Argument(help="A run's output folder, or the published one.")] = Path("leaderboards"),
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="A run's output folder, or the published one.")
+    ] = Path("leaderboards"),
     *,
     to: Annotated[FormatName, typer.Option("--format", help="What to write.", show_default=False)],
-    out: Annotated[Path, typer.Option(help="A file, a folder where there are several, or - for the terminal.")],
+    out: Annotated[
+        Path, typer.Option(metavar="PATH", help="A file, a folder where there are several, or - for the terminal.")
+    ],
     rows: Annotated[
         list[str] | None, typer.Option("--row", metavar="ARM|ID", help="An arm, or the beginning of a row's id.")
     ] = None,
@@ -66,7 +70,7 @@ def export(
         ),
     ] = None,
 ) -> None:
-    """Write rows as CSV, a LaTeX table, Every Eval Ever JSON, or the Hugging Face Hub's model-index or eval-results."""
+    """Write rows in the formats of others. CSV, LaTeX, Every Eval Ever, the hub's model-index and eval-results."""
     from harness.board.export.formats import FORMATS, one_text, write_export
     from harness.board.export.selection import Told, select
 

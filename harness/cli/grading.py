@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 def sheet(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of finished runs.")],
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Folders of finished runs.")],
     to: Annotated[Path, typer.Option("--to", metavar="DIR", help="Where the sheets go.")] = Path("grading"),
     data_root: DataRootOption = None,
 ) -> None:
-    """Write sheets of the answers that people have yet to grade: a CSV, and a page that draws formulas."""
+    """Write sheets of the answers that people have yet to grade. A CSV, and a page that draws formulas."""
     from harness.errors import UserError
     from harness.grading.sheet import write_sheet
     from harness.grading.ungraded import ungraded
@@ -48,7 +48,7 @@ def score(
     data_root: DataRootOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Score the answers in a file: as the file grades or annotates them; with --set judge.model=NAME, by that judge."""
+    """Score the answers in a file. As the file grades or annotates them; with --set judge.model=NAME, by that judge."""
     import json
     from contextlib import nullcontext
 

@@ -43,7 +43,7 @@ def agreement(
     ] = EXAM,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Compare a judge with people: points given for answers, or votes on which of two answers is better."""
+    """Compare a judge with people. Points given for answers, or votes on which of two answers is better."""
     from harness.cli.agreement import compare_points, compare_votes
     from harness.judge.graded import are_votes
 
@@ -66,7 +66,7 @@ def cost(
     ] = None,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
-    """List the judges whose replies are in the store: how many, their tokens, and what they come to at a price."""
+    """List the judges whose replies are in the store. How many, their tokens, and what they come to at a price."""
     from harness.judge.cost import counted
     from harness.judge.judgments import FOLDER, IDENTITY, read
     from harness.judge.settings import Prices

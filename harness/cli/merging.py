@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def merge(
     models: Annotated[
         list[str],
-        typer.Argument(metavar="MODEL...", help="Folders of models, adapters or jobs, or ORG/NAME[@REVISION]."),
+        typer.Argument(metavar="MODEL", help="Folders of models, adapters or jobs, or ORG/NAME[@REVISION]."),
     ],
     *,
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="The merged model: a folder to be made.")],
@@ -42,7 +42,7 @@ def merge(
     seed: Annotated[int, typer.Option("--seed", help="Of methods that draw random numbers.")] = 0,
     data_root: DataRootOption = None,
 ) -> None:
-    """Merge models into a new one, a shard at a time; harness plugins METHOD lists a method's options."""
+    """Merge models into a new one, a shard at a time. harness plugins METHOD lists a method's options."""
     from harness.errors import UserError
     from harness.merge.card import model_card
     from harness.merge.direct import Request, Told

@@ -10,12 +10,12 @@ import typer
 
 RecipeArgument = Annotated[
     str | None,
-    typer.Argument(metavar="[RECIPE]", help="A recipe file or an embedded name; the playground if left out."),
+    typer.Argument(metavar="RECIPE", help="A recipe file or an embedded name; the playground if left out."),
 ]
 ModelsArgument = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="MODEL...",
+        metavar="MODEL",
         help="Models: ORG/NAME[@REVISION], a folder, or NAME@http://HOST/v1 behind a server.",
         show_default=False,
     ),
@@ -107,3 +107,4 @@ ExecutorOption = Annotated[
 
 DEFAULT_STORE = Path(".harness")
 LEADERBOARDS = Path("leaderboards")
+RUNS = Path("runs")

@@ -13,15 +13,20 @@ from harness.visible import in_one_line
 
 def publish(
     target: Annotated[
-        str, typer.Argument(help="hf://datasets/OWNER/NAME, or a folder of a git clone.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="TARGET", help="hf://datasets/OWNER/NAME, or a folder of a git clone.", show_default=False
+        ),
     ],
-    folder: Annotated[Path, typer.Argument(help="The published leaderboard's folder.")] = Path("leaderboards"),
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The published leaderboard's folder.")] = Path(
+        "leaderboards"
+    ),
     *,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be added and changed, and stop.")] = False,
     push: Annotated[bool, typer.Option("--push", help="Push the git clone's branch too.")] = False,
     message: Annotated[str | None, typer.Option(help="The commit's message.", metavar="TEXT")] = None,
 ) -> None:
-    """Send a published board to a dataset repository of the hub (with HF_TOKEN) or to a git folder, in one commit."""
+    """Send a published board to the hub or a git folder. One commit; to a dataset repository, with HF_TOKEN."""
     from harness.board.outlet.hub import PREFIX
     from harness.board.outlet.send import prepared
 

@@ -40,7 +40,7 @@ def show(
     board: BoardOption = LEADERBOARDS,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
-    """Read samples: prompt, answer, target, scores, the judge's words. Without options, count them."""
+    """Read samples: prompt, answer, scores, the judge's words. Without options, count them."""
     from harness.cli.samples import Wanted, show_difference, show_samples
     from harness.reading.samples import HALF, Selection
 

@@ -32,7 +32,7 @@ def report(
     png: Annotated[Path | None, typer.Option(metavar="FILE", help="The figure as PNG.")] = None,
     svg: Annotated[Path | None, typer.Option(metavar="FILE", help="The figure as SVG.")] = None,
 ) -> None:
-    """Write a comparison as one HTML page for a paper's appendix, and its figure as PNG or SVG."""
+    """Write a comparison as a page and as figures. HTML for a paper's appendix, PNG, SVG."""
     from harness.board.files import write_atomically
     from harness.board.report.content import content
     from harness.board.report.forest import drawn, forest

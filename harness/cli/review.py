@@ -43,9 +43,9 @@ def review(asked: Review) -> None:
     """Show the page, and say how far the review is when it is left. Raises UserError without a terminal."""
     from harness.cli.reviewpage import Page
 
+    candidates = read_candidates(asked.file)
     if not (sys.stdin.isatty() and sys.stdout.isatty()) or os.environ.get("TERM", "dumb") == "dumb":
         raise UserError("candidates are reviewed on a terminal, and this is none", "--export and --merge need none")
-    candidates = read_candidates(asked.file)
     with journal(asked.decisions) as written:
         Page(candidates, written, Console()).run()
         said = _counts(written.decisions, {candidate.id for candidate in candidates})

@@ -11,7 +11,7 @@ from typing import Any
 import typer
 
 from harness.armsettings import model_arms
-from harness.cli.options import Executor
+from harness.cli.options import RUNS, Executor
 from harness.cli.progress import reporting
 from harness.cli.show import show_plan, show_result
 from harness.credentials import command_line
@@ -113,7 +113,7 @@ def carry_out(plan: Plan, way: Way) -> None:
     if way.detach and way.executor is Executor.local:
         raise UserError("--detach leaves the jobs to a cluster", "add --executor slurm")
     kept = Store(way.store)
-    folder = way.out or Path("runs") / f"{plan.recipe.name}-{plan.digest[:8]}"
+    folder = way.out or RUNS / f"{plan.recipe.name}-{plan.digest[:8]}"
     if not way.accept_source:
         check_sources(plan, kept)
     todo = missing(plan, kept)

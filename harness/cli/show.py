@@ -19,6 +19,7 @@ from harness.armspec import FALLBACK, ArmSpec
 from harness.canonical import Json
 from harness.cli import estimates
 from harness.cli.console import console
+from harness.cli.options import RUNS
 from harness.data.mixtures import count
 from harness.discovery import LoadedPlugin, installed, load_plugin
 from harness.errors import UserError
@@ -218,7 +219,10 @@ def show_status(folder: Path, store: Store) -> None:
     """Every run folder with its jobs counted by state."""
     files = [folder / PLAN_FILE] if (folder / PLAN_FILE).is_file() else sorted(folder.glob(f"*/{PLAN_FILE}"))
     if not files:
-        raise UserError(f"{folder} holds no run", "start one: harness run --plugins im,dmt")
+        if not folder.is_dir() and folder != RUNS:
+            raise UserError(f"there is no folder {folder}", "give a run folder, or the folder that holds them")
+        typer.echo(f"no run in {folder}; harness run --plugins im,dmt starts one")
+        return
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for column in ("run", "arms", "seeds"):
         table.add_column(column, overflow="fold")

@@ -50,11 +50,13 @@ def ls(store: StoreOption = DEFAULT_STORE) -> None:
 
 @app.command()
 def why(
-    key: Annotated[str, typer.Argument(help="The beginning of a key.")],
-    other: Annotated[str | None, typer.Argument(help="Another; the most similar job if left out.")] = None,
+    key: Annotated[str, typer.Argument(metavar="KEY", help="The beginning of a key.")],
+    other: Annotated[
+        str | None, typer.Argument(metavar="OTHER", help="Another; the most similar job if left out.")
+    ] = None,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
-    """Say what made two jobs different: every declared value in which they differ."""
+    """Say what made two jobs different. Every declared value in which they differ."""
     from rich.table import Table
     from rich.text import Text
 
@@ -117,9 +119,10 @@ def _short(here: object, there: object) -> tuple[str, str]:
 
 @app.command()
 def rm(
-    keys: Annotated[list[str], typer.Argument(help="Beginnings of keys.")], store: StoreOption = DEFAULT_STORE
+    keys: Annotated[list[str], typer.Argument(metavar="KEY", help="Beginnings of keys.")],
+    store: StoreOption = DEFAULT_STORE,
 ) -> None:
-    """Remove finished jobs; the next run that needs one does it again."""
+    """Remove finished jobs. The next run that needs one does it again."""
     from harness.store import Store
 
     kept = Store(store)
@@ -136,7 +139,7 @@ def gc(
         bool, typer.Option("--cache", help="Clear the cache too; it fills again as it is needed.")
     ] = False,
 ) -> None:
-    """Remove what no existing run folder stands on, and abandoned work in progress."""
+    """Remove what no run folder stands on, and abandoned work."""
     from harness.store import SHORT, Store
 
     kept = Store(store)

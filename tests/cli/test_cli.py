@@ -1,6 +1,8 @@
 """The command line as it is typed: one line for every error, the right exit code, output for people and programs."""
 
+import importlib.metadata
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -48,7 +50,16 @@ def harness(command, tmp_path):
         ),
         (("store", "why", "abc"), ("harness: no finished job has a key beginning with 'abc' in .harness "
          "(harness store ls shows them)\n")),
-        (("status",), "harness: runs holds no run (start one: harness run --plugins im,dmt)\n"),
+        (("status", "nowhere"), ("harness: there is no folder nowhere (give a run folder, or the folder that holds "
+         "them)\n")),
+        (("data", "review", "nofile"), ("harness: there is no file nofile (check the path; it is relative to where the "
+         "command runs)\n")),
+        (("plan", "--plugin", "im"), ("harness: No such option: --plugin (Possible options: --plugins) "
+         "(harness plan --help)\n")),
+        (("board", "show", "a", "b"), "harness: Got unexpected extra argument(s) (b) (harness board show --help)\n"),
+        (("show",), "harness: Missing argument 'RUN' (harness show --help)\n"),
+        (("run", "--executor", "pbs"), ("harness: Invalid value for '--executor': 'pbs' is not one of 'local', 'slurm' "
+         "(harness run --help)\n")),
         (("plugins", "imm"), "harness: no plug-in is called 'imm' (did you mean 'im'?)\n"),
     ],
 )  # fmt: skip
@@ -71,10 +82,21 @@ def test_debug_shows_a_traceback(harness):
     assert "harness/discovery.py" in err
 
 
-def test_an_unknown_option_is_told_by_the_parser(harness):
-    code, _, err = harness("plan", "--plugin", "im")
-    assert code == 2
-    assert "--plugins" in err
+def test_a_folder_without_runs_is_no_error(harness):
+    assert harness("status") == (0, "no run in runs; harness run --plugins im,dmt starts one\n", "")
+
+
+def test_the_version_is_that_of_the_distribution(harness):
+    assert harness("--version") == (0, f"harness {importlib.metadata.version('instruct-harness')}\n", "")
+
+
+@pytest.mark.parametrize("group", [(), ("data",), ("store",), ("board",), ("judge",)])
+def test_commands_are_listed_whole_on_a_narrow_terminal(harness, group):
+    code, out, err = harness(*group, "--help", env={**os.environ, "COLUMNS": "80"})
+    assert (code, err) == (0, "")
+    assert max(map(len, out.splitlines())) <= 80
+    assert "..." not in out.partition("Commands:")[2]
+    assert harness(*group, env={**os.environ, "COLUMNS": "80"}) == (2, out, "")  # what a command of commands does alone
 
 
 def test_an_empty_dataset(harness, tmp_path):
