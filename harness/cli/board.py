@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,11 +12,11 @@ import typer
 from harness.cli.export import export
 from harness.cli.options import DEFAULT_STORE, LEADERBOARDS, StoreOption
 from harness.cli.publish import publish
-from harness.errors import Failure, UserError
+from harness.errors import Failure, HarnessError, UserError
 from harness.visible import in_one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from harness.board.rows import Row
 
@@ -80,11 +81,12 @@ def add(
     named = {entry.row for entry in ledger.read_ledger(to)}
     fresh = [one for one in rows if one.id not in named]
     if not fresh:
-        _complete(rows, folder, to)
+        with _site_follows(to):
+            _complete(rows, folder, to)
         return
     for one in fresh:
         refuse_unpublishable(one)
-    with ledger.writing(to) as writer:
+    with _site_follows(to), ledger.writing(to) as writer:
         for one in fresh:
             samples = {
                 (name, part.seed): run_samples(folder, one, name, part.seed)
@@ -107,8 +109,9 @@ def retract(
     """Take a row off the published leaderboard. Its entry and its files stay."""
     from harness.board import ledger
 
-    entry = ledger.retract(row_id, to, why)
-    typer.echo(f"retracted {entry.row[:12]} from {to}")
+    with _site_follows(to):
+        entry = ledger.retract(row_id, to, why)
+        typer.echo(f"retracted {entry.row[:12]} from {to}")
 
 
 @app.command()
@@ -207,6 +210,27 @@ def _refuse_unfinished(folder: Path, store: Path) -> None:
             f"this run is not finished: {done} of {len(keys)} jobs are in {store}",
             "the same harness run goes on with it",
         )
+
+
+@contextmanager
+def _site_follows(to: Path) -> Iterator[None]:
+    """What was published or retracted stands on the page beside the board too, if there is one, at the end.
+
+    Also where a row was refused: those before it were published, and a killed command may have left more to show.
+    """
+    try:
+        yield
+    except HarnessError:
+        _renew_site(to)
+        raise
+    _renew_site(to)
+
+
+def _renew_site(to: Path) -> None:
+    from harness.board.site.published import renew_beside
+
+    if (site := renew_beside(to)) is not None:
+        typer.echo(f"wrote {site / 'index.html'} anew")
 
 
 def _complete(rows: Sequence[Row], folder: Path, to: Path) -> None:

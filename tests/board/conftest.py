@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import hashlib
 import io
 import json
 import random
+import re
 import shutil
 import subprocess
 from dataclasses import replace
@@ -219,3 +222,28 @@ def compiled(tmp_path):
         assert done.returncode == 0, done.stdout[-2000:]
 
     return compiled
+
+
+class Site:
+    """What a browser would find: the content beside the script, and in pages of data."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.index = (folder / "index.html").read_text(encoding="utf-8")
+
+    @property
+    def content(self):
+        return json.loads(
+            re.search(r'<script type="application/json" id="content">(.*?)</script>', self.index, re.DOTALL)[1]
+        )
+
+    def page(self, name):
+        html = (self.folder / name).read_text(encoding="utf-8")
+        packed = re.search(r'<script type="application/gzip" id="content">([\w+/=]*)</script>', html)[1]
+        return gzip.decompress(base64.b64decode(packed))
+
+
+@pytest.fixture
+def site():
+    """Reads a site as it is on disk, without a browser."""
+    return Site

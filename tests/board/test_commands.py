@@ -8,6 +8,7 @@ import urllib.request
 import pytest
 from typer.testing import CliRunner
 
+from harness.board import ledger
 from harness.board.publish import write_run
 from harness.cli.app import app as whole
 from harness.cli.board import app
@@ -50,6 +51,38 @@ def test_show_add_check_retract(run, tmp_path):
     (public / "board.json").unlink()
     board("build", public)
     assert "every hash agrees" in board("check", public)
+
+
+def test_the_page_beside_the_board_follows_what_is_added_and_retracted(run, site, tmp_path):
+    public, page = tmp_path / "public", tmp_path / "public-site"
+
+    def shown():
+        return {line["arm"] for one in site(page).content["boards"] for line in one["lines"]}
+
+    board("add", run, "--row", "sft", "--to", public)
+    assert not page.exists()
+    board("build", public)
+    assert f"wrote {page / 'index.html'} anew" in board("add", run, "--row", "dmt", "--to", public)
+    assert shown() == {"sft", "dmt"}
+    retracted = board("retract", ledger.read_ledger(public)[-1].row, "--why", "a trial", "--to", public)
+    assert retracted.endswith(f"wrote {page / 'index.html'} anew\n")
+    assert shown() == {"sft"}
+    (gone,) = site(page).content["ledger"]["gone"]
+    assert (gone["kind"], gone["reason"]) == ("retract", "a trial")
+
+
+def test_a_refused_command_shows_what_a_killed_one_left_on_the_page(run, site, tmp_path):
+    """Killed between the board and its page: the row is published, which the same command says, and shows."""
+    public, page = tmp_path / "public", tmp_path / "public-site"
+    board("add", run, "--row", "sft", "--to", public)
+    board("build", public)
+    old = {path: path.read_bytes() for path in page.rglob("*") if path.is_file()}
+    board("add", run, "--row", "dmt", "--to", public)
+    for path, content in old.items():
+        path.write_bytes(content)
+    with pytest.raises(UserError, match="already published"):
+        board("add", run, "--row", "dmt", "--to", public)
+    assert [line["arm"] for line in site(page).content["boards"][0]["lines"]] == ["sft", "dmt"]
 
 
 def test_rows_are_named_by_the_beginning_of_the_id_that_add_and_show_print(run, tmp_path):

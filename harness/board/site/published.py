@@ -14,7 +14,7 @@ from harness.board.ledger import read_published
 from harness.board.publish import read_row
 from harness.board.samples import publishable, read_samples, samples_file
 from harness.board.site.content import Event, History
-from harness.board.site.write import write_site
+from harness.board.site.write import INDEX, write_site
 from harness.canonical import file_digest
 from harness.errors import Failure
 from harness.files import explained, held
@@ -31,6 +31,22 @@ def write_published_site(leaderboards: Path, site: Path) -> None:
 
     Raises UserError where there is no board, Failure where the site cannot be written.
     """
+    with _alone(site):  # and so with the newest board, whoever else waited
+        _write(leaderboards, site)
+
+
+def renew_beside(leaderboards: Path) -> Path | None:
+    """Write the site beside the board anew where one was built of another board; return where that is."""
+    site = beside(leaderboards)
+    if not (site / INDEX).exists():
+        return None
+    if read_published(leaderboards).ledger.encode() in (site / INDEX).read_bytes():  # the entry it was made from
+        return None
+    write_published_site(leaderboards, site)
+    return site
+
+
+def _write(leaderboards: Path, site: Path) -> None:
     chain, published = read_chain(leaderboards), read_published(leaderboards)
     entries = chain.entries[: len(chain.entries) - chain.behind(published.ledger)]
     rows = {entry.row: read_row(leaderboards, entry.row) for entry in entries}
@@ -42,19 +58,16 @@ def write_published_site(leaderboards: Path, site: Path) -> None:
     if published.boards:
         spreadsheet = as_csv(select(leaderboards), Told())
         files |= {name: content.encode() for name, content in spreadsheet.files.items()}
-    with _alone(site):
-        for name, content in files.items():
-            write_atomically(site / name, content)
-        write_site(
-            site,
-            published.boards,
-            rows,
-            lambda row, name, seed: _publishable(
-                samples_file(leaderboards, row.result.part(name, seed).samples_sha256)
-            ),
-            history=history,
-            downloads=list(files),
-        )
+    for name, content in files.items():
+        write_atomically(site / name, content)
+    write_site(
+        site,
+        published.boards,
+        rows,
+        lambda row, name, seed: _publishable(samples_file(leaderboards, row.result.part(name, seed).samples_sha256)),
+        history=history,
+        downloads=list(files),
+    )
 
 
 def _publishable(path: Path) -> bytes:

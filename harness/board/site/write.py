@@ -21,6 +21,8 @@ from harness.board.site.content import NO_HISTORY, History, Rows, board_content,
 from harness.board.site.pages import data_page, index_page
 from harness.canonical import canonical
 
+INDEX = "index.html"
+
 PAGES = "page"
 """The folder beside `index.html` with the pages of data."""
 
@@ -88,7 +90,7 @@ def write_site(
         "ledger": ledger_content(known),
         "downloads": [{"name": name, "about": DOWNLOADS[name]} for name in downloads],
     }
-    write_atomically(folder / "index.html", index_page(content).encode())
+    write_atomically(folder / INDEX, index_page(content).encode())
     pages.drop_others()
 
 
