@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 import yaml
 
-from harness.cli.show import sharing
+from harness.cli.plantext import sharing
 from harness.data.resolve import Places
 from harness.plan import arm_jobs
 from harness.planner import build, choose_arms

@@ -172,8 +172,8 @@ def plan(
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole plan as JSON.")] = False,
 ) -> None:
     """Show what a run would do and need. Stages, keys, what is cached, tokens, memory, time, how the arms differ."""
+    from harness.cli.plantext import show_plan
     from harness.cli.running import Comparison, places_of, plan_of
-    from harness.cli.show import show_plan
     from harness.estimate.plan import estimate
     from harness.store import Store
 

@@ -12,8 +12,9 @@ import typer
 
 from harness.armsettings import model_arms
 from harness.cli.options import RUNS, Executor
+from harness.cli.plantext import show_plan
 from harness.cli.progress import reporting
-from harness.cli.show import show_plan, show_result
+from harness.cli.show import show_result
 from harness.credentials import command_line
 from harness.data.resolve import Places
 from harness.discovery import suggestion

@@ -60,7 +60,7 @@ class Declarer:
             return None
         if not isinstance(self.judge, Mapping):
             raise UserError(
-                f"{type(curation).__name__} asks a judge, and the recipe names none",
+                f"{self.plugin.partition(' ')[0]} asks a judge, and the recipe names none",
                 "--set judge.model=NAME --set judge.base_url=URL",
             )
         return self.judge

@@ -148,7 +148,7 @@ def test_a_plan_is_shown(harness):
     assert lines[2] == "answers: engine hf in float32, every item of each benchmark"
     assert "dmt+im against sft" in lines
     assert "playground_chat (2,000) + 1/4 of playground_arithmetic: 375 of 1,500" in " ".join(lines)
-    assert any("(seed 0)  to do" in line for line in lines)
+    assert any("(seed 0)  2 jobs to do" in line for line in lines)
     assert "dmt.k: 1/4" in lines
     assert "stages: specialist -> general" in lines
 

@@ -73,7 +73,7 @@ def test_an_engine_and_a_judge_are_declared_where_they_are_asked(declare):
     ("data", "why"),
     [
         (Curated("talk", Part(), "some"), r"Part makes no portion 'some' \(there are: all\)"),
-        (Curated("talk", Asks()), r"Asks asks a judge, and the recipe names none \(--set judge.model=NAME"),
+        (Curated("talk", Asks()), r"own asks a judge, and the recipe names none \(--set judge.model=NAME"),
         (Curated("talk", Reckons()), "Reckons asks for likelihoods of no model"),
         (Curated("talk", Part(), model="base"), "Part asks base for nothing"),
         (Curated("talk", Both(), model="base"), "Both asks a model and a judge"),
