@@ -173,7 +173,11 @@ def _shared(plan: Plan, prepared: str) -> dict[str, Json]:
     Arms with models of their own have none in common, and nothing is trained: any such run of a suite is comparable.
     """
     apart = dict.fromkeys(("runtime", "slurm", "seeds", "limit", "match", "data", "judge"), True)
-    shared = plan.recipe.model_dump(mode="json", exclude={**apart, "suite": {"summary"}}) | plan.recipe.judged_by()
+    shared = plan.recipe.model_dump(mode="json", exclude={**apart, "suite": {"summary"}})
+    if plan.waiting or any(
+        job.declared.get("judge") for job in plan.jobs.values()
+    ):  # a judge whom nobody asked is none
+        shared |= plan.recipe.judged_by()
     data: dict[str, list[Json]] = {}
     for dataset in plan.data.values():
         data.setdefault(dataset.role, []).append(dataset.item.model_dump(mode="json", exclude={"data": {"plugin"}}))

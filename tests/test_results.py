@@ -48,6 +48,16 @@ def test_what_all_arms_share_is_in_it(shared, setting):
     assert shared(setting) != shared()
 
 
+JUDGE = "judge.model=judge-7b", "judge.base_url=http://localhost:1/v1"
+
+
+def test_a_judge_is_in_it_where_one_is_asked(shared):
+    assert shared(*JUDGE) == shared()
+    judged = shared(*JUDGE, "benchmarks=[mt_bench:mt_bench]")
+    assert judged["judge"]["model"] == "judge-7b"
+    assert shared("benchmarks=[mt_bench:mt_bench]", "judge=later")["judge"] == "later"
+
+
 @pytest.mark.parametrize("setting", ["seeds=[3]", "limit=2", "runtime.workers=2"])
 def test_what_tells_runs_apart_without_changing_what_they_compare_is_not(shared, setting):
     assert shared(setting) == shared()

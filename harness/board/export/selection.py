@@ -20,6 +20,9 @@ from harness.board.rows import Row, row_path
 from harness.board.samples import scores_by_item
 from harness.errors import UserError
 
+UNTRAINED = "base"
+"""The plug-in of an arm that is its starting model, and nothing else."""
+
 _SHORT = 12
 _LONG = 80
 
@@ -148,8 +151,13 @@ def trained(row: Row) -> bool:
 
 
 def hub_model(row: Row, told: Told) -> str | None:
-    """The hub id of the row's model: as told, or of a model that was taken from there as it is."""
-    return told.models.get(row.result.arm) or (None if trained(row) else base_model(row))
+    """The hub id of the row's model: as told, or of a model that was taken from there as it is.
+
+    A plug-in may change what a model is asked or how it answers, even where nothing is trained: those numbers are not
+    the model's own.
+    """
+    plain = not trained(row) and [plugin.name for plugin in row.result.plugins] == [UNTRAINED]
+    return told.models.get(row.result.arm) or (base_model(row) if plain else None)
 
 
 def base_model(row: Row) -> str | None:

@@ -71,7 +71,8 @@ def only(selection, arm):
 def test_base_model_and_training_data_are_named_where_they_are_on_the_hub(maker, info, tmp_path):
     arm = maker.arm("sft", {"chat": 0.5}, n=4)
     data = replace(arm.data[0], source={"hub": "owner/data", "revision": "1", "files": []})
-    untrained = replace(arm, id="base", seeds=tuple(replace(seed, train=()) for seed in arm.seeds))
+    base = maker.arm("base", {"chat": 0.5}, n=4)
+    untrained = replace(base, seeds=tuple(replace(seed, train=()) for seed in base.seeds))
     hub = {"id": "owner/model", "revision": "abc", "init": None}
     write_run(
         tmp_path / "run", [replace(arm, data=(data,)), replace(untrained, data=(data,))], replace(info, model=hub)

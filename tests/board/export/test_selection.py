@@ -61,14 +61,20 @@ def test_scores_are_read_from_where_the_rows_are(run, published):
             assert sum(one.value for one in scores) / len(scores) == pytest.approx(row.result.tasks["chat"].score)
 
 
+def untrained(arm):
+    return replace(arm, seeds=tuple(replace(seed, train=()) for seed in arm.seeds))
+
+
 def test_a_model_has_a_hub_id_where_one_is_told_or_it_was_taken_from_there_untrained(maker, info, tmp_path):
     arm = maker.arm("sft", {"chat": 0.5}, n=4)
-    untrained = replace(arm, id="base", seeds=tuple(replace(seed, train=()) for seed in arm.seeds))
+    base = untrained(maker.arm("base", {"chat": 0.5}, n=4))
+    asked_otherwise = untrained(maker.arm("base+hints", {"chat": 0.6}, n=4))
     hub = {"id": "owner/model", "revision": "abc", "init": None}
-    write_run(tmp_path / "run", [arm, untrained], replace(info, model=hub))
+    write_run(tmp_path / "run", [arm, base, asked_otherwise], replace(info, model=hub))
     rows = {row.result.arm: row for row in select(tmp_path / "run").rows.values()}
     assert hub_model(rows["base"], Told()) == "owner/model"
     assert hub_model(rows["sft"], Told()) is None
+    assert hub_model(rows["base+hints"], Told()) is None
     assert base_model(rows["sft"]) == "owner/model"
     assert model_name(rows["sft"], Told()) == f"sft@{rows['sft'].id[:12]}"
     assert model_name(rows["sft"], Told(models={"sft": "owner/tuned"})) == "owner/tuned"
