@@ -48,9 +48,9 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
+        from harness import __version__
 
-        typer.echo(f"harness {version('instruct-harness')}")
+        typer.echo(f"harness {__version__}")
         raise typer.Exit
 
 

@@ -14,11 +14,10 @@ app = typer.Typer(help="Datasets: which there are, what of each example is score
 @app.command("list")
 def list_sources() -> None:
     """List the datasets that plug-ins offer: licence and place."""
-    from rich.console import Console
-
+    from harness.cli.console import console
     from harness.data.show import listing, offered
 
-    Console().print(listing(offered(), _data_root()))
+    console().print(listing(offered(), _data_root()))
 
 
 @app.command("show")

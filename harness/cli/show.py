@@ -57,28 +57,23 @@ def show_status(folder: Path, store: Store) -> None:
             raise UserError(f"there is no folder {folder}", "give a run folder, or the folder that holds them")
         typer.echo(f"no run in {folder}; harness run --plugins im,dmt starts one")
         return
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for column in ("run", "arms", "seeds"):
-        table.add_column(column, overflow="fold")
-    states = cluster_states(store)
-    for column in ("finished", "unfinished", "not begun"):
-        table.add_column(column, min_width=min(map(len, column.split())), justify="right")
-    if states:
-        table.add_column("in SLURM", justify="right")
+    states, out = cluster_states(store), console()
     for file in files:
         plan: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         keys = list(plan["jobs"])
         done = sum(store.has(key) for key in keys)
         begun = sum(store.started(key) and not store.has(key) for key in keys)
-        arms = ", ".join(arm["id"] for arm in plan["arms"])
-        seeds = ", ".join(str(seed["seed"]) for seed in plan["arms"][0]["seeds"])
-        counts = (done, begun, len(keys) - done - begun)
+        counts = f"{done} finished, {begun} unfinished, {len(keys) - done - begun} not begun"
         of_run = Counter(states[key] for key in keys if key in states)
         with_slurm = ", ".join(f"{n} {state}" for state, n in sorted(of_run.items(), reverse=True))
-        table.add_row(
-            Text(file.parent.name), Text(arms), seeds, *map(str, counts), *([with_slurm or "-"] if states else [])
-        )
-    console().print(table)
+        out.print(Text(file.parent.name, style="bold"), Text(f" {counts}{with_slurm and f'; in SLURM: {with_slurm}'}"))
+        arms = ", ".join(arm["id"] for arm in plan["arms"])
+        seeds = ", ".join(str(seed["seed"]) for seed in plan["arms"][0]["seeds"])
+        out.print(Padding(Text(f"{arms}; {'seeds' if ',' in seeds else 'seed'} {seeds}"), (0, 0, 0, 2), expand=False))
+
+
+DISTRIBUTION = "instruct-harness"
+"""Ours; in a list, only what comes from elsewhere says where from."""
 
 
 # --- plug-ins ------------------------------------------------------------------------------------------------------
@@ -90,20 +85,21 @@ def show_plugins(name: str | None, *, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps([_plugin_json(p) for p in loaded], indent=1))
         return
-    console = Console()
+    out = console()
     for item in loaded:
         plugin = item.plugin
-        facts = ", ".join(filter(None, [" ".join(item.slots), plugin.paper, _origin(item)]))
-        console.print(Text(f"{plugin.name} {plugin.version}", style="bold"), Text(facts, style="dim"))
-        console.print(Padding(Text(plugin.summary), (0, 0, 0, 2), expand=False))
+        origin = _origin(item) if name or item.distribution != DISTRIBUTION else ""
+        facts = ", ".join(filter(None, [*item.slots, plugin.paper, origin]))
+        out.print(Text(f"{plugin.name} {plugin.version}", style="bold"), Text(f" {facts}", style="dim"))
+        out.print(Padding(Text(plugin.summary), (0, 0, 0, 2), expand=False))
     if name:
-        _show_benchmarks(console, name, loaded[0])
+        _show_benchmarks(out, name, loaded[0])
         for option in _options_json(loaded[0]):
-            console.print()
-            console.print(
-                Text(f"{loaded[0].plugin.name}.{option['name']}", style="bold"), Text(f"default {option['default']}")
-            )
-            console.print(Padding(Text(option["description"]), (0, 0, 0, 2), expand=False))
+            heading = Text(f"{loaded[0].plugin.name}.{option['name']}", style="bold")
+            default = option["default"]
+            out.print()
+            out.print(heading, Text(f"default {default if isinstance(default, str) else json.dumps(default)}"))
+            out.print(Padding(Text(option["description"]), (0, 0, 0, 2), expand=False))
 
 
 def _show_benchmarks(console: Console, name: str, plugin: LoadedPlugin) -> None:

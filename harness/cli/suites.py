@@ -28,10 +28,13 @@ def show_suites(name: str | None, data_root: Path | None, *, as_json: bool) -> N
         typer.echo(json.dumps([_json(suite, data_root) for suite in suites], indent=1))
         return
     for suite in suites:
-        console().print(Text(f"{suite.name} {suite.version}", style="bold"), Text(_about(suite), style="dim"))
+        console().print(Text(f"{suite.name} {suite.version}", style="bold"), Text(f" {_about(suite)}", style="dim"))
         console().print(Padding(Text(suite.summary), (0, 0, 0, 2), expand=False))
         if name:
-            console().print(Padding(_table(suite, _facts(suite, data_root)), (1, 0, 0, 2), expand=False))
+            benchmarks = _facts(suite, data_root)
+            console().print(Padding(_table(benchmarks), (1, 0, 1, 2), expand=False))
+            for line in _where(benchmarks):
+                console().print(Padding(Text(line), (0, 0, 0, 2), expand=False))
 
 
 def _about(suite: Suite) -> str:
@@ -87,20 +90,34 @@ def _data(evaluator: Evaluator, data_root: Path | None) -> dict[str, str]:
     return places
 
 
-def _table(suite: Suite, benchmarks: list[dict[str, Any]]) -> Table:
+def _table(benchmarks: list[dict[str, Any]]) -> Table:
+    """A row for each benchmark; a column that would tell nothing of any of them is left out."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    columns = ["benchmark", *(["group"] if suite.composite.groups else []), "protocol", "items", "needs", "data"]
+    optional = [name for name in ("group", "items", "needs") if any(one[name] for one in benchmarks)]
+    columns = [name for name in ("benchmark", "group", "protocol", "items", "needs") if name in (*optional, *_ALWAYS)]
     for column in columns:
-        table.add_column(column, overflow="fold")
+        justify: Literal["left", "right"] = "right" if column == "items" else "left"
+        table.add_column(column, overflow="fold", no_wrap=column in _ALWAYS, justify=justify)
     for one in benchmarks:
         words = {
             **one,
             "items": "-" if one["items"] is None else f"{one['items']:,}",
             "needs": ", ".join(one["needs"]) or "-",
-            "data": "; ".join(f"{name}: {place}" for name, place in one["data"].items()) or "made on the spot",
         }
         table.add_row(*(Text(str(words[column])) for column in columns))
     return table
+
+
+_ALWAYS = ("benchmark", "protocol")
+
+
+def _where(benchmarks: list[dict[str, Any]]) -> list[str]:
+    """A line for what of the data is in the mirror, one for what is not, and so on."""
+    names: dict[str, list[str]] = {}
+    for one in benchmarks:
+        for name, place in one["data"].items():
+            names.setdefault(place, []).append(name)
+    return [f"{place}: {', '.join(dict.fromkeys(found))}" for place, found in names.items()]
 
 
 def _json(suite: Suite, data_root: Path | None) -> dict[str, Any]:

@@ -88,7 +88,7 @@ def location(source: DataSource, data_root: Path | None) -> str:
 
 def _place(source: DataSource, data_root: Path | None) -> str:
     if isinstance(source.location, Hub):
-        return "the mirror" if mirrored(source.location, data_root) else "the hub, not in the mirror"
+        return "in the mirror" if mirrored(source.location, data_root) else "on the hub"
     return location(source, data_root)
 
 
@@ -99,7 +99,7 @@ def listing(datasets: Sequence[Offered], data_root: Path | None) -> Group:
         known = ", ".join(filter(None, [dataset.source.licence, _place(dataset.source, data_root)]))
         blocks += [
             Text(dataset.spelling, style="bold") + Text(f"  {known}", style="dim"),
-            Padding(Text(dataset.source.summary), (0, 0, 0, 2)),
+            Padding(Text(dataset.source.summary), (0, 0, 0, 2), expand=False),
         ]
     return Group(*blocks)
 

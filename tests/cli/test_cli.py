@@ -177,10 +177,23 @@ def test_a_plan_as_json_is_what_the_run_keeps(harness, tiny_run):
     assert shown == json.loads((tiny_run / "run" / "plan.json").read_text())
 
 
+def test_runs_keep_their_names_in_one_piece(harness, tmp_path):
+    name = "instruct-2026-mini-52956f05"
+    (tmp_path / "runs" / name).mkdir(parents=True)
+    arms = [{"id": f"dmt+im@dmt.k=1/{k}", "seeds": [{"seed": 0}, {"seed": 1}]} for k in (64, 128, 256, 512, 1024)]
+    plan = {"jobs": {"0" * 64: {}}, "arms": arms}
+    (tmp_path / "runs" / name / "plan.json").write_text(json.dumps(plan))
+    code, out, _ = harness("status", env={**os.environ, "COLUMNS": "80"})
+    assert (code, out.splitlines()[0]) == (0, f"{name}  0 finished, 0 unfinished, 1 not begun")
+    assert out.count("dmt+im@dmt.k=1/") == 5
+    assert max(map(len, out.splitlines())) <= 80
+
+
 def test_status_counts_jobs(harness, tiny_run):
     code, out, _ = harness("status", "run", "--store", "store", cwd=tiny_run)
     assert code == 0
-    assert out.splitlines()[1].split() == ["run", "sft,", "dmt+im", "0", "16", "0", "0"]
+    assert out.splitlines()[0] == "run  16 finished, 0 unfinished, 0 not begun"
+    assert out.splitlines()[1].split() == ["sft,", "dmt+im;", "seed", "0"]
 
 
 def test_a_narrow_terminal_folds_and_cuts_nothing_that_tells_rows_apart(harness, tiny_run):

@@ -18,7 +18,17 @@ def test_a_suite_is_shown_with_its_benchmarks(capsys, tmp_path):
     show_suites("math", tmp_path, as_json=False)
     out = capsys.readouterr().out
     assert "zero-shot-chat-1" in out
-    assert "openai/gsm8k: not in the mirror" in out
+    assert "not in the mirror: openai/gsm8k" in out
+
+
+def test_a_long_suite_has_a_line_for_each_benchmark_on_a_narrow_terminal(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    show_suites("sft_eval", None, as_json=False)
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    firsts = [line.split()[0] for line in lines if line.strip()]
+    assert {"gpt3_translation_benchmarks", "lambada_multilingual", "humaneval_t01"} <= set(firsts)
+    assert firsts.index("humaneval_t01") - firsts.index("benchmark") == 17
 
 
 def test_what_the_mirror_holds_is_told(capsys, mirror):

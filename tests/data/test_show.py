@@ -30,7 +30,7 @@ def test_the_list_names_every_shipped_dataset_its_licence_and_where_it_is(tmp_pa
     for name in ("gsm8k", "muinstruct", "code_alpaca", "dolly_3k"):
         assert name in text
     assert "CC BY-NC 4.0" in text
-    assert "not in the mirror" in text
+    assert "on the hub" in text
     assert "made on the spot" in text
 
 
