@@ -2,7 +2,7 @@
 
 python processes.py add RUN_FOLDER TO N     publishes the run's rows, N at a time as one command does
 python processes.py read TO STOP            reads all that is published until the file STOP exists; prints how often
-python processes.py die N COMMAND...        a `harness` command, killed in place of its Nth fsync if it comes so far
+python processes.py die CALL N COMMAND...   a `harness` command, killed in place of its Nth os.CALL if it comes so far
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 from harness.board import ledger
 from harness.board.chain import read_chain
@@ -47,19 +48,19 @@ def read(to: Path, stop: Path) -> None:
     print(rounds)  # noqa: T201
 
 
-def die(at: int, command: list[str]) -> None:
+def die(call: str, at: int, command: list[str]) -> None:
     from harness.cli import main
 
-    fsync, calls = os.fsync, 0
+    real, calls = getattr(os, call), 0
 
-    def counted(handle: int) -> None:
+    def counted(*arguments: Any) -> None:
         nonlocal calls
         calls += 1
         if calls == at:
             os.kill(os.getpid(), signal.SIGKILL)
-        fsync(handle)
+        real(*arguments)
 
-    os.fsync = counted
+    setattr(os, call, counted)
     sys.argv = ["harness", *command]
     main()
 
@@ -71,4 +72,4 @@ if __name__ == "__main__":
     elif what == "read":
         read(Path(arguments[0]), Path(arguments[1]))
     else:
-        die(int(arguments[0]), arguments[1:])
+        die(arguments[0], int(arguments[1]), arguments[2:])

@@ -1,6 +1,7 @@
 """Many writers at once, readers beside them, and writers that are killed: real processes on a real folder."""
 
 import itertools
+import json
 import os
 import random
 import shutil
@@ -153,7 +154,7 @@ def killed_at_every_step(start, tmp_path, prepared, *command):
         to = tmp_path / f"to{at}"
         if prepared is not None:
             shutil.copytree(prepared, to)
-        dead = killed(start(PROGRAM, "die", at, "board", *command, to))
+        dead = killed(start(PROGRAM, "die", "fsync", at, "board", *command, to))
         yield to, dead
         if not dead:
             break
@@ -206,6 +207,34 @@ def test_build_leaves_the_old_board_or_the_new_one(start, run, tmp_path):
         again("build", to)
         assert check_leaderboards(to) == []
     assert left == [old, new, new]
+
+
+@pytest.mark.timeout(300)
+def test_build_leaves_the_old_page_or_the_new_one(start, maker, info, site, tmp_path):
+    """Killed in place of each renaming once the page's data is written, which comes to the disk in its own time."""
+    public, page = tmp_path / "public", tmp_path / "public-site"
+    (old,) = make_run(maker, info, tmp_path / "first", 1, recipe="one")
+    (new,) = make_run(maker, info, tmp_path / "second", 1, recipe="one")
+    again("add", tmp_path / "first", "--to", public)
+    again("build", public)
+    shutil.move(page, tmp_path / "old-site")
+    again("add", tmp_path / "second", "--to", public)
+    found = []
+    for at in itertools.count(9):  # after board.json, four schemas and the three downloads
+        shutil.copytree(tmp_path / "old-site", page)
+        dead = killed(start(PROGRAM, "die", "replace", at, "board", "build", public))
+        left = site(page)
+        rows = [line["row"] for line in left.content["boards"][0]["lines"]]
+        for line in left.content["boards"][0]["lines"]:
+            held = json.loads(left.page(line["page"]))
+            assert json.loads(held["row"])["id"] == line["row"]
+            assert all(left.page(name) for name in held["samples"].values())
+        found.append(sorted(rows))
+        shutil.rmtree(page)
+        if not dead:
+            break
+    # the new row's samples and the row itself, then the index, then nothing
+    assert found == [[old], [old], [old], sorted([old, new])]
 
 
 def kill_at_random(start, maker, info, tmp_path, kills):
