@@ -3,6 +3,7 @@
 import pytest
 
 from harness.testing import check_plugin, tiny_model
+from harness.testing.__main__ import main
 
 HEAD = '''"""A plug-in of somebody's."""
 import itertools
@@ -136,6 +137,16 @@ def test_what_a_run_refuses_is_told_in_its_words(own, refused):
         f"the plug-in file {path} defines strategy without @hookimpl (put @hookimpl above def strategy)"
     )
     assert refused(check_plugin, "imm") == "no plug-in is called 'imm' (did you mean 'im'?)"
+
+
+def test_the_kit_as_a_command_tells_everything_in_one_line(capsys, tmp_path):
+    assert main(["im", "dmt"]) == 0
+    assert capsys.readouterr() == ("im keeps the rules\ndmt keeps the rules\n", "")
+    assert main(["im", str(tmp_path / "absent.py")]) == 2
+    said = f"harness: there is no plug-in file {tmp_path / 'absent.py'} "
+    out, err = capsys.readouterr()
+    assert (out, err.startswith(said), err.count("\n")) == ("im keeps the rules\n", True, 1)
+    assert main([]) == 2
 
 
 def test_a_tiny_model_talks_and_is_always_the_same(tmp_path):
