@@ -24,6 +24,7 @@ from harness.board import admission
 from harness.board.board import Board, build_board
 from harness.board.chain import GENESIS, LEDGER, Chain, Entry, read_chain
 from harness.board.files import model_json, write_atomically
+from harness.board.folders import RUN_BOARD
 from harness.board.intervals import Scores
 from harness.board.numbers import Part, Sha256
 from harness.board.publish import read_row
@@ -189,8 +190,14 @@ def published_samples(leaderboards: Path, row: Row, benchmark: str, seed: int) -
 
 def refuse_unpublished(leaderboards: Path) -> None:
     """Raises UserError where the folder is no published leaderboard."""
-    if not (leaderboards / LEDGER).exists():
-        raise UserError(f"{leaderboards} holds no {LEDGER}", "give a folder that `harness board add` wrote")
+    if (leaderboards / LEDGER).exists():
+        return
+    if (leaderboards / RUN_BOARD).is_file():
+        raise UserError(
+            f"{leaderboards} is a run's output folder, and no published leaderboard",
+            f"harness board add {leaderboards} publishes its rows",
+        )
+    raise UserError(f"{leaderboards} holds no {LEDGER}", "give a folder that `harness board add` wrote")
 
 
 def _board_before(leaderboards: Path, chain: Chain) -> Published | None:

@@ -13,7 +13,7 @@ from urllib.parse import quote
 from harness.board.board import Board, build_board, write_board
 from harness.board.build import arm_samples, build_row
 from harness.board.files import write_atomically
-from harness.board.folders import RUN_BOARD
+from harness.board.folders import RUN_BOARD, refuse_published
 from harness.board.inputs import ArmRun, RunInfo
 from harness.board.intervals import Scores
 from harness.board.rows import Row, row_path
@@ -65,13 +65,12 @@ def run_scores(folder: Path, row: Row, benchmark: str, seed: int) -> Scores:
 
 def read_board(folder: Path) -> Board:
     """A run folder's board. Raises UserError where the folder holds none."""
-    path = folder / RUN_BOARD
+    path, remedy = folder / RUN_BOARD, "give the output folder of a finished run"
+    refuse_published(folder, remedy)
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise UserError(
-            f"{folder} holds no leaderboard: {error.strerror}", "give the output folder of a finished run"
-        ) from error
+        raise UserError(f"{folder} holds no leaderboard: {error.strerror}", remedy) from error
     return read_json(Board, content, name=str(path), what="a leaderboard", remedy="run again to write it anew")
 
 

@@ -3,7 +3,8 @@
 import pytest
 
 from harness.board.folders import is_published, refuse_published
-from harness.board.publish import write_run
+from harness.board.ledger import refuse_unpublished
+from harness.board.publish import read_board, write_run
 from harness.board.sources import sources
 from harness.reading.evaluations import evaluations
 
@@ -45,6 +46,17 @@ def test_a_published_leaderboard_is_no_run(public, refused, tmp_path):
     ):
         assert refusal.startswith(said)
         assert f"with --board {public}" in refusal
+
+
+def test_a_run_is_no_published_leaderboard(arms, info, public, refused, tmp_path):
+    run = tmp_path / "run"
+    write_run(run, arms, info)
+    assert refused(refuse_unpublished, run) == (
+        f"{run} is a run's output folder, and no published leaderboard (harness board add {run} publishes its rows)"
+    )
+    assert refused(read_board, public) == (
+        f"{public} is a published leaderboard, and no run's output folder (give the output folder of a finished run)"
+    )
 
 
 def test_where_a_row_was_looked_for_is_said(public, refused, tmp_path):
