@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from harness.board.chain import Chain
 from harness.board.crosscheck import items_of, other_items, other_weights, weights_of
 from harness.board.judges import judge_gaps, judged_benchmarks
 from harness.board.measures import other_rule, undeclared
-from harness.board.rows import Place, Row, SamplesOf
+from harness.board.rows import Place, Result, Row, SamplesOf
 from harness.board.samples import Samples, publishable
-from harness.board.seeds import copied_seeds
+from harness.board.seeds import copied_models, copied_seeds
 from harness.errors import Failure, UserError
+
+_BESIDE_METHODS = re.compile("[@~]")
+"""What comes in an arm's id after its methods: its own settings, and the arm whose budget it has."""
+
+LONGEST_NAME = 500
 
 
 def unpublishable(row: Row) -> list[str]:
@@ -26,7 +33,23 @@ def unpublishable(row: Row) -> list[str]:
         (bool(row.result.suite.left_out), f"it leaves out {', '.join(row.result.suite.left_out)}"),
         (row.measured.accepted_source, "it ran with --accept-source, on results that other source code made"),
     ]
-    return [*(reason for holds, reason in reasons if holds), *copied_seeds(row.result), *undeclared(row.result)]
+    found = (reason for holds, reason in reasons if holds)
+    return [*found, *misnamed(row.result), *copied_seeds(row.result), *undeclared(row.result)]
+
+
+def misnamed(result: Result) -> Iterator[str]:
+    """A name that is none, and methods in a trained arm's name that had no part in it.
+
+    One that is not trained has its model's name.
+    """
+    arm = result.arm
+    if not (0 < len(arm) <= LONGEST_NAME and arm.isprintable() and arm == unicodedata.normalize("NFC", arm.strip())):
+        yield f"its arm is not called by one printable line of at most {LONGEST_NAME} characters"
+    if any(seed.stages for seed in result.seeds):
+        made = {plugin.name for plugin in result.plugins}
+        foreign = sorted(set(_BESIDE_METHODS.split(arm)[0].split("+")) - made)
+        if foreign:
+            yield f"it is called {arm}, and no plug-in {', '.join(foreign)} took part in it"
 
 
 def refuse_unpublishable(row: Row) -> None:
@@ -76,13 +99,26 @@ def refuse_foreign(row: Row, place: Place, replaced: str) -> None:
         )
 
 
-def refuse_twin(row: Row, others: Iterable[Row]) -> None:
-    """Raises UserError for a row that says what another on the board says already."""
+def refuse_twin(row: Row, others: Sequence[Row]) -> None:
+    """Raises UserError for a row that says what another on the board says already, or is about the same models."""
     for other in others:
         if other.result.said() == row.result.said():
             raise UserError(
                 f"the row {row.id[:12]} of {row.result.arm} says the same as {other.id[:12]}, which is published",
                 "there is nothing left to do",
+            )
+    for copied in copied_models([*others, row]):
+        raise UserError(copied, "replace that row with --supersede, or train with other seeds")
+
+
+def refuse_put_back(row: Row, others: Iterable[Row], reasons: Mapping[str, str]) -> None:
+    """Raises UserError for a row that says what another was retracted for."""
+    for other in others:
+        if other.result.said() == row.result.said():
+            raise UserError(
+                f"the row {row.id[:12]} of {row.result.arm} says the same as {other.id[:12]}, which was retracted: "
+                f"{reasons[other.id]}",
+                "publish another result",
             )
 
 

@@ -20,9 +20,9 @@ from harness.board.rows import (
     RowPlugin,
     RowSeed,
     RowStage,
-    device_hours,
     one_model,
     result_digest,
+    spent,
 )
 from harness.board.samples import Sample, Samples, read_samples
 from harness.canonical import digest, file_digest
@@ -137,9 +137,6 @@ def _stage(train: TrainRun) -> RowStage:
 
 def _measured(arm: ArmRun, run: RunInfo) -> Measured:
     jobs = tuple(job for seed in arm.seeds for job in _jobs(seed))
-    once: dict[str, Mapping[str, Any]] = {job.key: job.measured for job in jobs}  # seeds may share a job
-    seconds = [measured.get("seconds") for measured in once.values()]
-    peaks = [int(measured["peak_memory_bytes"]) for measured in once.values() if "peak_memory_bytes" in measured]
     return Measured(
         baseline=arm.baseline,
         differs=dict(arm.differs),
@@ -150,16 +147,8 @@ def _measured(arm: ArmRun, run: RunInfo) -> Measured:
         plugin_digests={plugin.name: plugin.digest for plugin in arm.plugins},
         plugin_distributions={plugin.name: plugin.distribution for plugin in arm.plugins},
         accepted_source=run.accepted_source,
-        seconds=None if None in seconds else sum(seconds),
-        device_hours=device_hours(jobs),
-        peak_bytes=max(peaks, default=None),
-        restarted=tuple(
-            f"{train.stage} (seed {seed.seed})"
-            for seed in arm.seeds
-            for train in seed.train
-            if train.measured.get("restarted")
-        ),
         jobs=jobs,
+        **spent(jobs),
     )
 
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 import hashlib
 import os
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import pydantic
 
@@ -29,6 +30,12 @@ GENESIS = "0" * 64
 RESTORE = "the ledger is only ever appended to: restore it from version control"
 
 
+def _is_a_time(at: str) -> str:
+    if datetime.fromisoformat(at).utcoffset() is None:
+        raise ValueError("the time has no zone")
+    return at
+
+
 class Entry(Part):
     """One line of the ledger."""
 
@@ -42,7 +49,7 @@ class Entry(Part):
     """The row that this one replaces."""
     reason: str = ""
     """Why a row is superseded or retracted."""
-    at: str
+    at: Annotated[str, pydantic.AfterValidator(_is_a_time)]
     """UTC, ISO 8601."""
     previous: Sha256
     """SHA-256 of the line before, without its line break."""
@@ -86,6 +93,10 @@ class Chain:
                 rows[entry.row] = None
                 rows.pop(entry.supersedes or "", None)
         return list(rows)
+
+    def retracted(self) -> dict[str, str]:
+        """Ids of the rows that were retracted, and why."""
+        return {entry.row: entry.reason for entry in self.entries if entry.kind == "retract"}
 
     def behind(self, head: str) -> int:
         """How many entries came after the one with that digest; all of them for `GENESIS`."""

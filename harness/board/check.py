@@ -17,13 +17,14 @@ from harness.board import ledger
 from harness.board.admission import unpublishable
 from harness.board.board import build_board
 from harness.board.chain import GENESIS, LEDGER, RESTORE, Chain, read_chain
-from harness.board.crosscheck import AskedItems, named, otherwise_measured, twins, unnamed_judges, usurped
+from harness.board.crosscheck import AskedItems, otherwise_measured, put_back, twins, unnamed_judges, usurped
 from harness.board.filecheck import altered, unaccounted
 from harness.board.history import contradictions, rewritten
 from harness.board.numbers import composite, seed_result, suite, task_result
 from harness.board.publish import read_board, read_row, run_samples, run_scores
 from harness.board.rows import Row, SamplesOf
 from harness.board.samples import Sample
+from harness.board.seeds import copied_models
 from harness.board.versions import VERSION
 from harness.canonical import digest
 from harness.errors import Failure, HarnessError, UserError
@@ -74,11 +75,13 @@ def check_leaderboards(folder: Path, since: str | None = None, *, copy: bool = F
         )
     for row in rows:
         findings += check_row(row, samples_of)
-        findings += [f"{named(row)}: {why}" for why in unpublishable(row)]
+        findings += [f"{row.title}: {why}" for why in unpublishable(row)]
     findings += otherwise_measured(rows)
     findings += unnamed_judges(rows)
     findings += usurped(chain.entries, rows)
     findings += twins(row for row in rows if row.id in standing)
+    findings += put_back(chain, rows)
+    findings += copied_models(row for row in rows if row.id in standing)
     findings += asked.findings()
     if not unreadable:  # whose samples would be nobody's
         findings += unaccounted(folder, chain, rows, copy=copy)
@@ -105,9 +108,10 @@ def check_row(row: Row, samples_of: SamplesOf) -> list[str]:
             continue
         again = task_result(task, seeds, samples, one_model=result.one_model)
         findings += [f"{name}: {one}" for one in differences(task, again)]
+    findings += [f"measured.{one}" for one in differences(row.measured, row.measured.model_copy(update=row.spent()))]
     averaged = composite(result.tasks, result.suite, one_model=result.one_model)
     findings += [f"composite: {one}" for one in differences(result.composite, averaged)]
-    return [f"{named(row)}: {finding}" for finding in findings]
+    return [f"{row.title}: {finding}" for finding in findings]
 
 
 def differences(found: pydantic.BaseModel, again: pydantic.BaseModel) -> list[str]:

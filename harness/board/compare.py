@@ -69,7 +69,7 @@ def compare(row: Row, base: Row, benchmark: str, items: ItemsOf) -> Comparison:
         return _of_totals([_by_seed(one) for one in (task, other)], seeds, task.items)
     if found is None:
         found = paired_composite([_checkpoints(row, base, benchmark, seeds if checkpoints else seeds[:1], items)])
-    return _comparison(found, _missing(task, other), 1 if checkpoints else len(seeds))
+    return _comparison(found, _missing(task, other) or _lone_seed(row, base, seeds), 1 if checkpoints else len(seeds))
 
 
 def compare_composites(row: Row, base: Row, items: ItemsOf, *, interval: bool = True) -> Comparison:
@@ -87,6 +87,7 @@ def compare_composites(row: Row, base: Row, items: ItemsOf, *, interval: bool = 
         asked = sum(task.items for task in mine.tasks.values())
         return _of_totals([mine.composite.seeds, theirs.composite.seeds], seeds, asked)
     blocked = next((why for name, task in mine.tasks.items() if (why := _missing(task, theirs.tasks[name]))), "")
+    blocked = blocked or _lone_seed(row, base, seeds)
     return _comparison(found, blocked, 1 if checkpoints else len(seeds))
 
 
@@ -187,6 +188,12 @@ def _missing(task: TaskResult, other: TaskResult) -> str:
     if any(counts[0][seed] != counts[1][seed] for seed in counts[0].keys() & counts[1].keys()):
         return "not equally many items are missing"
     return ""
+
+
+def _lone_seed(row: Row, base: Row, seeds: Sequence[int]) -> str:
+    """Why one seed in common says nothing of rows whose numbers are means over more; empty where it does."""
+    several = any(len(one.result.seeds) > 1 and not one.result.one_model for one in (row, base))
+    return "only one seed in common" if several and len(seeds) == 1 else ""
 
 
 def _comparison(difference: Difference, blocked: str, seeds: int) -> Comparison:

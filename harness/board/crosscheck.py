@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from harness.board.chain import LEDGER, Entry
+from harness.board.chain import LEDGER, Chain, Entry
 from harness.board.judges import judge_gaps, judged_benchmarks
 from harness.board.measures import other_rule
 from harness.board.numbers import Measure
@@ -25,18 +25,22 @@ Question = tuple[str, int | None, str]
 """Digest of a suite, its limit, and one of its benchmarks. Whatever the recipe, the same items are asked."""
 
 
-def named(row: Row) -> str:
-    """The row as findings call it."""
-    return f"row {row.id[:12]} ({row.result.arm})"
-
-
 def twins(rows: Iterable[Row]) -> Iterator[str]:
     """Rows on the board that claim the same, whatever was measured on the way."""
     claims: dict[str, Row] = {}
     for row in rows:
         first = claims.setdefault(row.result.said(), row)
         if first is not row:
-            yield f"{named(row)}: says the same as {named(first)}"
+            yield f"{row.title}: says the same as {first.title}"
+
+
+def put_back(chain: Chain, rows: Sequence[Row]) -> Iterator[str]:
+    """Rows on the board that claim what was retracted."""
+    reasons, standing = chain.retracted(), set(chain.standing())
+    gone = {row.result.said(): row for row in rows if row.id in reasons}
+    for row in rows:
+        if row.id in standing and (same := gone.get(row.result.said())):
+            yield f"{row.title}: says the same as {same.title}, which was retracted: {reasons[same.id]}"
 
 
 def usurped(entries: Sequence[Entry], rows: Iterable[Row]) -> Iterator[str]:
@@ -45,7 +49,7 @@ def usurped(entries: Sequence[Entry], rows: Iterable[Row]) -> Iterator[str]:
     for number, entry in enumerate(entries, start=1):
         row, replaced = by_id.get(entry.row), by_id.get(entry.supersedes or "")
         if row is not None and replaced is not None and row.place[1:] != replaced.place[1:]:
-            yield f"{LEDGER}:{number}: {named(row)} replaces {named(replaced)}, which is not its arm on its suite"
+            yield f"{LEDGER}:{number}: {row.title} replaces {replaced.title}, which is not its arm on its suite"
 
 
 def otherwise_measured(rows: Iterable[Row]) -> Iterator[str]:
@@ -55,7 +59,7 @@ def otherwise_measured(rows: Iterable[Row]) -> Iterator[str]:
         for name, task in row.result.tasks.items():
             first = known.setdefault((name, task.protocol), row)
             if why := other_rule(task, first.result.tasks[name]):
-                yield f"{named(row)}: {name}: {why} as in {named(first)}"
+                yield f"{row.title}: {name}: {why} as in {first.title}"
 
 
 def unnamed_judges(rows: Sequence[Row]) -> Iterator[str]:
@@ -68,7 +72,7 @@ def unnamed_judges(rows: Sequence[Row]) -> Iterator[str]:
     for row in rows:
         known = [name for name, task in row.result.tasks.items() if (name, task.protocol) in judged]
         for gap in judge_gaps(row.result, known):
-            yield f"{named(row)}: {gap}"
+            yield f"{row.title}: {gap}"
 
 
 def items_of(samples: Sequence[Sample]) -> Items:
@@ -130,11 +134,11 @@ class AskedItems:
         question = result.suite.sha256, result.limit, benchmark
         by_items = self._files.setdefault(question, {})
         n_expected = result.part(benchmark, seed).n_expected
-        by_items.setdefault(items_of(samples), []).append(_File(named(row), seed, n_expected))
+        by_items.setdefault(items_of(samples), []).append(_File(row.title, seed, n_expected))
         if benchmark not in judged_benchmarks(result):
             weights, usual = weights_of(samples, result.tasks[benchmark]), self._weights.setdefault(question, {})
             if why := other_weights(weights, usual):
-                self._unequal.append(f"{named(row)}: {benchmark}, seed {seed}: {why}")
+                self._unequal.append(f"{row.title}: {benchmark}, seed {seed}: {why}")
             for item, weight in weights.items():
                 usual.setdefault(item, weight)
 

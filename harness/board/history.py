@@ -4,19 +4,30 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from harness.board.chain import LEDGER, RESTORE, Entry, parse_chain
 from harness.errors import UserError
 
+_CLOCKS_DIFFER = timedelta(days=1)
+
 
 def contradictions(entries: Sequence[Entry]) -> Iterator[str]:
-    """Entries that nothing on the board calls for: a row published twice, a row retracted that is not there."""
+    """Entries that nothing on the board calls for: a row published twice, a row retracted that is not there.
+
+    And entries that are older than the one before. Clocks differ, and so a day is let pass.
+    """
     seen: set[str] = set()
+    latest: datetime | None = None
     standing: set[str] = set()
     for number, entry in enumerate(entries, start=1):
         where, row = f"{LEDGER}:{number}: row {entry.row[:12]}", entry.row
         gone = entry.row if entry.kind == "retract" else entry.supersedes
+        at = datetime.fromisoformat(entry.at)
+        if latest is not None and at < latest - _CLOCKS_DIFFER:
+            yield f"{where} is of {entry.at}, before the entries above it"
+        latest = max(at, latest or at)
         if entry.kind != "retract" and row in seen:
             yield f"{where} is published a second time"
         if (entry.kind == "supersede") != (entry.supersedes is not None):
@@ -37,6 +48,8 @@ def rewritten(leaderboards: Path, since: str) -> Iterator[str]:
 
     Raises UserError where that is neither, Failure where the older ledger is damaged.
     """
+    if leaderboards.is_symlink():
+        yield f"{leaderboards} is a link, and not a folder of its own"
     before = _older(leaderboards, since)
     size = parse_chain(before, Path(LEDGER)).size
     now = (leaderboards / LEDGER).read_bytes()

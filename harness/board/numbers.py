@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import pydantic
 
@@ -65,6 +65,13 @@ class Suite(DeclaredSuite):
 
     sha256: Sha256
     benchmarks: tuple[str, ...]
+
+    @pydantic.model_validator(mode="after")
+    def _groups_divide_the_benchmarks(self) -> Self:
+        grouped = sorted(name for names in self.groups.values() for name in names)
+        if self.groups and (self.version is None or grouped != sorted(self.benchmarks)):
+            raise ValueError("groups divide the benchmarks of a suite with a version, each is in one")
+        return self
 
     def shares(self) -> dict[str, float]:
         """Each benchmark's share of the composite; together 1."""

@@ -6,10 +6,11 @@ making it took: time, memory, machine, commit, versions.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import pydantic
 
@@ -148,11 +149,21 @@ class Git(Part):
 class JobMeasure(Part):
     """What one job took, as its worker recorded it."""
 
+    AMOUNTS: ClassVar = ("seconds", "device_hours", "world_size", "peak_memory_bytes")
+
     seed: int
     job: str
     """`train specialist`, `merge`, `evaluate gsm8k`."""
     key: Sha256
     measured: dict[str, Any]
+
+    @pydantic.model_validator(mode="after")
+    def _amounts_are_amounts(self) -> Self:
+        for name in self.AMOUNTS:
+            amount = self.measured.get(name, 0)
+            if not isinstance(amount, int | float) or not 0 <= amount < math.inf:
+                raise ValueError(f"{name} is {amount!r}, and no amount")
+        return self
 
 
 class Measured(Part):
@@ -200,6 +211,16 @@ class Row(Part):
         """Which board it stands on, and as what."""
         return *self.group, self.result.arm
 
+    @property
+    def title(self) -> str:
+        """The row as findings call it."""
+        return f"row {self.id[:12]} ({self.result.arm})"
+
+    def spent(self) -> dict[str, Any]:
+        """What `measured` should say of all its jobs together, as far as the row's version knows."""
+        unknown = {"device_hours": None, "restarted": ()} if self.schema_version == 1 else {}
+        return spent(self.measured.jobs) | unknown
+
     @pydantic.model_validator(mode="after")
     def _id_is_the_digest(self) -> Self:
         if self.id != result_digest(self.result):
@@ -212,11 +233,28 @@ def one_model(model: Mapping[str, Any], *, trained: bool) -> bool:
     return not trained and not model.get("init")
 
 
+def spent(jobs: Sequence[JobMeasure]) -> dict[str, Any]:
+    """What `Measured` says of the jobs together, each counted once."""
+    once = {job.key: job.measured for job in jobs}  # seeds may share a job
+    peaks = [int(measured["peak_memory_bytes"]) for measured in once.values() if "peak_memory_bytes" in measured]
+    return {
+        "seconds": _sum(measured.get("seconds") for measured in once.values()),
+        "device_hours": device_hours(jobs),
+        "peak_bytes": max(peaks, default=None),
+        "restarted": tuple(
+            f"{job.job.removeprefix('train ')} (seed {job.seed})" for job in jobs if job.measured.get("restarted")
+        ),
+    }
+
+
 def device_hours(jobs: Sequence[JobMeasure]) -> float | None:
     """What the jobs took of all their devices, each job once; None where one did not say."""
-    once = {job.key: job.measured for job in jobs}  # seeds may share a job
-    hours = [_device_hours(measured) for measured in once.values()]
-    return None if None in hours else sum(hour for hour in hours if hour is not None)
+    return _sum(_device_hours(measured) for measured in {job.key: job.measured for job in jobs}.values())
+
+
+def _sum(amounts: Iterable[float | None]) -> float | None:
+    found = list(amounts)
+    return None if None in found else sum(amount for amount in found if amount is not None)
 
 
 def _device_hours(measured: Mapping[str, Any]) -> float | None:

@@ -1,11 +1,11 @@
-"""Seeds that are none: one model's answers under the names of several, which would make an interval too narrow."""
+"""Seeds and rows that are none: one model's answers under several names, which make intervals too narrow."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import combinations
 
-from harness.board.rows import Result, RowSeed
+from harness.board.rows import Group, Result, Row, RowSeed
 
 
 def copied_seeds(result: Result) -> Iterator[str]:
@@ -22,6 +22,25 @@ def copied_seeds(result: Result) -> Iterator[str]:
             result.part(name, a.seed).score not in {None, 0, 1} for name in result.tasks
         ):
             yield f"seeds {a.seed} and {b.seed} have the same samples of every benchmark"
+
+
+def copied_models(rows: Iterable[Row]) -> Iterator[str]:
+    """Rows of a board that are about the model of another, by a job that both have.
+
+    Those of two arms may be where the same plug-ins made both: with another arm's budget a baseline may come to the
+    training that it has without. Rows that say the same are told of as twins.
+    """
+    known: dict[tuple[Group, str], list[Row]] = {}
+    for row in rows:
+        jobs = sorted({key for seed in row.result.seeds for key in _jobs(seed)})
+        beside = [(key, other) for key in jobs for other in known.get((row.group, key), ())]
+        for key, other in beside:
+            one_method = row.result.arm != other.result.arm and row.result.plugins == other.result.plugins
+            if not one_method and row.result.said() != other.result.said():
+                yield f"{row.title}: shares the job {key[:12]} with {other.title}, and so is about its model"
+                break
+        for key in jobs:
+            known.setdefault((row.group, key), []).append(row)
 
 
 def _jobs(seed: RowSeed) -> set[str]:

@@ -7,10 +7,13 @@ one is refused by name, since what this version does not know of might change wh
 
 from __future__ import annotations
 
+import json
+from contextlib import suppress
 from typing import TypeVar
 
 import pydantic
 
+from harness.canonical import Json
 from harness.errors import HarnessError, UserError
 
 M = TypeVar("M", bound=pydantic.BaseModel)
@@ -25,6 +28,8 @@ def read_json(
 
     Raises UserError where it is newer than this code, and `otherwise` where it is not `what` it should be.
     """
+    if name_twice := _repeated_name(content):
+        raise otherwise(f"{name} is not {what}: it says {name_twice} twice in one place", remedy)
     try:
         return model.model_validate_json(content)
     except pydantic.ValidationError as error:
@@ -36,6 +41,19 @@ def read_json(
         first = error.errors()[0]
         why = " ".join([".".join(map(str, first["loc"])), first["msg"]]).strip()
         raise otherwise(f"{name} is not {what}: {why}", remedy) from error
+
+
+def _repeated_name(content: bytes) -> str | None:
+    """A name that an object in the JSON has twice: readers differ in which of the two they take."""
+    repeated: list[str] = []
+
+    def note(pairs: list[tuple[str, Json]]) -> None:
+        if len(names := [name for name, _ in pairs]) != len(set(names)):
+            repeated.extend(name for name in names if names.count(name) > 1)
+
+    with suppress(ValueError, RecursionError):  # what is no JSON is told by whoever wants a model of it
+        json.loads(content, object_pairs_hook=note)
+    return next(iter(repeated), None)
 
 
 def newest(model: type[pydantic.BaseModel]) -> int:

@@ -49,6 +49,8 @@ class Writer:
         admission.refuse_known(row, self.chain, replaced, reason)
         if replaced is not None:
             admission.refuse_foreign(row, dict(self._standing())[replaced], replaced)
+        gone = self.chain.retracted()
+        admission.refuse_put_back(row, (read_row(self.leaderboards, row_id) for row_id in gone), gone)
         admission.refuse_twin(row, [other for other in self._rows_like(row) if other.id != replaced])
         if (other := self._row_beside(row, replaced)) is not None:
             admission.refuse_other_items(row, samples, other, self.samples_of)

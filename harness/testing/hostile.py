@@ -92,7 +92,7 @@ def hostile_row(place: int, names: Sequence[str], arm: str, *, judge: str | None
     measure = Measure(protocol=" ".join(PAYLOADS), score_name=SCORE)
     part = seed_result(0, samples, measure, len(samples))
     tasks = {name: task_result(measure, [part], [samples], one_model=False) for name in names}
-    declared = suite(DeclaredSuite(name=" ".join(PAYLOADS), groups={names[0]: tuple(names)}), tasks)
+    declared = suite(DeclaredSuite(name=" ".join(PAYLOADS), version=1, groups={names[0]: tuple(names)}), tasks)
     recipe = {"suite": " ".join(PAYLOADS)}
     result = Result.model_validate(
         {

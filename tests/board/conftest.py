@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -152,7 +153,7 @@ def proposed():
             write_atomically(samples_file(folder, publishable_digest(found)), publishable(found))
         write_atomically(row_path(folder, row.id), model_json(row))
         chain, sha256 = read_chain(folder), file_digest(row_path(folder, row.id))
-        known = {"row": row.id, "row_sha256": sha256, "at": "2026-01-01T00:00:00+00:00", "previous": chain.head}
+        known = {"row": row.id, "row_sha256": sha256, "at": datetime.now(UTC).isoformat(), "previous": chain.head}
         append(folder, chain, Entry(**{"kind": "add", **known, **entry}))
         ledger.write_derived(folder)
 

@@ -73,6 +73,16 @@ def forged(folder, arm, change, *, add=False):
     return new
 
 
+def remeasured(folder, arm, change):
+    """Change what a row says of its making, and compute all that follows; returns its id, which stays."""
+    row = ids(folder)[arm]
+    edit(row_path(folder, row), lambda it: change(it["measured"]))
+    sha256 = file_digest(row_path(folder, row))
+    entries = ledger.read_ledger(folder)
+    chained(folder, [one.model_copy(update={"row_sha256": sha256}) if one.row == row else one for one in entries])
+    return row
+
+
 def samples_of(folder, arm, benchmark, seed=0):
     """The file of one evaluation."""
     part = ledger.published_rows(folder)[ids(folder)[arm]].result.part(benchmark, seed)
@@ -212,6 +222,91 @@ def test_a_row_that_says_the_same_as_another(folder):
     assert check_leaderboards(folder) == [f"row {row[:12]} (dmt): says the same as row {first[:12]} (dmt)"]
 
 
+def test_a_row_that_is_put_back_after_its_retraction(maker, info, tmp_path, proposed):
+    """With another version of a plug-in, so that its id differs."""
+    arm = maker.arm("sft", {"chat": 0.5}, n=20, baseline=None)
+    samples, place = arm_samples(arm), tmp_path / "own"
+    row = build_row(arm, info, samples)
+    ledger.add(row, samples, place)
+    ledger.retract(row.id, place, "trained on the test set")
+    again = build_row(replace(arm, plugins=tuple(replace(one, version="9.9") for one in arm.plugins)), info, samples)
+    said = f"says the same as {row.id[:12]}, which was retracted: trained on the test set"
+    with pytest.raises(UserError, match=said):
+        ledger.add(again, samples, place)
+    proposed(place, again, samples)
+    gone = f"row {row.id[:12]} (sft), which was retracted: trained on the test set"
+    assert check_leaderboards(place) == [f"row {again.id[:12]} (sft): says the same as {gone}"]
+
+
+def test_a_model_published_again_under_other_seeds(maker, info, tmp_path, proposed):
+    arm = maker.arm("sft", {"chat": 0.5}, n=20, baseline=None)
+    samples, place = arm_samples(arm), tmp_path / "own"
+    row = build_row(arm, info, samples)
+    ledger.add(row, samples, place)
+    copied = replace(arm, seeds=tuple(replace(one, seed=one.seed + 5) for one in arm.seeds))
+    samples = arm_samples(copied)
+    again = build_row(copied, info, samples)
+    with pytest.raises(UserError, match=f"shares the job .* with row {row.id[:12]} .sft., and so is about its model"):
+        ledger.add(again, samples, place)
+    proposed(place, again, samples)
+    (finding,) = check_leaderboards(place)
+    assert finding.endswith(f"with row {row.id[:12]} (sft), and so is about its model")
+
+
+@pytest.mark.parametrize("name", ["", " dmt", "dmt\n", "\u202efts", "dmt\x1b[2J", "d" * 501, "e\u0301"])
+def test_an_arm_that_is_called_by_no_name(folder, name):
+    row = forged(folder, "dmt", lambda it: it.update(arm=name))
+    said = "its arm is not called by one printable line of at most 500 characters"
+    assert any(one.startswith(f"row {row[:12]}") and one.endswith(said) for one in check_leaderboards(folder))
+
+
+@pytest.mark.parametrize(
+    ("name", "foreign"), [("s\u0455ft", "s\u0455ft"), ("neftune", "neftune"), ("dmt+im@lr=1", "im")]
+)
+def test_an_arm_in_the_name_of_another_method(folder, name, foreign):
+    row = forged(folder, "dmt", lambda it: it.update(arm=name))
+    said = f"row {row[:12]} ({name}): it is called {name}, and no plug-in {foreign} took part in it"
+    assert said in check_leaderboards(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"seconds": 1e-6}, "measured.seconds is 1e-06, and should be"),
+        ({"device_hours": 1e9}, "measured.device_hours is 1000000000.0, and should be"),
+        ({"peak_bytes": 1}, "measured.peak_bytes is 1, and should be"),
+        ({"restarted": ["train 7"]}, "measured.restarted"),
+    ],
+)
+def test_a_forged_measurement(folder, change, said):
+    row = remeasured(folder, "dmt", lambda measured: measured.update(change))
+    (finding,) = check_leaderboards(folder)
+    assert finding.startswith(f"row {row[:12]} (dmt): {said}")
+
+
+@pytest.mark.parametrize("amount", [-1, "abc", None])
+def test_an_amount_that_is_none(folder, amount):
+    row = ids(folder)["dmt"]
+    edit(row_path(folder, row), lambda it: it["measured"]["jobs"][0]["measured"].update(seconds=amount))
+    assert any(f"seconds is {amount!r}, and no amount" in finding for finding in check_leaderboards(folder))
+
+
+def test_a_name_said_twice_in_a_row(folder):
+    path = row_path(folder, ids(folder)["dmt"])
+    path.write_text(path.read_text(encoding="utf-8").replace('"arm":', '"arm": "sft", "arm":', 1), encoding="utf-8")
+    assert any("is not a row: it says arm twice in one place" in one for one in check_leaderboards(folder))
+
+
+@pytest.mark.parametrize("groups", [{"all": [SKILL]}, {"all": [SKILL, SKILL]}, {"mine": ["playground_chat"] * 500}])
+def test_groups_of_its_own(folder, groups):
+    """By which a row would weigh its benchmarks otherwise than the rows beside it."""
+    old = ids(folder)["dmt"]
+    path = row_path(folder, old)
+    edit(path, lambda it: it["result"]["suite"].update(groups=groups))
+    edit(path, lambda it: it.update(id=digest(it["result"])))
+    assert any("groups divide the benchmarks of a suite with a version" in one for one in check_leaderboards(folder))
+
+
 def test_add_refuses_a_row_that_says_the_same_as_another(maker, info, tmp_path):
     arm = maker.arm("sft", {"chat": 0.5}, n=20)
     samples = arm_samples(arm)
@@ -301,7 +396,7 @@ def lines_of(folder):
         (lambda lines: [lines[0], lines[2], lines[1], *lines[3:]], 2),
         (lambda lines: [lines[0], lines[1].replace(b"2026", b"2025"), *lines[2:]], 3),
         (lambda lines: [lines[0], lines[0], *lines[1:]], 2),
-        (lambda lines: [lines[0], lines[1].replace(b":", b": "), *lines[2:]], 3),
+        (lambda lines: [lines[0], lines[1].replace(b'":', b'": '), *lines[2:]], 3),
     ],
     ids=["removed", "first removed", "reordered", "edited", "repeated", "written otherwise"],
 )
@@ -343,7 +438,23 @@ def test_an_edited_last_entry(folder):
     lines = lines_of(folder)
     (folder / "ledger.jsonl").write_bytes(b"".join([*lines[:-1], lines[-1].replace(b"2026", b"2025")]))
     said = f"board.json was made from the entry {head[:12]}, which the ledger does not hold ({RESTORE})"
-    assert check_leaderboards(folder) == [said]
+    assert said in check_leaderboards(folder)
+
+
+@pytest.mark.parametrize("at", ["yesterday", "", "2026-11-20T12:00:00"])
+def test_an_entry_of_no_time(folder, at):
+    lines = lines_of(folder)
+    entry = {**json.loads(lines[0]), "at": at}
+    (folder / "ledger.jsonl").write_bytes(b"".join([canonical(entry).encode() + b"\n", *lines[1:]]))
+    (finding,) = check_leaderboards(folder)
+    assert "ledger.jsonl:1 is not an entry: at " in finding
+
+
+def test_an_entry_from_before_the_one_before(folder):
+    entries = ledger.read_ledger(folder)
+    chained(folder, [*entries[:-1], entries[-1].model_copy(update={"at": "1999-01-01T00:00:00+00:00"})])
+    row = f"ledger.jsonl:{len(entries)}: row {entries[-1].row[:12]}"
+    assert check_leaderboards(folder) == [f"{row} is of 1999-01-01T00:00:00+00:00, before the entries above it"]
 
 
 def test_a_line_that_is_no_entry(folder):

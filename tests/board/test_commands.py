@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from harness.board import ledger
+from harness.board.build import arm_samples, build_row
 from harness.board.publish import write_run
 from harness.cli.app import app as whole
 from harness.cli.board import app
@@ -127,26 +128,32 @@ OBEYED = "evil\x1b]0;owned\x07\x1b[2J\n1 (1-1) \u202efirst"
 SPELLED = "evil\\x1b]0;owned\\x07\\x1b[2J 1 (1-1) \\u202efirst"
 
 
-@pytest.mark.parametrize("width", ["60", "400"])
-def test_names_in_rows_are_spelled_out_wherever_a_terminal_would_obey_them(maker, info, tmp_path, monkeypatch, width):
-    monkeypatch.setenv("COLUMNS", width)
+@pytest.fixture(params=["60", "400"])
+def _width(request, monkeypatch):
+    monkeypatch.setenv("COLUMNS", request.param)
+
+
+@pytest.mark.usefixtures("_width")
+def test_names_in_rows_are_spelled_out_wherever_a_terminal_would_obey_them(maker, info, tmp_path, proposed):
     sft, evil = (
         maker.arm("sft", {"chat[/]": 0.5}, baseline=OBEYED),
         maker.arm(OBEYED, {"chat[/]": 0.9}, baseline=OBEYED),
     )
     write_run(tmp_path / "run", [sft, evil], info)
     public = tmp_path / "public"
-    said = [
-        board("show", tmp_path / "run"),
-        board("add", tmp_path / "run", "--row", "sft", "--to", public),
-        board("add", tmp_path / "run", "--row", OBEYED, "--to", public),
+    said = [board("show", tmp_path / "run"), board("add", tmp_path / "run", "--row", "sft", "--to", public)]
+    with pytest.raises(UserError, match="its arm is not called by one printable line"):
+        board("add", tmp_path / "run", "--row", OBEYED, "--to", public)
+    samples = arm_samples(evil)
+    proposed(public, build_row(evil, info, samples), samples)
+    said += [
         board("show", public),
         harness("compare", tmp_path / "run"),
     ]
     for text in said:
         assert SPELLED.replace(" ", "") in "".join(text.split())
         assert not {"\x1b", "\x07", "\u202e"} & set(text)
-    assert all("chat[/]" in said[place] for place in (0, 3, 4))
+    assert all("chat[/]" in said[place] for place in (0, 2, 3))
 
 
 def test_adding_twice_is_refused_with_exit_code_2(run, tmp_path):

@@ -66,6 +66,13 @@ def test_a_ledger_written_anew_is_found(checkout, since):
     assert finding.startswith(f"ledger.jsonl:1 is not what it was in {since}")
 
 
+def test_a_folder_replaced_by_a_link_is_found(checkout, since):
+    """To a folder that goes on from itself, whatever is put there later."""
+    moved = checkout.rename(checkout.with_name("elsewhere"))
+    checkout.symlink_to(moved)
+    assert f"{checkout} is a link, and not a folder of its own" in check_leaderboards(checkout, since)
+
+
 def test_an_entry_lost_at_the_end_is_found(checkout, since):
     path = checkout / "ledger.jsonl"
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))

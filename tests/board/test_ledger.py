@@ -229,9 +229,10 @@ def test_a_forged_row_with_a_right_digest_is_found(published):
     with (folder / "ledger.jsonl").open("a") as file:
         file.write(canonical(added.model_dump(mode="json")) + "\n")
     findings = check_leaderboards(folder)
-    assert len(findings) == 2
+    assert len(findings) == 3
     assert "chat: score is 0.9, and should be" in findings[0]
-    assert "board.json is 1 entry behind the ledger" in findings[1]
+    assert f"with row {rows[1].id[:12]} (dmt), and so is about its model" in findings[1]
+    assert "board.json is 1 entry behind the ledger" in findings[2]
 
 
 def test_lost_samples_are_found(published):
