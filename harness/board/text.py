@@ -153,7 +153,8 @@ def explanations(board: Board) -> list[str]:
         said.append("One seed speaks of these trained models, not of the methods: for that, --seeds 5.")
     if any(comparison.provisional for comparison in comparisons):
         said.append("* provisional: fewer than five seeds. Ranks that rest on so few are, too.")
-    if any(_over_items(line) for line in board.lines):
+    lines = {line.row: line for line in board.lines}
+    if any(_over_items(line, lines[line.baseline]) for line in board.lines if line.baseline):
         said.append("Where all seeds show the same difference, its interval is over the first seed's items.")
     said += [f"! no claim: {why}." for why in sorted({one.blocked for one in comparisons if one.blocked})]
     if any(line.restarted for line in board.lines):
@@ -242,13 +243,12 @@ def _words(outcome: str) -> str:
     return outcome.replace("_", " ")
 
 
-def _over_items(line: Line) -> bool:
-    """A line of several models with a difference in which they do not differ."""
-    comparisons = [cell.comparison for cell in (line.composite, *line.cells.values())]
-    differences = [one.difference for one in comparisons if one is not None and one.difference is not None]
-    return (
-        line.tokens > 0 and len(line.seeds) > 1 and any(difference.claim == "checkpoint" for difference in differences)
-    )
+def _over_items(line: Line, base: Line) -> bool:
+    """Several models on each side of a difference in which they do not vary, so that its interval is over items."""
+    several = len({*line.seeds} & {*base.seeds}) > 1 and not (line.one_model and base.one_model)
+    compared = [cell.comparison for cell in (line.composite, *line.cells.values())]
+    found = [one.difference for one in compared if one is not None and one.difference is not None]
+    return several and any(one.claim == "checkpoint" and one.interval is not None for one in found)
 
 
 def number(value: float, out_of: float = WHOLE, sign: str = "") -> str:

@@ -13,7 +13,7 @@ from harness.errors import UserError
 from harness.visible import in_one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from harness.board.export.selection import HubDataset
 
@@ -61,7 +61,8 @@ def export(
     ] = None,
     source: Annotated[str | None, typer.Option(metavar="URL", help="Address of the board or the run.")] = None,
     models: Annotated[
-        list[str] | None, typer.Option("--model", metavar="ARM=OWNER/NAME", help="Where an arm's model is on the hub.")
+        list[str] | None,
+        typer.Option("--model", metavar="ARM|ID=OWNER/NAME", help="Where a row's model is on the hub."),
     ] = None,
     datasets: Annotated[
         list[str] | None,
@@ -72,18 +73,17 @@ def export(
 ) -> None:
     """Write rows in the formats of others. CSV, LaTeX, Every Eval Ever, the hub's model-index and eval-results."""
     from harness.board.export.formats import FORMATS, one_text, write_export
-    from harness.board.export.selection import Told, select
+    from harness.board.export.selection import Told, models_told, select
 
+    selection = select(folder, rows or [])
     told = Told(
         organization=organization,
         relationship=None if relationship is None else relationship.value,
         source=source,
-        models=dict(_named("--model", "ARM=OWNER/NAME", text) for text in models or []),
+        models=models_told(selection, [_named("--model", "ARM|ID=OWNER/NAME", text) for text in models or []]),
         datasets={name: _dataset(value) for name, value in _datasets(datasets or [])},
     )
-    selection = select(folder, rows or [])
-    _refuse_unknown("arm", told.models, sorted({line.arm for _, line, _ in selection.lines()}))
-    _refuse_unknown("benchmark", told.datasets, sorted({n for board in selection.boards for n in board.benchmarks}))
+    _refuse_unknown(told.datasets, sorted({name for board in selection.boards for name in board.benchmarks}))
     found = FORMATS[to.value](selection, told)
     if out == STANDARD_OUTPUT:
         typer.echo(one_text(found), nl=False)
@@ -115,7 +115,7 @@ def _dataset(text: str) -> HubDataset:
     return HubDataset(**found.groupdict())
 
 
-def _refuse_unknown(what: str, told: object, known: Sequence[str]) -> None:
-    for name in told if isinstance(told, dict) else ():
+def _refuse_unknown(benchmarks: Iterable[str], known: Sequence[str]) -> None:
+    for name in benchmarks:
         if name not in known:
-            raise UserError(f"there is no {what} {name!r} among the rows", f"there is {', '.join(known)}")
+            raise UserError(f"there is no benchmark {name!r} among the rows", f"there is {', '.join(known)}")

@@ -4,8 +4,11 @@ from dataclasses import replace
 
 import pytest
 
+from harness.api import Total
 from harness.board.publish import read_board, write_run
 from harness.canonical import file_digest
+
+OVER_ITEMS = "Where all seeds show the same difference, its interval is over the first seed's items."
 
 
 @pytest.fixture
@@ -82,7 +85,42 @@ def test_seeds_that_agree_are_explained(maker, info, tmp_path, printed):
     arms = [maker.arm(arm, {"chat": share}, seeds=(0, 1, 2)) for arm, share in (("sft", 0.0), ("im", 1.0))]
     text = printed(write_run(tmp_path, arms, info), 200)
     assert "+*" in text
-    assert "Where all seeds show the same difference, its interval is over the first seed's items." in text
+    assert OVER_ITEMS in text
+
+
+@pytest.mark.parametrize(
+    ("seeds", "shares", "total", "said"),
+    [
+        pytest.param(range(1), (0.2, 0.9), None, False, id="one seed in common"),
+        pytest.param(range(5), (0.2, 0.9), None, False, id="seeds that vary"),
+        pytest.param(range(5), (0.0, 1.0), None, True, id="seeds that agree"),
+        pytest.param(range(5), (0.0, 1.0), Total(out_of=200), False, id="totals that agree"),
+        pytest.param(range(5), (1.0, 1.0), None, True, id="equal models"),
+    ],
+)
+def test_an_interval_over_items_is_explained_where_seeds_agree(
+    maker, info, tmp_path, printed, *, seeds, shares, total, said
+):
+    arms = []
+    for arm, share, of in (("sft", shares[0], seeds), ("im", shares[1], range(5))):
+        made = maker.arm(arm, {"chat": share}, seeds=of)
+        evaluations = [{"chat": replace(seed.evaluations["chat"], total=total)} for seed in made.seeds]
+        parts = zip(made.seeds, evaluations, strict=True)
+        arms.append(replace(made, seeds=tuple(replace(seed, evaluations=found) for seed, found in parts)))
+    assert (OVER_ITEMS in printed(write_run(tmp_path, arms, info), 200)) == said
+
+
+@pytest.mark.parametrize(("trained", "said"), [(True, True), (False, False)])
+def test_the_answers_of_one_model_are_averaged_and_no_first_seed_is_spoken_of(
+    maker, info, tmp_path, printed, *, trained, said
+):
+    """Unless the baseline was trained: a model for each seed is compared with draws of one."""
+    sft, base = (maker.arm(arm, {"chat": share}, seeds=(0, 1, 2)) for arm, share in (("sft", 0.0), ("base", 1.0)))
+    base = replace(base, seeds=tuple(replace(seed, train=()) for seed in base.seeds))
+    if not trained:
+        sft = replace(sft, seeds=tuple(replace(seed, train=()) for seed in sft.seeds))
+    board = write_run(tmp_path, [sft, base], replace(info, model={"id": "owner/model", "revision": "abc"}))
+    assert (OVER_ITEMS in printed(board, 200)) == said
 
 
 def test_matched_arms_and_untrained_ones_say_so(maker, info, tmp_path, printed):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from harness.board import text
 from harness.board.compare import ItemsOf, ScoresOf, compare, compare_composites, items_of
-from harness.board.marks import LEVEL, Comparison
+from harness.board.marks import LEVEL
 from harness.board.rows import Row
 
 
@@ -24,7 +24,7 @@ def best_rows(rows: Sequence[Row], scores_of: ScoresOf) -> dict[str, str]:
         _, best = max(scored, key=lambda one: one[0])
         pairs = len(scored) * (len(scored) - 1) // 2
         others = [row for _, row in scored if row.id != best.id]
-        if all(_apart(_compared(best, other, name, items), pairs) for other in others):
+        if all(_behind(other, best, name, items) * pairs < LEVEL for other in others):
             found[name] = best.id
     return found
 
@@ -37,12 +37,12 @@ def _oriented(row: Row, name: str) -> float | None:
     return None if task.score is None else task.oriented(task.score)
 
 
-def _compared(row: Row, other: Row, name: str, items: ItemsOf) -> Comparison:
+def _behind(other: Row, best: Row, name: str, items: ItemsOf) -> float:
+    """The p-value by which the other is worse; 1 where it is not known to be, or is better on the seeds of both."""
     if name == text.COMPOSITE:
-        return compare_composites(row, other, items, interval=False)
-    return compare(row, other, name, items)
-
-
-def _apart(found: Comparison, pairs: int) -> bool:
-    p = None if found.difference is None else found.difference.p
-    return p is not None and p * pairs < LEVEL and not found.blocked and not found.provisional
+        found, upwards = compare_composites(best, other, items, interval=False), True
+    else:
+        found, upwards = compare(best, other, name, items), best.result.tasks[name].higher_is_better
+    if found.difference is None or found.difference.p is None or found.blocked or found.provisional:
+        return 1.0
+    return found.difference.p if (found.difference.value > 0) == upwards else 1.0

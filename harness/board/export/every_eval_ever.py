@@ -52,7 +52,7 @@ def _document(board: Board, line: Line, row: Row, told: Told, recorded: int) -> 
     packages, git = row.measured.packages, row.measured.git
     return {
         "schema_version": VERSION,
-        "evaluation_id": f"{board.suite}/{model_name(row, told)}/{recorded}",
+        "evaluation_id": f"{board.suite}/{model_name(row, told)}/{recorded}/{row.id}",
         "retrieved_timestamp": str(recorded),
         "source_metadata": {
             "source_name": f"instruct-harness {text.title(board)}",

@@ -50,7 +50,7 @@ class Told:
     source: str | None = None
     """Address of the board or of the run."""
     models: Mapping[str, str] = field(default_factory=dict)
-    """Arm to the hub id under which its model was published."""
+    """Id of a row to the hub id under which its model was published."""
     datasets: Mapping[str, HubDataset] = field(default_factory=dict)
     """Benchmark to the hub dataset of its items."""
 
@@ -113,6 +113,28 @@ def select(folder: Path, chosen: Sequence[str] = ()) -> Selection:
     )
 
 
+def models_told(selection: Selection, named: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """Row ids to the hub ids that are told for an arm or the beginning of a row's id.
+
+    Raises UserError where such a name fits none of the chosen rows or several, or a row is told twice.
+    """
+    models: dict[str, str] = {}
+    lines = [line for _, line, _ in selection.lines()]
+    for name, hub_id in named:
+        found = [line for line in lines if _named(line, name)]
+        if not found:
+            arms = ", ".join(sorted({line.arm for line in lines}))
+            raise UserError(f"--model: there is no row {name!r} among those exported", f"there is {arms}")
+        if len(found) > 1:
+            rows = ", ".join(sorted(line.row[:_SHORT] for line in found))
+            raise UserError(
+                f"--model: {name!r} names {len(found)} rows", f"name one by the beginning of its id: {rows}"
+            )
+        if models.setdefault(found[0].row, hub_id) != hub_id:
+            raise UserError(f"--model: the row of {found[0].arm} has two models", "give each row one")
+    return models
+
+
 def _named(line: Line, name: str) -> bool:
     return bool(name) and (line.arm == name or line.row.startswith(name))
 
@@ -157,7 +179,7 @@ def hub_model(row: Row, told: Told) -> str | None:
     the model's own.
     """
     plain = not trained(row) and [plugin.name for plugin in row.result.plugins] == [UNTRAINED]
-    return told.models.get(row.result.arm) or (base_model(row) if plain else None)
+    return told.models.get(row.id) or (base_model(row) if plain else None)
 
 
 def base_model(row: Row) -> str | None:

@@ -79,7 +79,7 @@ def test_who_what_and_when(published, valid):
     _, line, row = selection.lines()[0]
     document = valid(documents(selection)[line.arm])
     assert document["retrieved_timestamp"] == str(selection.recorded[row.id])
-    assert document["evaluation_id"] == f"playground/{line.arm}@{row.id[:12]}/{selection.recorded[row.id]}"
+    assert document["evaluation_id"] == f"playground/{line.arm}@{row.id[:12]}/{selection.recorded[row.id]}/{row.id}"
     assert document["source_metadata"]["source_organization_name"] == "Us"
     assert document["source_metadata"]["evaluator_relationship"] == "first_party"
     assert document["model_info"]["inference_engine"] == {"name": "transformers"}
@@ -98,7 +98,7 @@ def test_what_is_told_stands_in_its_place(selection, valid):
         US,
         relationship="collaborative",
         source="https://example.org",
-        models={"dmt": "me/dmt"},
+        models={next(line.row for _, line, _ in selection.lines() if line.arm == "dmt"): "me/dmt"},
         datasets={"chat": HubDataset("owner/chat", revision="abc")},
     )
     document = valid(documents(selection, told)["dmt"])
@@ -137,3 +137,13 @@ def test_seeds_a_judge_missing_items_and_scores_beyond_one(maker, info, tmp_path
     assert found["ter"]["metric_config"]["lower_is_better"] is True
     assert "inference_engine" not in document["model_info"]
     assert document["model_info"]["additional_details"]["deployment_type"] == "unknown"
+
+
+def test_every_document_has_an_id_of_its_own(two_boards):
+    """Also where one model is told for two rows of one suite that were published in the same second."""
+    selection = select(two_boards)
+    rows = [line.row for _, line, _ in selection.lines() if line.arm == "sft"]
+    assert len(rows) == 2
+    selection = replace(selection, recorded=dict.fromkeys(selection.recorded, 1_800_000_000))
+    files = as_every_eval_ever(selection, replace(US, models=dict.fromkeys(rows, "me/sft"))).files
+    assert len({json.loads(text)["evaluation_id"] for text in files.values()}) == 6

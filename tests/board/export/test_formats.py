@@ -6,6 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from harness.board.export.formats import FORMATS
+from harness.board.export.selection import select
 from harness.cli.board import app
 from harness.cli.export import FormatName
 from harness.errors import UserError
@@ -71,8 +72,9 @@ def test_what_is_left_out_is_said_beside_the_output(run):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--model", "dmt"), "--model dmt is not ARM=OWNER/NAME"),
-        (("--model", "dtm=a/b"), "there is no arm 'dtm' among the rows .*dmt, "),
+        (("--model", "dmt"), r"--model dmt is not ARM\|ID=OWNER/NAME"),
+        (("--model", "dtm=a/b"), "--model: there is no row 'dtm' among those exported .*dmt, "),
+        (("--model", "dmt=a/b", "--model", "dmt=a/c"), "--model: the row of dmt has two models"),
         (("--dataset", "chat=owner"), "--dataset owner is no hub dataset"),
         (("--dataset", "chta=a/b"), "there is no benchmark 'chta' among the rows .*arithmetic, chat, code"),
         (("--row", "dtm"), "has no row 'dtm'"),
@@ -89,3 +91,14 @@ def test_an_arm_with_an_equals_sign_can_be_told_its_model(maker, info, tmp_path)
     write_run(tmp_path / "run", [maker.arm("dmt@k=1", {"chat": 0.5}, n=4, baseline=None)], info)
     said = export(tmp_path / "run", "--format", "model-index", "--out", "-", "--model", "dmt@k=1=me/dmt").stdout
     assert "name: me/dmt" in said
+
+
+def test_an_arm_of_two_boards_has_its_model_told_by_its_row(two_boards, tmp_path):
+    arguments = (two_boards, "--format", "model-index", "--out", tmp_path / "cards", "--row", "sft")
+    first, second = sorted(line.row for _, line, _ in select(two_boards, ["sft"]).lines())
+    with pytest.raises(UserError, match=rf"--model: 'sft' names 2 rows .*: {first[:12]}, {second[:12]}"):
+        export(*arguments, "--model", "sft=me/sft")
+    export(*arguments, "--model", f"{first[:8]}=me/sft")
+    cards = {path.name: path.read_text() for path in (tmp_path / "cards").iterdir()}
+    assert "name: me/sft" in cards[f"sft-{first[:12]}.md"]
+    assert f"name: sft@{second[:12]}" in cards[f"sft-{second[:12]}.md"]

@@ -77,7 +77,9 @@ def test_base_model_and_training_data_are_named_where_they_are_on_the_hub(maker,
     write_run(
         tmp_path / "run", [replace(arm, data=(data,)), replace(untrained, data=(data,))], replace(info, model=hub)
     )
-    files = as_model_index(select(tmp_path / "run"), Told(models={"sft": "me/tuned"})).files
+    selection = select(tmp_path / "run")
+    told = Told(models={next(line.row for _, line, _ in selection.lines() if line.arm == "sft"): "me/tuned"})
+    files = as_model_index(selection, told).files
     cards = {name.split("-")[0]: front_matter(text) for name, text in files.items()}
     assert (cards["sft"]["base_model"], cards["sft"]["datasets"]) == ("owner/model", ["owner/data"])
     assert cards["sft"]["model-index"][0]["name"] == "me/tuned"

@@ -77,7 +77,7 @@ def test_a_model_has_a_hub_id_where_one_is_told_or_it_was_taken_from_there_untra
     assert hub_model(rows["base+hints"], Told()) is None
     assert base_model(rows["sft"]) == "owner/model"
     assert model_name(rows["sft"], Told()) == f"sft@{rows['sft'].id[:12]}"
-    assert model_name(rows["sft"], Told(models={"sft": "owner/tuned"})) == "owner/tuned"
+    assert model_name(rows["sft"], Told(models={rows["sft"].id: "owner/tuned"})) == "owner/tuned"
 
 
 @pytest.mark.parametrize("model", [{"init": {}, "id": None}, {"id": "gpt", "server": "host/v1"}, {"id": None}])
