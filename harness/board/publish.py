@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from harness.board.board import Board, build_board, write_board
 from harness.board.build import arm_samples, build_row
-from harness.board.files import write_atomically
+from harness.board.files import model_json, write_atomically
 from harness.board.folders import RUN_BOARD, refuse_published
 from harness.board.inputs import ArmRun, RunInfo
 from harness.board.intervals import Scores
@@ -37,15 +37,29 @@ def write_run(folder: Path, arms: Sequence[ArmRun], run: RunInfo) -> Board:
                 content = (evaluation.folder / "samples.jsonl").read_bytes()
                 write_atomically(samples_path(folder, arm.id, benchmark, seed.seed), content)
     board = build_board(rows, lambda row, benchmark, seed: run_scores(folder, row, benchmark, seed))
+    _write_page(folder, folder, board, rows)
+    write_board(folder, board, rows)  # last, since a folder with a leaderboard.json is taken for complete
+    return board
+
+
+def write_run_site(folder: Path, site: Path) -> None:
+    """Write a run's page elsewhere, from its numbers and samples: nothing of the page that it came with goes along.
+
+    Raises UserError where the folder holds no run, Failure where samples cannot be read.
+    """
+    board = read_board(folder)
+    _write_page(folder, site, board, [read_row(folder, line.row) for line in board.lines])
+    write_atomically(site / RUN_BOARD, model_json(board))
+
+
+def _write_page(folder: Path, site: Path, board: Board, rows: Sequence[Row]) -> None:
     write_site(
-        folder,
+        site,
         [board],
         {row.id: row for row in rows},
         lambda row, name, seed: publishable(run_samples(folder, row, name, seed)),
         downloads=[RUN_BOARD],
     )
-    write_board(folder, board, rows)  # last, since a folder with a leaderboard.json is taken for complete
-    return board
 
 
 def samples_path(folder: Path, arm: str, benchmark: str, seed: int) -> Path:

@@ -181,20 +181,24 @@ def serve(
     *,
     port: Annotated[int, typer.Option(help="0 takes a free one.", min=0, max=65535)] = 8000,
 ) -> None:
-    """Show the page of a run or a board on this machine. Ctrl-C ends it."""
+    """Show the page of a run or a board on this machine, made anew. Ctrl-C ends it."""
+    from tempfile import TemporaryDirectory
+
     from harness.board.folders import is_published
+    from harness.board.publish import write_run_site
     from harness.board.site.published import beside, write_published_site
     from harness.board.site.serve import HOST, server
 
-    site = folder
-    if is_published(folder):
-        site = beside(folder)
-        write_published_site(folder, site)
-    elif not (folder / "index.html").exists():
-        raise UserError(f"{folder} holds no page", "the same harness run writes it anew")
-    with server(site, port) as serving:
-        typer.echo(f"http://{HOST}:{serving.server_port}/")
-        serving.serve_forever()
+    with TemporaryDirectory(prefix="harness-site-") as scratch:
+        if is_published(folder):
+            site = beside(folder)
+            write_published_site(folder, site)
+        else:
+            site = Path(scratch)  # the page of a run that somebody sent is theirs
+            write_run_site(folder, site)
+        with server(site, port) as serving:
+            typer.echo(f"http://{HOST}:{serving.server_port}/")
+            serving.serve_forever()
 
 
 def _refuse_unfinished(folder: Path, store: Path) -> None:

@@ -228,12 +228,15 @@ def test_the_published_page_lies_beside_its_folder_or_where_it_is_wished(run, tm
 def test_a_page_is_served_until_it_is_interrupted(run, tmp_path, published):
     if published:
         board("add", run, "--to", tmp_path / "public")
+    (run / "index.html").write_text("<script>alert('a stranger')</script>")
     command = [sys.executable, "-m", "harness", "board", "serve", str(tmp_path / "public" if published else run)]
     with subprocess.Popen([*command, "--port", "0"], stdout=subprocess.PIPE, text=True) as serving:
         try:
             address = serving.stdout.readline().strip()
             with urllib.request.urlopen(address, timeout=60) as page:
-                assert b"dmt+im" in page.read()
+                content = page.read()
+            assert b"dmt+im" in content
+            assert b"a stranger" not in content
         finally:
             serving.send_signal(signal.SIGINT)
     assert serving.returncode == 130
@@ -243,5 +246,5 @@ def test_only_a_board_is_served(tmp_path):
     with pytest.raises(UserError, match="holds neither"):
         board("serve", tmp_path)
     (tmp_path / "leaderboard.json").touch()
-    with pytest.raises(UserError, match="holds no page"):
+    with pytest.raises(UserError, match="is not a leaderboard"):
         board("serve", tmp_path)

@@ -37,7 +37,9 @@ class Watched:
         self.findings = []
 
     def __call__(self, site, address="", *, width=1280, height=900, scheme="light", **options):
-        """The page `index.html` of a folder, at an address such as `#sort=-cost`, as a window of that size shows it."""
+        """A folder's or a server's page, at an address such as `#sort=-cost`, as a window of that size shows it."""
+        if not str(site).startswith("http:"):
+            site = Path(site).as_uri() + "/"
         context = self._browser.new_context(
             viewport={"width": width, "height": height}, color_scheme=scheme, reduced_motion="reduce", **options
         )
@@ -45,13 +47,13 @@ class Watched:
         context.set_default_timeout(ACTION_MS)
         context.expose_binding("reported", lambda _, said: self.findings.append(f"policy violation: {said}"))
         context.add_init_script(REPORTING)
-        context.on("request", lambda request: self._asked(request.url, Path(site).as_uri() + "/"))
+        context.on("request", lambda request: self._asked(request.url, site))
         context.on("weberror", lambda error: self.findings.append(f"error: {error.error}"))
         context.on("console", lambda said: self._said(said.type, said.text))
         page = context.new_page()
         context.on("page", lambda other: self.findings.append(f"opened {other.url}"))
         page.on("dialog", self._dialog)
-        page.goto((Path(site) / "index.html").as_uri() + address)
+        page.goto(f"{site}index.html{address}")
         return page
 
     def _asked(self, url, site):

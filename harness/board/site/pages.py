@@ -45,28 +45,47 @@ SCRIPTS = (
 
 STYLES = ("style.css", "charts.css")
 
+THEME, HAND_OVER = "theme.js", "hand-over.js"
+"""Scripts of their own: one before the first paint, one in each page of data."""
+
 _UNSAFE = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"})
 
 
 def index_page(content: Json) -> str:
     """The page with its table; `content` is what its scripts read."""
-    script, theme, style = _script(), _asset("theme.js"), _style()
-    policy = {
-        "script-src": f"{_hash(theme)} {_hash(script)}",
-        "style-src": _hash(style),
-        "img-src": "data:",
-        "frame-src": "'self'",
-        "require-trusted-types-for": "'script'",
-        "trusted-types": "'none'",
-    }
-    return _render("index.html.jinja", policy, script=script, theme=theme, style=style, content=inert(content))
+    return _render(
+        "index.html.jinja",
+        policy=index_policy(),
+        script=_script(),
+        theme=_asset(THEME),
+        style=_style(),
+        content=inert(content),
+    )
+
+
+def index_policy() -> str:
+    """What the page with the table may do."""
+    return _policy(
+        {
+            "script-src": f"{_hash(_asset(THEME))} {_hash(_script())}",
+            "style-src": _hash(_style()),
+            "img-src": "data:",
+            "frame-src": "'self'",
+            "require-trusted-types-for": "'script'",
+            "trusted-types": "'none'",
+        }
+    )
 
 
 def data_page(content: bytes) -> str:
     """A page that hands `content`, compressed, to the page whose frame it is in."""
-    script = _asset("hand-over.js")
     packed = base64.b64encode(gzip.compress(content, mtime=0)).decode()
-    return _render("data.html.jinja", {"script-src": _hash(script)}, script=script, content=packed)
+    return _render("data.html.jinja", policy=data_policy(), script=_asset(HAND_OVER), content=packed)
+
+
+def data_policy() -> str:
+    """What a page of data may do."""
+    return _policy({"script-src": _hash(_asset(HAND_OVER))})
 
 
 def inert(content: Json) -> str:
@@ -74,10 +93,13 @@ def inert(content: Json) -> str:
     return canonical(content).translate(_UNSAFE)
 
 
-def _render(name: str, policy: Mapping[str, str], **parts: str) -> str:
-    closed = {"default-src": "'none'", **policy, "base-uri": "'none'", "form-action": "'none'"}
-    directives = "; ".join(f"{directive} {sources}" for directive, sources in closed.items())
-    return _templates().get_template(name).render(policy=directives, **parts) + "\n"
+def _policy(allowed: Mapping[str, str]) -> str:
+    closed = {"default-src": "'none'", **allowed, "base-uri": "'none'", "form-action": "'none'"}
+    return "; ".join(f"{directive} {sources}" for directive, sources in closed.items())
+
+
+def _render(name: str, **parts: str) -> str:
+    return _templates().get_template(name).render(**parts) + "\n"
 
 
 @cache

@@ -1,14 +1,21 @@
-"""A site on this machine's own address, to look at: nobody else can reach it, and nothing but the site is given out."""
+"""A site on this machine's own address, to look at: nobody else can reach it, and nothing but the site is given out.
+
+Its files may come from a stranger. So no link is followed out of the folder, and each answer's header has the policy of
+the pages that are written here: scripts of others do not run, whatever the file says of itself.
+"""
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from harness.board.site.write import DOWNLOADS, PAGES
+from harness.board.site.pages import data_policy, index_policy
+from harness.board.site.write import DOWNLOADS, INDEX, PAGES
 from harness.errors import Failure
 
 HOST = "127.0.0.1"
@@ -18,7 +25,7 @@ TYPES = {
     ".jsonl": "application/jsonl; charset=utf-8",
     ".csv": "text/csv; charset=utf-8",
 }
-_PATH = re.compile("|".join([r"index\.html", rf"{PAGES}/\w+\.html", *map(re.escape, DOWNLOADS)]))
+_PATH = re.compile("|".join([re.escape(INDEX), rf"{PAGES}/\w+\.html", *map(re.escape, DOWNLOADS)]))
 """The page, its pages of data and what it offers to save: the folder of a run holds much more."""
 
 HEADERS = {
@@ -26,10 +33,13 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
-    "Content-Security-Policy": "frame-ancestors 'self'",
     "Cache-Control": "no-cache",
 }
-"""What a page cannot say of itself; its own policy stands in it and holds as well."""
+"""Of every answer."""
+FRAMED = "frame-ancestors 'self'"
+"""Where a page may be a frame, which it cannot say of itself."""
+CLOSED = "default-src 'none'"
+"""For what is no page, and for errors."""
 
 
 def server(site: Path, port: int) -> ThreadingHTTPServer:
@@ -46,6 +56,7 @@ def server(site: Path, port: int) -> ThreadingHTTPServer:
 
 class _Handler(BaseHTTPRequestHandler):
     folder: Path
+    _policy = CLOSED
 
     def do_GET(self) -> None:
         """Give out a file of the site."""
@@ -63,16 +74,13 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_error(HTTPStatus.MISDIRECTED_REQUEST)
             return None
         name = urlsplit(self.path).path.removeprefix("/") or "index.html"
-        path = self.folder / name
-        try:
-            content = path.read_bytes() if _PATH.fullmatch(name) else None
-        except OSError:
-            content = None
+        content = _regular_file(self.folder, name) if _PATH.fullmatch(name) else None
         if content is None:
             self.send_error(HTTPStatus.NOT_FOUND)
             return None
+        self._policy = _policy(name)
         self.send_response(HTTPStatus.OK)
-        self.send_header("Content-Type", TYPES[path.suffix])
+        self.send_header("Content-Type", TYPES[Path(name).suffix])
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         return content
@@ -81,7 +89,40 @@ class _Handler(BaseHTTPRequestHandler):
         """With the headers of every answer."""
         for name, value in HEADERS.items():
             self.send_header(name, value)
+        self.send_header("Content-Security-Policy", f"{self._policy}; {FRAMED}")
         super().end_headers()
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 -- the standard library's name
         """Nothing: whoever looks at a page needs no list of its files."""
+
+
+def _policy(name: str) -> str:
+    """What a file of the site may do, if it is a page."""
+    if name == INDEX:
+        return index_policy()
+    return data_policy() if name.startswith(f"{PAGES}/") else CLOSED
+
+
+def _regular_file(folder: Path, name: str) -> bytes | None:
+    """The file of that name below the folder; None where there is none, or a link on the way to it or in its place."""
+    *folders, last = name.split("/")
+    try:
+        place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        for part in folders:
+            place = _opened(place, part, os.O_DIRECTORY)
+        file = _opened(place, last, os.O_NONBLOCK)  # a pipe would wait for its writer
+    except OSError:
+        return None
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        return None
+    with os.fdopen(file, "rb") as opened:
+        return opened.read()
+
+
+def _opened(place: int, name: str, flags: int) -> int:
+    """A file or folder of an open folder, which is closed."""
+    try:
+        return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | flags, dir_fd=place)
+    finally:
+        os.close(place)

@@ -20,6 +20,7 @@ from harness.board.rows import Row
 from harness.board.site.content import NO_HISTORY, History, Rows, board_content, ledger_content
 from harness.board.site.pages import data_page, index_page
 from harness.canonical import canonical
+from harness.errors import UserError
 
 INDEX = "index.html"
 
@@ -80,8 +81,11 @@ def write_site(
 ) -> None:
     """Write `index.html` and its pages of data. `rows` are by id: those of the boards and of the history.
 
-    `downloads` are those of `DOWNLOADS` that lie in the folder. Raises Failure where the folder cannot be written.
+    `downloads` are those of `DOWNLOADS` that lie in the folder. Raises Failure where the folder cannot be written,
+    UserError where its pages would lie behind a link.
     """
+    if (folder / PAGES).is_symlink():
+        raise UserError(f"{folder / PAGES} is a link, and pages are removed where it leads to", "remove the link")
     pages = _Pages(folder)
     places = {row_id: pages.write(_row_content(row, publishable_of, pages)) for row_id, row in rows.items()}
     known = Rows(rows, places, history)

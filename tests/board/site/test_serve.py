@@ -1,11 +1,15 @@
 """`harness board serve`, asked over its socket."""
 
 import http.client
+import os
+import shutil
+from pathlib import Path
 from threading import Thread
 
 import pytest
 
-from harness.board.site.serve import HOST, server
+from harness.board.site.pages import data_policy, index_policy
+from harness.board.site.serve import HOST, _regular_file, server
 from harness.errors import Failure
 
 pytestmark = pytest.mark.timeout(60)
@@ -24,6 +28,21 @@ def folder(tmp_path):
         (site / name).write_text("no")
     (tmp_path / "secret.html").write_text("no")
     return site
+
+
+SECRET = b"what only this user may read"
+
+
+@pytest.fixture
+def linked(folder, tmp_path):
+    """Addresses of the site behind which lies what is not in it, or no file."""
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "cd34.html").write_bytes(SECRET)
+    (folder / "page" / "cd34.html").symlink_to(tmp_path / "elsewhere" / "cd34.html")
+    (folder / "ledger.jsonl").symlink_to("../elsewhere/cd34.html")
+    os.mkfifo(folder / "board.csv")
+    (folder / "leaderboard.json").mkdir()
+    return ["/page/cd34.html", "/ledger.jsonl", "/board.csv", "/leaderboard.json"]
 
 
 @pytest.fixture
@@ -55,10 +74,57 @@ def test_the_site_is_given_out_with_headers_that_keep_it_to_itself(ask):
         response, body = ask(path)
         assert (response.status, body) == (200, content)
         assert response.headers["X-Content-Type-Options"] == "nosniff"
-        assert response.headers["Content-Security-Policy"] == "frame-ancestors 'self'"
         assert response.headers["Referrer-Policy"] == "no-referrer"
     response, body = ask("/", "HEAD")
     assert (response.status, body, response.headers["Content-Length"]) == (200, b"", "8")
+
+
+@pytest.mark.parametrize(
+    ("path", "policy"),
+    [
+        ("/", index_policy()),
+        ("/index.html", index_policy()),
+        ("/page/ab12.html", data_policy()),
+        ("/board.json", "default-src 'none'"),
+        ("/nothing.html", "default-src 'none'"),
+    ],
+)
+def test_what_a_page_may_do_does_not_depend_on_what_it_says(ask, path, policy):
+    for method in ("GET", "HEAD"):
+        response, _ = ask(path, method)
+        assert response.headers["Content-Security-Policy"] == f"{policy}; frame-ancestors 'self'"
+
+
+def test_no_link_is_followed_and_no_pipe_waited_for(ask, linked):
+    for path in linked:
+        response, body = ask(path)
+        assert response.status == 404, path
+        assert SECRET not in body
+
+
+def test_a_folder_that_is_a_link_is_not_entered(ask, folder, tmp_path):
+    shutil.move(folder / "page", tmp_path / "elsewhere")
+    (folder / "page").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "cd34.html").write_bytes(SECRET)
+    assert (folder / "page" / "cd34.html").read_bytes() == SECRET
+    response, body = ask("/page/cd34.html")
+    assert (response.status, SECRET in body) == (404, False)
+
+
+def test_a_site_may_itself_be_reached_by_a_link(folder, tmp_path):
+    (tmp_path / "way").symlink_to(folder)
+    assert _regular_file(tmp_path / "way", "page/ab12.html") == b"data"
+
+
+def test_no_file_stays_open(ask, linked):
+    def opened():
+        return len(list(Path("/dev/fd").iterdir()))
+
+    ask("/")
+    before = opened()
+    for path in ["/", "/page/ab12.html", "/page/nothing.html", *linked] * 5:
+        ask(path)
+    assert opened() <= before + 1  # the connection that was closed last
 
 
 @pytest.mark.parametrize(

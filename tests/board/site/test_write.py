@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 
 from harness.board import ledger
-from harness.board.publish import read_board, read_row, run_samples, write_run
+from harness.board.publish import read_board, read_row, run_samples, write_run, write_run_site
 from harness.board.samples import publishable
 from harness.board.site import write
 from harness.board.site.published import write_published_site
-from harness.errors import Failure
+from harness.errors import Failure, UserError
 
 
 @pytest.fixture
@@ -143,6 +143,28 @@ def test_a_board_without_rows_has_a_page(published, tmp_path, site):
     content = site(tmp_path / "site").content
     assert content["boards"] == []
     assert [one["name"] for one in content["downloads"]] == ["board.json", "ledger.jsonl"]
+
+
+def test_pages_behind_a_link_are_left_alone(published, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter.html").write_text("mine")
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "page").symlink_to(tmp_path / "mine")
+    with pytest.raises(UserError, match=r"page is a link"):
+        write_published_site(published, tmp_path / "site")
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["letter.html"]
+
+
+def test_a_run_s_page_is_made_anew_elsewhere(run, tmp_path, site):
+    """Whatever page the run came with."""
+    before, board = site(run), (run / "leaderboard.json").read_bytes()
+    pages = {path.name: path.read_bytes() for path in (run / "page").iterdir()}
+    (run / "index.html").write_text("<script>alert('a stranger')</script>")
+    shutil.rmtree(run / "page")
+    write_run_site(run, tmp_path / "elsewhere")
+    assert site(tmp_path / "elsewhere").content == before.content
+    assert {path.name: path.read_bytes() for path in (tmp_path / "elsewhere" / "page").iterdir()} == pages
+    assert (tmp_path / "elsewhere" / "leaderboard.json").read_bytes() == board
 
 
 def test_a_site_that_cannot_be_written_is_named(published, tmp_path):
