@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from harness.board import contrasttext as words
 from harness.board import text
@@ -30,6 +30,8 @@ LINEARISED = (
     f"degrees of freedom), with expanded percentiles of {RESAMPLES:,} paired resamples of the items (Hesterberg, "
     "2015), the generator's seed fixed"
 )
+TANGO = "Tango's score tests of 1998"
+STUDENT = "Student's t with the same standard errors"
 UNTESTED = "no test, since nothing says how the difference would vary"
 
 
@@ -46,6 +48,14 @@ def test_of(compared: Comparison) -> str:
     if found.claim == "method":
         return PAIRED_T
     return MCNEMAR if found.interval and found.interval.method == "Bonett-Price over items" else LINEARISED
+
+
+def equality_of(compared: Comparison) -> str:
+    """The one-sided tests of equality that a comparison had; empty where it had none, or its marks are barred."""
+    found = compared.difference
+    if found is None or compared.adjusted_equivalence_p is None:
+        return ""
+    return TANGO if found.disagreements else STUDENT
 
 
 def _asked(made: Contrasts) -> Iterator[str]:
@@ -77,20 +87,28 @@ def _intervals(made: Contrasts, rows: Sequence[Row]) -> Iterator[tuple[str, Inte
 
 def _differences(made: Contrasts) -> Iterator[str]:
     """Which test is whose, and how many there were."""
-    by_test: dict[str, dict[str, None]] = {}
-    for name, compared in _comparisons(made):
-        by_test.setdefault(test_of(compared), {})[name] = None
-    said = [f"{test} ({', '.join(names)})" for test, names in by_test.items()]
-    yield f"Differences were tested on the same items or the same seeds of both arms, two-sided: {'; '.join(said)}."
+    said = _by_test(made, test_of)
+    yield f"Differences were tested on the same items or the same seeds of both arms, two-sided: {said}."
     yield (
         f"The p-values are adjusted for the number of comparisons ({words.family(made)}) and a difference is marked at "
         f"{100 * made.level:g} %; the intervals are not adjusted."
     )
-    yield (
-        f"Two arms count as equal where two one-sided tests (TOST; Schuirmann, 1987), adjusted likewise, place their "
-        f"difference within {text.points(made.margin)}."
-    )
-    yield "The minimum detectable difference is found in 80 % of cases by such a test, before adjusting."
+    if equal := _by_test(made, equality_of):
+        yield (
+            f"Two arms count as equal where two one-sided tests (TOST; Schuirmann, 1987), adjusted likewise, place "
+            f"their difference within {text.points(made.margin)}: {equal}."
+        )
+    if any(compared.detectable is not None for _, compared in _comparisons(made)):
+        yield "The minimum detectable difference is found in 80 % of cases by a two-sided test, before adjusting."
+
+
+def _by_test(made: Contrasts, tested: Callable[[Comparison], str]) -> str:
+    """Each test with what was tested by it."""
+    by_test: dict[str, dict[str, None]] = {}
+    for name, compared in _comparisons(made):
+        if test := tested(compared):
+            by_test.setdefault(test, {})[name] = None
+    return "; ".join(f"{test} ({', '.join(names)})" for test, names in by_test.items())
 
 
 def _claims(made: Contrasts) -> Iterator[str]:

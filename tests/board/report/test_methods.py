@@ -1,14 +1,26 @@
 """The methods say which tests were made, and no others."""
 
 import random
+from dataclasses import replace
 from typing import get_args
 
 import pytest
 
+from harness.api import Total
 from harness.board.differences import Difference
 from harness.board.intervals import Interval
 from harness.board.marks import Comparison
-from harness.board.report.methods import LINEARISED, MCNEMAR, PAIRED_T, SCORES, UNTESTED, methods, test_of
+from harness.board.report.methods import (
+    LINEARISED,
+    MCNEMAR,
+    PAIRED_T,
+    SCORES,
+    STUDENT,
+    TANGO,
+    UNTESTED,
+    methods,
+    test_of,
+)
 
 test_of.__test__ = False
 
@@ -21,8 +33,9 @@ def test_five_seeds_are_tested_over_seeds_alone(seeds):
     said = paragraph(seeds)
     assert f"{PAIRED_T} (composite, code, chat)" in said
     assert "t over seeds (code, chat, composite)" in said
+    assert f"within 1 point: {STUDENT} (composite, code, chat)." in said
     assert "speak of the methods" in said
-    for other in (MCNEMAR, LINEARISED, "Wilson", "speak of the trained models"):
+    for other in (MCNEMAR, TANGO, LINEARISED, "Wilson", "speak of the trained models"):
         assert other not in said
 
 
@@ -31,6 +44,7 @@ def test_one_seed_of_right_and_wrong_is_tested_over_items(checkpoints):
     assert f"{MCNEMAR} (arithmetic, code, chat)" in said
     assert f"{LINEARISED} (composite)" in said
     assert "Wilson's score interval over items (arithmetic, code, chat)" in said
+    assert f"within 1 point: {STUDENT} (composite); {TANGO} (arithmetic, code, chat)." in said
     assert "Holm over 2 composites, Benjamini-Hochberg over 6 benchmarks" in said
     assert "speak of the trained models alone" in said
     assert PAIRED_T not in said
@@ -47,12 +61,27 @@ def test_graded_scores_are_tested_with_the_linearised_error(maker, compared):
     said = paragraph(compared(arms))
     assert f"{MCNEMAR} (code)" in said
     assert "(composite, chat)" in said
+    assert f"within 1 point: {STUDENT} (composite, chat); {TANGO} (code)." in said
     assert "Student's t over items (chat)" in said
 
 
 def test_what_bars_marks_is_told(maker, compared):
     arms = [maker.arm(name, {"chat": share}, n=40, seeds=(0, 1)) for name, share in (("sft", 0.2), ("dmt", 0.8))]
-    assert "Here marks were barred because 2 seeds are too few." in paragraph(compared(arms))
+    said = paragraph(compared(arms))
+    assert "Here marks were barred because 2 seeds are too few." in said
+    assert "count as equal" not in said
+    assert "minimum detectable" in said
+
+
+def test_no_test_of_equality_is_told_where_only_totals_were_subtracted(maker, compared):
+    """Neither do they have a difference that could have been detected."""
+    arms = [maker.arm(name, {"chat": share}, n=40) for name, share in (("sft", 0.2), ("dmt", 0.8))]
+    for arm in arms:
+        arm.seeds[0].evaluations["chat"] = replace(arm.seeds[0].evaluations["chat"], total=Total(out_of=40))
+    said = paragraph(compared(arms))
+    assert f"two-sided: {UNTESTED} (composite, chat)." in said
+    assert "count as equal" not in said
+    assert "minimum detectable" not in said
 
 
 def test_items_that_were_left_out_and_the_protocols_are_told(maker, compared):
@@ -63,9 +92,9 @@ def test_items_that_were_left_out_and_the_protocols_are_told(maker, compared):
 
 
 def test_a_margin_is_told_as_it_was_set(seeds):
-    assert "within 1 point." in paragraph(seeds)
+    assert "within 1 point: " in paragraph(seeds)
     seeds.made = seeds.made.model_copy(update={"margin": 0.025})
-    assert "within 2.5 points." in paragraph(seeds)
+    assert "within 2.5 points: " in paragraph(seeds)
 
 
 def test_every_interval_of_a_score_has_a_sentence():
