@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal, Self
 import pydantic
 
 from harness.api.benchmarks import Need
+from harness.board.facts import Engine, Model, Source
 from harness.board.numbers import Composite, Part, SeedResult, Sha256, Suite, TaskResult
 from harness.board.samples import Sample
 from harness.canonical import digest
@@ -39,7 +40,7 @@ class RowData(Part):
 
     name: str
     role: str
-    source: Any
+    source: Source
     content: Sha256 | None
     """SHA-256 over its rows' files."""
     n: int | None
@@ -96,8 +97,8 @@ class Result(Part):
     recipe: Any
     recipe_sha256: Sha256
     suite: Suite
-    model: dict[str, Any]
-    engine: Any
+    model: Model
+    engine: Engine
     limit: int | None
     data: tuple[RowData, ...]
     seeds: tuple[RowSeed, ...]

@@ -234,7 +234,8 @@ def model_name(model: Mapping[str, Any]) -> str:
 
 
 def judges(row: Row) -> Sequence[str]:
-    """The judges of the row's benchmarks, each once."""
+    """The judges of the row's benchmarks, each once: their models, or whatever else was noted of them."""
     evaluations = row.result.seeds[0].evaluations.values()
     found = [evaluation.prompts.get("judge") for evaluation in evaluations]
-    return list(dict.fromkeys(str(judge["model"]) for judge in found if judge))
+    names = [judge.get("model") or canonical(judge) if isinstance(judge, dict) else judge for judge in found if judge]
+    return list(dict.fromkeys(map(str, names)))

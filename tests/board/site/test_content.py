@@ -70,13 +70,22 @@ def test_an_arm_that_cannot_be_compared_says_why(maker, info, tmp_path, site):
     assert numbers == [None, None, None]
 
 
-def test_judges_are_named(maker, info, tmp_path, site):
+@pytest.mark.parametrize(
+    ("judge", "said"),
+    [
+        ({"model": "judge-1", "name": "here"}, ["judge-1"]),
+        ({"name": "here"}, ['{"name":"here"}']),
+        ("somebody", ["somebody"]),
+        (None, []),
+    ],
+)
+def test_judges_are_named(maker, info, tmp_path, site, *, judge, said):
     arm = maker.arm("sft", {"mt": 0.4})
     evaluation = arm.seeds[0].evaluations["mt"]
-    judged = replace(evaluation, result={**evaluation.result, "judge": {"model": "judge-1", "name": "here"}})
+    judged = replace(evaluation, result={**evaluation.result, "judge": judge})
     write_run(tmp_path, [replace(arm, seeds=(replace(arm.seeds[0], evaluations={"mt": judged}),))], info)
     content = site(tmp_path).content["boards"][0]
-    assert [content["texts"][place] for place in content["lines"][0]["judges"]] == ["judge-1"]
+    assert [content["texts"][place] for place in content["lines"][0]["judges"]] == said
 
 
 @given(
