@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from harness.board.chain import LEDGER
+from harness.board.filecheck import SITE
 from harness.board.files import write_atomically
 from harness.board.outlet.contents import Changes, Contents, Stored
 from harness.errors import Failure, UserError
@@ -17,7 +18,7 @@ class GitFolder:
     """A folder of an existing clone, which may be the board's own. Compared is with what is committed there."""
 
     def __init__(self, folder: Path, source: Path) -> None:
-        """Raises UserError where the folder is in no clone, or holds changes that are not committed and not ours."""
+        """Raises UserError where the folder is in no clone."""
         self.name = str(folder)
         self._folder = folder
         place = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
@@ -32,8 +33,20 @@ class GitFolder:
         self._clone = Path(inside.stdout.strip())
         self.own = folder.resolve() == source.resolve()
         self._below = folder.resolve().relative_to(self._clone.resolve()).as_posix()
-        if not self.own and self._git("status", "--porcelain", "--", str(folder.absolute())):
-            raise UserError(f"{folder} has changes that are not committed", "commit or discard them first")
+
+    def refuse_others(self, here: Contents) -> None:
+        """Raises UserError where the folder holds changes that are not committed, unless they are those to be sent.
+
+        So is what a commit has left that failed: the same command goes on from there.
+        """
+        if self.own:
+            return
+        for path in self._uncommitted():
+            file, content = self._folder / path, here.get(path)
+            gone = content is None and path.startswith(f"{SITE}/") and not file.exists()
+            written = content is not None and file.is_file() and file.read_bytes() == content.read()
+            if not gone and not written:
+                raise UserError(f"{self.name} has changes that are not committed: {path}", "commit or discard them")
 
     def stored(self) -> Mapping[str, Stored]:
         """What is committed below the folder."""
@@ -54,7 +67,7 @@ class GitFolder:
     def send(self, changes: Changes, here: Contents, message: str) -> str:
         """Write the files and commit them, and nothing else of the clone; returns the commit.
 
-        Raises Failure with git's own words where it does not commit: the files are then written and left so.
+        Raises Failure with git's own words where it does not commit: the files are then written, for the next attempt.
         """
         for path in changes.sent:
             if not self.own:
@@ -74,6 +87,12 @@ class GitFolder:
             self._git("push", "--quiet")
         except Failure as error:
             raise Failure(f"committed in {self.name} and not pushed: {error.problem}", error.remedy) from error
+
+    def _uncommitted(self) -> list[str]:
+        """Paths below the folder that are not as committed: new ones, those changed and those removed."""
+        everything = ("--porcelain", "-z", "--no-renames", "--untracked-files=all")
+        found = self._git("status", *everything, "--", str(self._folder.absolute()))
+        return [Path(one[3:]).relative_to(self._below).as_posix() for one in found.split("\0") if one]
 
     def _begun(self) -> bool:
         return self._run("rev-parse", "--verify", "--quiet", "HEAD", check=False).returncode == 0

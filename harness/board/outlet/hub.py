@@ -36,6 +36,9 @@ class HubDataset:
         with self._explained("could not be read"):
             self._head = self._api.repo_info(self._id, repo_type="dataset").sha
 
+    def refuse_others(self, here: Contents) -> None:
+        """Nothing lies on the hub that is not committed."""
+
     def stored(self) -> Mapping[str, Stored]:
         """Every file of the repository."""
         from huggingface_hub import RepoFile

@@ -34,6 +34,9 @@ class Outlet(Protocol):
     own: bool
     """It is the folder that is sent."""
 
+    def refuse_others(self, here: Contents) -> None:
+        """Raises UserError where something lies there that was not committed and is not what `here` has."""
+
     def stored(self) -> Mapping[str, Stored]:
         """Every file there, by its path."""
 
@@ -80,6 +83,7 @@ def prepared(leaderboards: Path, target: str) -> Iterator[Delivery]:
         if not outlet.own:
             write_published_site(leaderboards, Path(site))
         here = contents(leaderboards, None if outlet.own else Path(site))
+        outlet.refuse_others(here)
         stored = outlet.stored()
         if LEDGER in stored:
             refuse_another_ledger(outlet.ledger(), here, outlet.name)

@@ -1,11 +1,13 @@
 """Sending a board to a git folder, with git itself."""
 
 import shutil
+from contextlib import contextmanager
 
 import pytest
 
 from harness.board import ledger
 from harness.board.check import check_leaderboards
+from harness.board.outlet import git
 from harness.errors import Failure, UserError
 
 
@@ -23,6 +25,30 @@ def clone(tmp_path, monkeypatch, do):
     do.git(clone, "commit", "--quiet", "--message", "begin")
     do.git(clone, "push", "--quiet", "origin", "HEAD")
     return clone
+
+
+class Killed(BaseException):
+    """Nothing runs after it, as after a signal that cannot be caught."""
+
+
+@pytest.fixture
+def kill(monkeypatch):
+    """`with kill(after=3):` the fourth file that is written into the clone is one too many."""
+
+    @contextmanager
+    def kill(after):
+        left, whole = iter(range(after)), git.write_atomically
+
+        def killed(path, content):
+            if next(left, None) is None:
+                raise Killed
+            whole(path, content)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(git, "write_atomically", killed)
+            yield
+
+    return kill
 
 
 def test_one_commit_holds_what_belongs_and_nothing_else(public, belongs, clone, do):
@@ -96,10 +122,35 @@ def test_a_commit_that_a_hook_refuses_is_told_in_gits_words(public, clone, belon
         do.publish(clone / "boards", public)
     assert do.git(clone, "rev-list", "--count", "HEAD") == "1"
     hook.unlink()
-    do.git(clone, "reset", "--quiet")
-    shutil.rmtree(clone / "boards")
     do.publish(clone / "boards", public)
     assert do.files(clone / "boards") == belongs
+    assert do.git(clone, "status", "--porcelain") == ""
+
+
+def test_a_folder_that_git_ignores_is_told_and_then_sent(public, clone, belongs, do):
+    (clone / ".gitignore").write_text("site/\n")
+    with pytest.raises(Failure, match=r"git add in .* failed: The following paths are ignored"):
+        do.publish(clone / "boards", public)
+    (clone / ".gitignore").unlink()
+    assert "commit" in do.publish(clone / "boards", public).stdout
+    assert do.files(clone / "boards") == belongs
+
+
+@pytest.mark.parametrize("written", [0, 1, 5])
+def test_what_a_killed_command_wrote_is_committed_by_the_same_command(public, clone, do, written, kill):
+    do.publish(clone / "boards", public)
+    (clone / "boards/site/page/old.html").write_text("of an earlier site")
+    do.git(clone, "add", ".")
+    do.git(clone, "commit", "--quiet", "--message", "an earlier site")
+    ledger.retract(ledger.read_ledger(public)[0].row, public, "a trial")
+    with kill(after=written), pytest.raises(Killed):
+        do.publish(clone / "boards", public)
+    (clone / "boards/site/page/old.html").unlink()
+    do.publish(clone / "boards", public)
+    assert do.git(clone, "status", "--porcelain") == ""
+    assert check_leaderboards(clone / "boards", copy=True) == []
+    assert do.git(clone, "rev-list", "--count", "HEAD") == "4"
+    assert not (clone / "boards/site/page/old.html").exists()
 
 
 def test_the_boards_own_folder_may_be_the_one_in_the_clone(public, belongs, clone, run, do):
@@ -141,9 +192,26 @@ def test_another_ledger_is_not_written_over(run, public, clone, do):
 def test_changes_of_others_in_the_folder_are_not_swallowed(public, clone, do):
     do.publish(clone / "boards", public)
     (clone / "boards" / "board.json").write_text("mine")
-    with pytest.raises(UserError, match=r"boards has changes that are not committed"):
+    with pytest.raises(UserError, match=r"boards has changes that are not committed: board\.json"):
         do.publish(clone / "boards", public)
     assert (clone / "boards" / "board.json").read_text() == "mine"
+
+
+@pytest.mark.parametrize("path", ["notes ü.txt", "site/page/mine.html", "rows/mine.json"])
+def test_new_files_of_others_are_not_swallowed(public, clone, do, path):
+    do.publish(clone / "boards", public)
+    (clone / "boards" / path).write_text("mine")
+    with pytest.raises(UserError, match=rf"not committed: {path}"):
+        do.publish(clone / "boards", public)
+    assert (clone / "boards" / path).read_text() == "mine"
+
+
+def test_a_row_that_somebody_removed_is_not_removed_there(public, clone, do):
+    do.publish(clone / "boards", public)
+    row = next((clone / "boards" / "rows").iterdir())
+    row.unlink()
+    with pytest.raises(UserError, match=rf"not committed: rows/{row.name}"):
+        do.publish(clone / "boards", public)
 
 
 def test_a_board_that_does_not_check_goes_nowhere(public, clone, do):
