@@ -5,7 +5,9 @@ from dataclasses import replace
 
 import pytest
 
+from harness.board.build import arm_samples, build_row
 from harness.board.check import check_run
+from harness.board.compare import baseline_of
 from harness.board.publish import read_board, samples_path, write_run
 from harness.errors import Failure, UserError
 
@@ -91,6 +93,19 @@ def test_missing_items_block_a_mark(maker, arms, info, tmp_path):
     assert comparison.blocked == "more than 1 % of the items are missing"
 
 
+@pytest.mark.parametrize(("asked", "blocked"), [(300, ""), (299, "more than 1 % of the items are missing")])
+def test_one_item_of_a_hundred_may_be_missing(maker, info, tmp_path, asked, blocked):
+    """Three of 300 are 1 %, three of 299 more."""
+    arms = [
+        with_scores(
+            maker, maker.arm(arm, {"chat": 0.5}, n=1), "chat", [answer] * (asked - 3) + [None] * 3, f"{arm} gap"
+        )
+        for arm, answer in (("sft", 0), ("im", 1))
+    ]
+    comparison = line_of(write_run(tmp_path, arms, info), "im").cells["chat"].comparison
+    assert (comparison.blocked, comparison.mark) == (blocked, "?" if blocked else "+")
+
+
 def test_unequal_missing_blocks_a_mark(maker, arms, info, tmp_path):
     arms[2] = with_scores(maker, arms[2], "chat", [1] * 199 + [None], "gap")
     board = write_run(tmp_path, arms, info)
@@ -151,6 +166,14 @@ def test_equal_composites_share_a_rank(maker, info, tmp_path):
     made = [maker.arm(arm, {"chat": 1.0}) for arm in ("sft", "im", "dmt")]
     made.append(maker.arm("base", {"chat": 0.0}))
     assert [line.rank for line in write_run(tmp_path, made, info).lines] == [1, 1, 1, 4]
+
+
+@pytest.mark.parametrize("way", [1, -1])
+def test_of_several_baselines_that_with_most_seeds_in_common_is_taken(maker, info, way):
+    whole, im = (maker.arm(arm, {"chat": 0.5}, n=4, seeds=range(3)) for arm in ("sft", "im"))
+    arms = [replace(whole, seeds=whole.seeds[:n]) for n in (1, 3, 2)]
+    row, *named = (build_row(arm, info, arm_samples(arm)) for arm in (im, *arms))
+    assert baseline_of(row, [row, *named[::way]]) is named[1]
 
 
 def test_without_a_baseline_nothing_is_compared(maker, info, tmp_path):

@@ -297,3 +297,13 @@ def test_a_crash_before_the_entry_leaves_what_the_same_command_completes(publish
     assert len(ledger.read_ledger(folder)) == 3
     publish(arm, info, folder)
     assert check_leaderboards(folder) == []
+
+
+def test_what_a_killed_writer_left_is_removed_by_the_next(published, maker, info):
+    folder, rows = published
+    left = [folder / "rows" / f".{rows[0].id}.0123abcd.json", folder / "samples" / f".{rows[0].id}.0123abcd.jsonl"]
+    for path in left:
+        path.write_text("the first half of a fi", encoding="utf-8")
+    publish(maker.arm("im", {"arithmetic": 0.9, "code": 0.9, "chat": 0.9}), info, folder)
+    assert not any(path.exists() for path in left)
+    assert check_leaderboards(folder) == []

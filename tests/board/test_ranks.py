@@ -48,10 +48,14 @@ def test_a_board_ranks_all_rows_and_not_only_against_their_baseline(maker, info,
     assert places == {"dmt": (1, 2, 1), "im": (1, 2, 1), "sft": (3, 3, 2), "base": (4, 4, 3)}
 
 
-@pytest.mark.parametrize(("others", "told_apart"), [(0, True), (2, False)])
-def test_pairs_are_adjusted_for_their_number(maker, info, tmp_path, others, told_apart):
-    """Six of a hundred items (p = 2 / 64) tell two arms apart; not where theirs is one of six pairs."""
-    arms = [answering(maker, "better", [1] * 86 + [0] * 14), answering(maker, "worse", [1] * 80 + [0] * 20)]
+@pytest.mark.parametrize(("items", "others", "told_apart"), [(6, 0, True), (5, 0, False), (6, 2, False)])
+def test_pairs_are_adjusted_for_their_number(maker, info, tmp_path, *, items, others, told_apart):
+    """Six of a hundred items (p = 2 / 64) tell two arms apart, five (2 / 32) do not; nor do six of one of six pairs."""
+    right = 80 + items
+    arms = [
+        answering(maker, "better", [1] * right + [0] * (100 - right)),
+        answering(maker, "worse", [1] * 80 + [0] * 20),
+    ]
     arms += [answering(maker, f"between-{number}", [1] * 83 + [0] * 17) for number in range(others)]
     lines = {line.arm: line for line in write_run(tmp_path, arms, info).lines}
     assert (lines["better"].rank_high < lines["worse"].rank_low) == told_apart

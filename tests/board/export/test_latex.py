@@ -85,6 +85,26 @@ def test_the_best_is_bold_only_where_every_other_is_behind_it(maker, info, tmp_p
     assert BOLD.split(":")[0] in text
 
 
+@pytest.mark.parametrize(
+    ("more", "others", "bold"), [(6, 1, True), (5, 1, False), (7, 2, True), (6, 2, False)], ids=str
+)
+def test_bold_is_adjusted_for_all_pairs(maker, info, tmp_path, *, more, others, bold):
+    """A best arm with so many items more (p = 2 / 2^more) than others that are alike, of which there are as many.
+
+    By hand: 6 more give 0.031, of one pair; 7 more 0.016, or 0.047 times the three pairs of three arms; 6 more 0.094.
+    """
+    arms = []
+    for arm, right in [("best", 80 + more), *((f"other {number}", 80) for number in range(others))]:
+        scores = [1] * right + [0] * (100 - right)
+        made = maker.arm(arm, {"chat": 0.5}, n=1)
+        evaluations = {"chat": maker.evaluation(f"{arm} again", "chat", 0, scores)}
+        arms.append(replace(made, seeds=(replace(made.seeds[0], evaluations=evaluations),)))
+    write_run(tmp_path / "run", arms, info)
+    selection = select(tmp_path / "run")
+    best = best_rows(list(selection.rows.values()), selection.scores_of)
+    assert {selection.rows[row].result.arm for row in best.values()} == ({"best"} if bold else set())
+
+
 def test_lower_is_better_where_the_benchmark_says_so(maker, info, tmp_path):
     arms = []
     for name, share in (("sft", 0.9), ("im", 0.1)):
