@@ -24,7 +24,7 @@ from harness.board import admission
 from harness.board.board import Board, build_board
 from harness.board.chain import GENESIS, LEDGER, Chain, Entry, read_chain
 from harness.board.files import model_json, write_atomically
-from harness.board.folders import RUN_BOARD
+from harness.board.folders import RUN_BOARD, refuse_page
 from harness.board.intervals import Scores
 from harness.board.numbers import Part, Sha256
 from harness.board.publish import read_row
@@ -190,6 +190,7 @@ def published_samples(leaderboards: Path, row: Row, benchmark: str, seed: int) -
 
 def refuse_unpublished(leaderboards: Path) -> None:
     """Raises UserError where the folder is no published leaderboard."""
+    refuse_page(leaderboards)
     if (leaderboards / LEDGER).exists():
         return
     if (leaderboards / RUN_BOARD).is_file():

@@ -16,6 +16,7 @@ import pydantic
 
 from harness.api.benchmarks import Need
 from harness.board.facts import Engine, Model, Source
+from harness.board.folders import ROWS
 from harness.board.numbers import Composite, Part, SeedResult, Sha256, Suite, TaskResult
 from harness.board.samples import Sample
 from harness.canonical import digest
@@ -272,7 +273,7 @@ def result_digest(result: Result) -> str:
 
 def row_path(folder: Path, row_id: str) -> Path:
     """Where a row lies below a run folder or `leaderboards/`."""
-    return folder / "rows" / f"{row_id}.json"
+    return folder / ROWS / f"{row_id}.json"
 
 
 SamplesOf = Callable[[Row, str, int], Sequence[Sample]]

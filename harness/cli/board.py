@@ -65,11 +65,12 @@ def add(
     from harness.board import ledger
     from harness.board.admission import refuse_unpublishable
     from harness.board.check import check_run
-    from harness.board.folders import refuse_published
+    from harness.board.folders import refuse_page, refuse_published
     from harness.board.publish import read_board, read_row, run_samples
 
     _refuse_unfinished(folder, store)
     refuse_published(folder, f"a run's rows are published there: harness board add RUN --to {folder}")
+    refuse_page(to)
     arms = {line.arm: line.row for line in read_board(folder).lines}
     if row is not None and row not in arms:
         raise UserError(f"{folder} has no row of {row!r}", f"it has {', '.join(sorted(arms))}")

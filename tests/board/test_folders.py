@@ -1,11 +1,13 @@
 """A run's output folder given as a leaderboard, or a leaderboard as a run, is called what it is."""
 
 import pytest
+from typer.testing import CliRunner
 
 from harness.board.folders import is_published, refuse_published
 from harness.board.ledger import refuse_unpublished
 from harness.board.publish import read_board, write_run
 from harness.board.sources import sources
+from harness.cli.board import app
 from harness.reading.evaluations import evaluations
 
 NOWHERE = "give a run's output folder, or a published leaderboard's"
@@ -57,6 +59,35 @@ def test_a_run_is_no_published_leaderboard(arms, info, public, refused, tmp_path
     assert refused(read_board, public) == (
         f"{public} is a published leaderboard, and no run's output folder (give the output folder of a finished run)"
     )
+
+
+PAGED = (
+    ["show", "PAGE"],
+    ["check", "PAGE"],
+    ["serve", "PAGE", "--port", "0"],
+    ["build", "PAGE"],
+    ["export", "PAGE", "--format", "csv", "--out", "-"],
+    ["publish", "hf://datasets/owner/board", "PAGE"],
+    ["add", "RUN", "--to", "PAGE"],
+    ["retract", "0123", "--why", "a trial", "--to", "PAGE"],
+)
+
+
+@pytest.mark.parametrize("command", PAGED, ids=lambda command: command[0])
+def test_the_page_of_a_published_leaderboard_is_none(arms, info, tmp_path, command):
+    """Its ledger and board lie beside it, and its rows are packed."""
+    run, public, page = (tmp_path / name for name in ("run", "public", "public-site"))
+    write_run(run, arms, info)
+    board = CliRunner()
+    assert board.invoke(app, ["add", str(run), "--to", str(public)]).exit_code == 0
+    assert board.invoke(app, ["build", str(public)]).exit_code == 0
+    files = sorted(page.rglob("*"))
+    result = board.invoke(app, [{"PAGE": str(page), "RUN": str(run)}.get(word, word) for word in command])
+    assert str(result.exception) == (
+        f"{page} is the page of a published leaderboard, and holds no rows "
+        f"(open {page / 'index.html'} in a browser, or give the leaderboard that it was made of)"
+    )
+    assert sorted(page.rglob("*")) == files
 
 
 def test_where_a_row_was_looked_for_is_said(public, refused, tmp_path):

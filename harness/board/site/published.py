@@ -10,11 +10,12 @@ from harness.board.chain import read_chain
 from harness.board.export.selection import Told, select
 from harness.board.export.spreadsheet import as_csv
 from harness.board.files import write_atomically
+from harness.board.folders import INDEX
 from harness.board.ledger import read_published
 from harness.board.publish import read_row
 from harness.board.samples import publishable, read_samples, samples_file
 from harness.board.site.content import Event, History
-from harness.board.site.write import INDEX, write_site
+from harness.board.site.write import write_site
 from harness.canonical import file_digest
 from harness.errors import Failure
 from harness.files import explained, held

@@ -14,8 +14,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from harness.board.folders import INDEX
 from harness.board.site.pages import data_policy, index_policy
-from harness.board.site.write import DOWNLOADS, INDEX, PAGES
+from harness.board.site.write import DOWNLOADS, PAGES
 from harness.errors import Failure
 
 HOST = "127.0.0.1"

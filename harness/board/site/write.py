@@ -16,13 +16,12 @@ from pathlib import Path
 
 from harness.board.board import Board
 from harness.board.files import model_json, write_atomically
+from harness.board.folders import INDEX
 from harness.board.rows import Row
 from harness.board.site.content import NO_HISTORY, History, Rows, board_content, ledger_content
 from harness.board.site.pages import data_page, index_page
 from harness.canonical import canonical
 from harness.errors import UserError
-
-INDEX = "index.html"
 
 PAGES = "page"
 """The folder beside `index.html` with the pages of data."""
