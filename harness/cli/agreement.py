@@ -18,6 +18,7 @@ from harness.cli.console import console
 from harness.errors import UserError
 from harness.judge.agreement import LEVEL, RESAMPLES, Estimate, Rule, points_agreement, votes_agreement
 from harness.judge.graded import Row, graded, of_samples, votes
+from harness.visible import printable_json
 
 _INTERVALS = f"{100 * LEVEL:g} % intervals, from drawing the questions {RESAMPLES:,} times"
 
@@ -31,7 +32,7 @@ def compare_points(theirs: Sequence[Row], ours: Sequence[Row], benchmark: str, *
         raise UserError("no answer was graded by both", "give grades of the same answers")
     if as_json:
         by_model = {model: {**asdict(both), "error": both.error} for model, both in found.totals.items()}
-        typer.echo(json.dumps({**asdict(found), "totals": by_model}, indent=1, ensure_ascii=False))
+        typer.echo(printable_json(json.dumps({**asdict(found), "totals": by_model}, indent=1)))
         return
     figures = _table("", "", "interval")
     figures.add_row("mean absolute error, points", *_number(found.error))
@@ -66,7 +67,8 @@ def compare_votes(theirs: Sequence[Row], ours: Sequence[Row], *, as_json: bool) 
     if not found[0][2].pairs:
         raise UserError("the judge voted on nothing that people voted on", "give votes on the same answers")
     if as_json:
-        typer.echo(json.dumps([{"who": who, "turn": turn, **asdict(one)} for who, turn, one in found], indent=1))
+        said = [{"who": who, "turn": turn, **asdict(one)} for who, turn, one in found]
+        typer.echo(printable_json(json.dumps(said, indent=1)))
         return
     rates = _table("", "turn", "pairs", "with ties", "interval", "pairs", "without ties", "interval")
     for who, turn, one in found:

@@ -184,7 +184,9 @@ def plan(
     if as_json:
         import json
 
-        typer.echo(json.dumps({**planned.to_json(), "estimate": needs.to_json()}, indent=1, ensure_ascii=False))
+        from harness.visible import printable_json
+
+        typer.echo(printable_json(json.dumps({**planned.to_json(), "estimate": needs.to_json()}, indent=1)))
     else:
         show_plan(planned, kept, needs, brief=False)
 

@@ -13,7 +13,7 @@ from harness.cli.export import export
 from harness.cli.options import DEFAULT_STORE, LEADERBOARDS, StoreOption
 from harness.cli.publish import publish
 from harness.errors import Failure, HarnessError, UserError
-from harness.visible import in_one_line
+from harness.visible import in_one_line, printable_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -142,7 +142,7 @@ def check(
         raise UserError(f"{folder} holds no ledger.jsonl", "--since compares published leaderboards")
     findings = check_leaderboards(folder, since, copy=copy) if published else check_run(folder)
     if as_json:
-        typer.echo(json.dumps({"folder": str(folder), "findings": findings}, indent=1, ensure_ascii=False))
+        typer.echo(printable_json(json.dumps({"folder": str(folder), "findings": findings}, indent=1)))
     for finding in findings if not as_json else ():  # whose names a stranger chose
         typer.echo(in_one_line(finding), err=True)
     if findings:

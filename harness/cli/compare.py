@@ -10,6 +10,7 @@ import typer
 
 from harness.cli.options import LEADERBOARDS, BoardOption
 from harness.errors import UserError
+from harness.visible import printable_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,7 +59,7 @@ def compare(
         return
     made = compared(found, margin, whole=len(names or []) <= 1, pairs=pairs)
     if as_json:
-        typer.echo(made.model_dump_json(indent=1))
+        typer.echo(printable_json(made.model_dump_json(indent=1)))
     else:
         print_contrasts(made, console())
 
@@ -94,7 +95,7 @@ def _print_noise(found: Sequence[Source], *, as_json: bool) -> None:
         by_arm.setdefault(one.row.result.arm, []).append(one.row)
     floors = [noise(rows, items_of(rows, scores_from(found))) for rows in by_arm.values()]
     if as_json:
-        typer.echo(json.dumps([one.model_dump(mode="json") for one in floors], indent=1))
+        typer.echo(printable_json(json.dumps([one.model_dump(mode="json") for one in floors], indent=1)))
         return
     for floor, rows in zip(floors, by_arm.values(), strict=True):
         print_noise(floor, {name: task.out_of for name, task in rows[0].result.tasks.items()}, console())

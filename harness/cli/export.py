@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.errors import UserError
-from harness.visible import in_one_line
+from harness.visible import in_one_line, visible_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -86,7 +86,7 @@ def export(
     _refuse_unknown(told.datasets, sorted({name for board in selection.boards for name in board.benchmarks}))
     found = FORMATS[to.value](selection, told)
     if out == STANDARD_OUTPUT:
-        typer.echo(one_text(found), nl=False)
+        typer.echo(visible_lines(one_text(found)), nl=False)
     else:
         for path in write_export(found, out):
             typer.echo(f"wrote {path}")

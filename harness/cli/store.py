@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.options import DEFAULT_STORE, StoreOption
+from harness.visible import printable_json
 
 if TYPE_CHECKING:
     from harness.store import Store
@@ -71,7 +72,7 @@ def why(
     else:
         twins = [e for e in kept.entries() if e.key != one and e.manifest["kind"] == mine["kind"]]
         if not twins:
-            typer.echo(json.dumps(mine, indent=1, ensure_ascii=False))
+            typer.echo(printable_json(json.dumps(mine, indent=1)))
             typer.echo(f"{one[:SHORT]} is the only {mine['kind']} job")
             return
         theirs_key = min((twin.key for twin in twins), key=lambda key: _unlikeness(kept, one, key))

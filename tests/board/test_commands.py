@@ -1,5 +1,7 @@
 """`harness board`, as it is typed."""
 
+import csv
+import json
 import signal
 import subprocess
 import sys
@@ -124,8 +126,8 @@ def test_adding_again_completes_what_was_interrupted(run, tmp_path):
         board("add", run, "--to", public)
 
 
-OBEYED = "evil\x1b]0;owned\x07\x1b[2J\n1 (1-1) \u202efirst"
-SPELLED = "evil\\x1b]0;owned\\x07\\x1b[2J 1 (1-1) \\u202efirst"
+OBEYED = "evil\x1b]0;owned\x07\x1b[2J\x7f\n1 (1-1) \x9b1m\u202efirst"
+SPELLED = "evil\\x1b]0;owned\\x07\\x1b[2J\\x7f 1 (1-1) \\x9b1m\\u202efirst"
 
 
 @pytest.fixture(params=["60", "400"])
@@ -149,11 +151,46 @@ def test_names_in_rows_are_spelled_out_wherever_a_terminal_would_obey_them(maker
     said += [
         board("show", public),
         harness("compare", tmp_path / "run"),
+        board("export", tmp_path / "run", "--format", "csv", "--out", "-"),
     ]
     for text in said:
-        assert SPELLED.replace(" ", "") in "".join(text.split())
-        assert not {"\x1b", "\x07", "\u202e"} & set(text)
-    assert all("chat[/]" in said[place] for place in (0, 2, 3))
+        assert SPELLED.replace(" ", "") in "".join(text.replace("\r\n", "\n").split())
+        assert not {"\x1b", "\x07", "\x9b", "\u202e"} & set(text)
+    assert all("chat[/]" in said[place] for place in (0, 2, 3, 4))
+
+
+def test_json_that_is_printed_has_names_as_they_are_and_nothing_that_a_terminal_obeys(maker, info, tmp_path, proposed):
+    sft, evil = (maker.arm(name, {OBEYED: share}, baseline="sft") for name, share in (("sft", 0.2), (OBEYED, 0.9)))
+    write_run(tmp_path / "run", [sft, evil], info)
+    compared = harness("compare", tmp_path / "run", "--json")
+    samples = arm_samples(evil)
+    proposed(tmp_path / "public", build_row(evil, info, samples), samples)
+    result = CliRunner().invoke(app, ["check", str(tmp_path / "public"), "--json"])
+    assert result.exit_code == 1
+    exported = board(
+        *("export", tmp_path / "run", "--row", OBEYED, "--format", "every-eval-ever", "--organization", "Us"),
+        *("--out", "-"),
+    )
+    for text in (compared, result.stdout, exported):
+        assert text.isascii()
+        assert text.replace("\n", "").isprintable()
+        assert any(OBEYED in one for one in _texts(json.loads(text)))
+
+
+def _texts(value):
+    """The strings of a JSON document."""
+    if isinstance(value, dict | list):
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from _texts(one)
+    elif isinstance(value, str):
+        yield value
+
+
+def test_a_file_has_names_as_they_are(maker, info, tmp_path):
+    write_run(tmp_path / "run", [maker.arm(OBEYED, {"chat": 0.9})], info)
+    board("export", tmp_path / "run", "--format", "csv", "--out", tmp_path / "board.csv")
+    with (tmp_path / "board.csv").open(encoding="utf-8", newline="") as file:
+        assert {line["arm"] for line in csv.DictReader(file)} == {OBEYED}
 
 
 def test_adding_twice_is_refused_with_exit_code_2(run, tmp_path):

@@ -28,6 +28,7 @@ from harness.board.numbers import SHARE, TaskResult
 from harness.board.rows import Row
 from harness.canonical import canonical
 from harness.errors import UserError
+from harness.visible import printable_json
 
 VERSION = "0.3.0"
 
@@ -44,7 +45,7 @@ def as_every_eval_ever(selection: Selection, told: Told) -> Export:
     files = {}
     for board, line, row in selection.lines():
         document = _document(board, line, row, told, selection.recorded[row.id])
-        files[file_name(line, ".json")] = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+        files[file_name(line, ".json")] = printable_json(json.dumps(document, indent=2)) + "\n"
     return Export(files)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from harness.visible import visible
+
 _ESCAPED = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -21,8 +23,8 @@ _ESCAPED = {
 
 
 def escaped(words: str) -> str:
-    """Text that LaTeX prints as it stands, on one line."""
-    signs = "".join(_ESCAPED.get(sign, sign) for sign in re.sub(r"\s+", " ", words))
+    """Text that LaTeX prints as it stands, on one line; it takes no control characters, which are spelled out."""
+    signs = "".join(_ESCAPED.get(sign, sign) for sign in visible(re.sub(r"\s+", " ", words)))
     return re.sub(r"-(?=-)", "-{}", signs)  # two of them would join
 
 

@@ -131,7 +131,7 @@ def inline(figure: Figure, name: str, description: str) -> str:
             parent.set(plain, _themed(value, plain, name))
     for attribute in ("width", "height"):
         root.attrib.pop(attribute)
-    root.attrib |= {"role": "img", "aria-label": description}
+    root.attrib |= {"role": "img", "aria-label": in_one_line(description)}
     written: str = ET.tostring(root, encoding="unicode")
     return written
 

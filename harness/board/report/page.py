@@ -10,6 +10,7 @@ from harness.board.report.forest import inline, reach, themed
 from harness.board.report.latex import latex
 from harness.board.report.methods import methods
 from harness.board.rows import Row
+from harness.visible import visible
 
 
 def page(made: Contrasts, rows: Sequence[Row]) -> str:
@@ -21,6 +22,7 @@ def page(made: Contrasts, rows: Sequence[Row]) -> str:
         loader=jinja2.PackageLoader("harness.board.report", "."),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
+        finalize=_shown,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -37,3 +39,8 @@ def page(made: Contrasts, rows: Sequence[Row]) -> str:
         comparisons=zip(found.comparisons, figures, strict=True),
         kinds={"+": "better", "-": "worse", "=": "equal", "?": "unknown"},
     )
+
+
+def _shown(value: object) -> object:
+    """Text without what a page or whoever copies from it would obey; markup of ours as it is."""
+    return visible(value) if type(value) is str else value

@@ -11,7 +11,8 @@ from harness.board.export.selection import Told, select
 from harness.board.export.tex import escaped
 from harness.board.publish import write_run
 
-HOSTILE = [r"\input{/etc/passwd}", '100% & more # _x_ {a} ~ ^ $y$ | < > " `', "[1ex]", "*", "a--b---c", "x\ny"]
+OBEYED = "a\x1b[2J\x07\x7f\x9b1m\u202eb"
+HOSTILE = [r"\input{/etc/passwd}", '100% & more # _x_ {a} ~ ^ $y$ | < > " `', "[1ex]", "*", "a--b---c", "x\ny", OBEYED]
 
 
 def latex(selection):
@@ -42,6 +43,7 @@ def test_names_are_printed_and_not_run(maker, info, tmp_path, compiled):
     write_run(tmp_path / "run", arms, info)
     text = latex(select(tmp_path / "run"))
     assert r"\input" not in text
+    assert not set(OBEYED) - set("ab[2J1m") & set(text)
     compiled(text)
 
 
@@ -54,6 +56,10 @@ def test_names_are_printed_and_not_run(maker, info, tmp_path, compiled):
         ("a--b", "a-{}-b"),
         ("[x]", "{[}x]"),
         ("a\n b", "a b"),
+        (
+            OBEYED,
+            r"a\textbackslash{}x1b{[}2J\textbackslash{}x07\textbackslash{}x7f\textbackslash{}x9b1m\textbackslash{}u202eb",
+        ),
     ],
 )
 def test_signs_that_mean_something_to_latex(words, written):

@@ -77,6 +77,15 @@ def test_names_are_text(maker, compared, name):
     assert not [key for _, attributes in elements for key in attributes if key.startswith("on")]
 
 
+def test_control_characters_are_spelled_out_in_it(maker, compared):
+    name = "\x1b]0;owned\x07\x9b1m\u202efirst"
+    arms = [maker.arm(arm, {name: share}, n=30, baseline=name) for arm, share in ((name, 0.3), ("dmt", 0.9))]
+    found = compared(arms)
+    html = page(found.made, found.rows)
+    assert not {"\x1b", "\x07", "\x9b", "\u202e"} & set(html)
+    assert "\\x1b]0;owned\\x07\\x9b1m\\u202efirst" in parsed(html)[1]
+
+
 def test_the_latex_compiles(checkpoints, compiled):
     compiled(latex(checkpoints.made, methods(checkpoints.made, checkpoints.rows)))
 
