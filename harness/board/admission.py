@@ -11,7 +11,7 @@ from pathlib import Path
 from harness.board.chain import Chain
 from harness.board.crosscheck import items_of, other_items, other_weights, weights_of
 from harness.board.judges import judge_gaps, judged_benchmarks
-from harness.board.measures import other_rule, undeclared
+from harness.board.measures import other_rule, undeclared, undeclared_suite
 from harness.board.rows import Place, Result, Row, SamplesOf
 from harness.board.samples import Samples, publishable
 from harness.board.seeds import copied_models, copied_seeds
@@ -34,22 +34,35 @@ def unpublishable(row: Row) -> list[str]:
         (row.measured.accepted_source, "it ran with --accept-source, on results that other source code made"),
     ]
     found = (reason for holds, reason in reasons if holds)
-    return [*found, *misnamed(row.result), *copied_seeds(row.result), *undeclared(row.result)]
+    result = row.result
+    declared = (*undeclared_suite(result), *undeclared(result))
+    return [*found, *misnamed(result), *copied_seeds(result), *declared]
 
 
 def misnamed(result: Result) -> Iterator[str]:
-    """A name that is none, and methods in a trained arm's name that had no part in it.
+    """Names that are none, and methods in a trained arm's name that had no part in it.
 
     One that is not trained has its model's name.
     """
-    arm = result.arm
-    if not (0 < len(arm) <= LONGEST_NAME and arm.isprintable() and arm == unicodedata.normalize("NFC", arm.strip())):
-        yield f"its arm is not called by one printable line of at most {LONGEST_NAME} characters"
+    arm, protocols = result.arm, [task.protocol for task in result.tasks.values()]
+    for what, names in (
+        ("arm", [arm]),
+        ("suite", [result.suite.name]),
+        ("benchmarks", result.tasks),
+        ("protocols", protocols),
+    ):
+        if not all(map(is_a_name, names)):
+            yield f"its {what} cannot be called so: a name is one printable line of at most {LONGEST_NAME} characters"
     if any(seed.stages for seed in result.seeds):
         made = {plugin.name for plugin in result.plugins}
         foreign = sorted(set(_BESIDE_METHODS.split(arm)[0].split("+")) - made)
         if foreign:
             yield f"it is called {arm}, and no plug-in {', '.join(foreign)} took part in it"
+
+
+def is_a_name(text: str) -> bool:
+    """Whether two that look alike are alike, as far as one can tell."""
+    return 0 < len(text) <= LONGEST_NAME and text.isprintable() and text == unicodedata.normalize("NFC", text.strip())
 
 
 def refuse_unpublishable(row: Row) -> None:

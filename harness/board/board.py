@@ -102,10 +102,10 @@ class Column(Part):
 class Board(Part):
     """Rows that share a recipe, ranked."""
 
-    schema_version: Literal[1, 2, 3, 4, 5] = 5
+    schema_version: Literal[1, 2, 3, 4, 5, 6] = 6
     """2 knows `device_hours` and `restarted`; 3 suites with a version, groups, scales and what failed to be scored; 4
     ranges of ranks, groups, equivalence and what a comparison could have found; 5 disagreements, with other rules for
-    equality, families and ranks."""
+    equality, families and ranks; 6 how far one item moves a difference, with other rules for equality and weights."""
     suite: str
     suite_version: int | None = pydantic.Field(None, exclude_if=lambda version: version is None)
     suite_sha256: str

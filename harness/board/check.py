@@ -18,7 +18,7 @@ from harness.board.admission import unpublishable
 from harness.board.board import build_board
 from harness.board.chain import GENESIS, LEDGER, RESTORE, Chain, read_chain
 from harness.board.crosscheck import AskedItems, otherwise_measured, put_back, twins, unnamed_judges, usurped
-from harness.board.filecheck import altered, unaccounted
+from harness.board.filecheck import altered, links, unaccounted
 from harness.board.history import contradictions, rewritten
 from harness.board.numbers import composite, seed_result, suite, task_result
 from harness.board.publish import read_board, read_row, run_samples, run_scores
@@ -54,6 +54,8 @@ def check_leaderboards(folder: Path, since: str | None = None, *, copy: bool = F
     `harness board publish` makes, has its page in it, which is not looked at. Nobody may write to the folder meanwhile.
     Raises UserError where something is newer than this code, or `since` is nothing of the kind.
     """
+    if linked := list(links(folder)):
+        return linked
     earlier = [] if since is None else list(rewritten(folder, since))
     try:
         chain = read_chain(folder)

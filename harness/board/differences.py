@@ -40,6 +40,8 @@ class Difference(pydantic.BaseModel):
     """Standard error; None where there is no interval."""
     df: float | None = None
     """Degrees of freedom of Student's t; None for the normal distribution."""
+    one_item: float | None = pydantic.Field(None, exclude_if=lambda moves: moves is None)
+    """How far a single item, turned from wrong to right, moves the difference at most; only over items."""
     disagreements: tuple[int, int] | None = pydantic.Field(None, exclude_if=lambda counts: counts is None)
     """Items that only `a` got right, and those that only `b` did; None for anything but one benchmark of right or wrong
     whose items weigh the same."""
@@ -96,6 +98,7 @@ def paired_composite(
         claim="checkpoint",
         error=padded.error,
         df=padded.df,
+        one_item=max(share * float(one.one_item) for share, one in zip(shares, pools, strict=True)),
         disagreements=disagreements,
     )
 
@@ -109,21 +112,25 @@ def padded_estimate(pools: Sequence[Pool], shares: Sequence[float]) -> tuple[Flo
     """The macro-average of the padded pools, nearer to 0 than their own, its standard error and degrees of freedom.
 
     Of each comparison in the pools. The error is 0 where nothing varies, and df infinite for the normal distribution.
+    Items that weigh more than others tell less than so many would: degrees of freedom are those of their effective
+    number.
     """
     import numpy as np
 
-    from harness.board.items import influences, mean_of
+    from harness.board.items import effective, influences, mean_of
 
     value, variance, uncertain = np.zeros((3, *pools[0].columns.shape[:-2]))
     for share, one in zip(shares, pools, strict=True):
         padded = one.padded()
-        n = padded.shape[-2]
+        n = effective(padded)
         # for right or wrong the plain variance, and normal, as Bonett and Price have it
-        dof = n - (not one.binary)
-        mean_square = (influences(padded) ** 2).sum(axis=-1) / dof
+        plain = one.binary and one.equal_weights
+        dof = n - (not plain)
+        mean_square = (influences(padded) ** 2).mean(axis=-1)
+        part = share**2 * mean_square / padded.shape[-2] * n / dof
         value = value + share * mean_of(padded)
-        variance = variance + share**2 * mean_square / n
-        uncertain = uncertain + (not one.binary) * (share**2 * mean_square / n) ** 2 / dof
+        variance = variance + part
+        uncertain = uncertain + (not plain) * part**2 / dof
     df = np.divide(variance**2, uncertain, out=np.full_like(variance, np.inf), where=uncertain > 0)
     return value, np.sqrt(variance), df
 

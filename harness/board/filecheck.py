@@ -14,7 +14,10 @@ from harness.board.schema import FILES, SCHEMAS, schema
 from harness.canonical import file_digest
 
 HOSTING = ("README.md", ".gitattributes", ".gitignore")
-"""What git and a place that shows folders to people want beside the ledger. Nobody checks what they say."""
+"""What git and a place that shows folders to people want beside a copy. Nobody checks what they say."""
+
+KEPT = ("README.md", ".gitignore")
+"""Those of the leaderboard itself: attributes of git's could hide changed rows from who reviews them."""
 
 SITE = "site"
 """The folder of the site where the board was sent somewhere: it is made of all the rest."""
@@ -42,8 +45,15 @@ def altered(folder: Path, chain: Chain, rows: Iterable[Row]) -> Iterator[str]:
             yield f"{SCHEMAS}/{name} is not the schema of these files (harness board build {folder})"
 
 
+def links(folder: Path) -> Iterator[str]:
+    """Links among the files: what they lead to can change, and may never end. To be asked before any is read."""
+    for file in sorted(_files(folder)):
+        if file.is_symlink():
+            yield f"{file.relative_to(folder).as_posix()} is a link, and not a file"
+
+
 def unaccounted(folder: Path, chain: Chain, rows: Iterable[Row], *, copy: bool = False) -> Iterator[str]:
-    """Files that no entry of the ledger accounts for, links among them: what they lead to can change.
+    """Files that no entry of the ledger accounts for, and a `.gitignore` that would keep rows out of a commit.
 
     A `copy` has its page in it, whose files are left out; elsewhere that is a finding.
     """
@@ -51,7 +61,7 @@ def unaccounted(folder: Path, chain: Chain, rows: Iterable[Row], *, copy: bool =
         LEDGER,
         BOARD,
         *LOCKS,
-        *HOSTING,
+        *(HOSTING if copy else KEPT),
         *(f"{SCHEMAS}/{name}" for name in FILES),
         *(f"rows/{entry.row}.json" for entry in chain.entries),
         *(f"samples/{sha256}.jsonl" for row in rows for sha256 in sample_hashes(row)),
@@ -64,8 +74,8 @@ def unaccounted(folder: Path, chain: Chain, rows: Iterable[Row], *, copy: bool =
             continue
         if place not in named:
             yield f"{place} is named by no entry of the ledger"
-        elif file.is_symlink():
-            yield f"{place} is a link, and not a file"
+        elif place == ".gitignore" and not copy and (more := set(file.read_text().split()) - set(LOCKS)):
+            yield f".gitignore keeps {', '.join(sorted(more))} out of commits, and should only {', '.join(LOCKS)}"
 
 
 def sample_hashes(row: Row) -> set[str]:

@@ -104,6 +104,12 @@ class Pool:
         return self.columns.shape[-1] == 2 and bool((weights == weights.flat[0]).all())  # noqa: PLR2004
 
     @property
+    def one_item(self) -> Floats:
+        """How far one item that turns from wrong to right moves the mean, of the usual weight; shape [...]."""
+        found: Floats = 1 / effective(self.columns)
+        return found
+
+    @property
     def disagreements(self) -> tuple[Counts, Counts]:
         """Items on which the one side is better, and those on which the other is; for right or wrong alone."""
         differences = self.columns[..., 0]
@@ -162,6 +168,16 @@ def mean_of(columns: Floats) -> Floats:
     sums = columns.sum(axis=-2)
     means = sums[..., 0::2] / sums[..., 1::2]
     found: Floats = means @ _sides(means)
+    return found
+
+
+def effective(columns: Floats) -> Floats:
+    """How many items of equal weight would say as much (Kish, Survey Sampling, 1965, chapter 11); shape [...].
+
+    Where the sides weigh differently, of the side that has fewer.
+    """
+    weights = columns[..., 1::2]
+    found: Floats = (weights.sum(axis=-2) ** 2 / (weights**2).sum(axis=-2)).min(axis=-1)
     return found
 
 

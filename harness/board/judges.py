@@ -43,8 +43,12 @@ def judge_gaps(result: Result, known: Collection[str] = ()) -> list[str]:
         for seed in result.seeds:
             evaluation = seed.evaluations.get(name)
             judge = evaluation.prompts.get("judge") if evaluation else None
-            if not isinstance(judge, dict) or not all(judge.get(part) for part in ("model", "name")):
+            if not isinstance(judge, dict) or not all(map(_is_told, (judge.get(part) for part in ("model", "name")))):
                 gaps.append(f"{name}: seed {seed.seed} does not say who judged it, by name and model")
             elif not isinstance(result.recipe, dict) or result.recipe.get("judge") != judge:
                 gaps.append(f"{name}: seed {seed.seed} was judged by {judge['model']}, whom the recipe does not name")
     return gaps
+
+
+def _is_told(part: object) -> bool:
+    return isinstance(part, str) and part.isprintable() and bool(part.strip())

@@ -72,8 +72,8 @@ def within_margin(comparison: Comparison, margin: float) -> Comparison:
         equal, attainable = disagreement.equivalence(counts, margin), disagreement.attainable_margin(counts, LEVEL)
     else:
         equal, attainable = (
-            student.equivalence(found.estimate, margin),
-            student.attainable_margin(found.estimate, LEVEL),
+            student.equivalence(found.estimate, margin, found.one_item),
+            student.attainable_margin(found.estimate, LEVEL, found.one_item),
         )
     return comparison.model_copy(
         update={

@@ -1,4 +1,4 @@
-"""How a benchmark's number is made: its protocol says, no row does, and so rows of one protocol agree."""
+"""How numbers are made: a benchmark's protocol says, and a suite's version. No row does, and so rows agree."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from harness.board.numbers import Measure
 from harness.board.rows import Result
 from harness.discovery import installed
 from harness.errors import HarnessError
+from harness.suite import Suite, read_suite, resolve, shipped_suites
 
 RULE = ("score_name", "higher_is_better", "total", "out_of")
 """Of a measure, all that its protocol settles."""
@@ -56,3 +57,27 @@ def undeclared(result: Result) -> Iterator[str]:
         evaluator = known_benchmarks().get((name, task.protocol))
         if evaluator is not None and (why := other_rule(task, declared_measure(evaluator))):
             yield f"{name}: {why}, as {task.protocol} has it"
+
+
+@cache
+def known_suites() -> Mapping[str, tuple[Suite, frozenset[str]]]:
+    """The shipped suites by name, with their benchmarks; without those whose plug-ins do not load."""
+    found: dict[str, tuple[Suite, frozenset[str]]] = {}
+    for name in shipped_suites():
+        with suppress(HarnessError):
+            suite = read_suite(name)
+            found[suite.name] = suite, frozenset(resolve(suite))
+    return found
+
+
+def undeclared_suite(result: Result) -> Iterator[str]:
+    """In what a row's suite is none of those that are shipped, although it has the name and version of one."""
+    mine = result.suite
+    suite, benchmarks = known_suites().get(mine.name, (None, frozenset()))
+    if suite is None or suite.version != mine.version:
+        return
+    called = f"its suite is called {mine.name} {mine.version}"
+    if other := sorted(benchmarks ^ set(mine.benchmarks)):
+        yield f"{called}, which differs from it in {', '.join(other)}"
+    elif dict(mine.groups) != dict(suite.composite.groups):
+        yield f"{called}, which has other groups"

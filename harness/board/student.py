@@ -5,6 +5,7 @@ Everything that is claimed of a difference follows from the same three numbers, 
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 from scipy import special
@@ -38,18 +39,24 @@ def two_sided(of: Estimate) -> float:
     return 2 * cdf(-abs(of.value) / of.error, of.df)
 
 
-def equivalence(of: Estimate, margin: float) -> float:
+def equivalence(of: Estimate, margin: float, one_item: float | None = None) -> float:
     """The p-value of the hypothesis that the true value lies at `margin` from 0 or beyond.
 
     The larger of two one-sided ones (TOST; Schuirmann, 1987, doi:10.1007/BF01068419): below 5 % where the 90 % interval
-    lies within the margins.
+    lies within the margins. Over items, where `one_item` moves the value so far at most, the margin may be all of rare
+    items that turned one way, and few of them be seen: they are a Poisson number of margin / one_item. So the error is
+    taken for no smaller than theirs, and p for no smaller than the chance of seeing none.
     """
-    return cdf((abs(of.value) - margin) / of.error, of.df)
+    if not one_item or margin <= 0:
+        return cdf((abs(of.value) - margin) / of.error, of.df)
+    error = max(of.error, math.sqrt(margin * one_item))
+    return max(cdf((abs(of.value) - margin) / error, of.df), math.exp(-margin / one_item))
 
 
-def attainable_margin(of: Estimate, level: float) -> float:
+def attainable_margin(of: Estimate, level: float, one_item: float | None = None) -> float:
     """The smallest margin within which equivalence could have been shown, by an estimate of exactly 0."""
-    return quantile(1 - level, of.df) * of.error
+    reach = quantile(1 - level, of.df)
+    return max(reach * of.error, (one_item or 0) * max(reach**2, -math.log(level)))
 
 
 def detectable(of: Estimate, level: float) -> float:

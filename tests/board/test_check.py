@@ -256,7 +256,7 @@ def test_a_model_published_again_under_other_seeds(maker, info, tmp_path, propos
 @pytest.mark.parametrize("name", ["", " dmt", "dmt\n", "\u202efts", "dmt\x1b[2J", "d" * 501, "e\u0301"])
 def test_an_arm_that_is_called_by_no_name(folder, name):
     row = forged(folder, "dmt", lambda it: it.update(arm=name))
-    said = "its arm is not called by one printable line of at most 500 characters"
+    said = "its arm cannot be called so: a name is one printable line of at most 500 characters"
     assert any(one.startswith(f"row {row[:12]}") and one.endswith(said) for one in check_leaderboards(folder))
 
 
@@ -552,6 +552,24 @@ def test_a_link_in_place_of_a_file(folder, tmp_path):
     path.rename(tmp_path / "elsewhere")
     path.symlink_to(tmp_path / "elsewhere")
     assert check_leaderboards(folder) == [f"samples/{path.name} is a link, and not a file"]
+
+
+@pytest.mark.parametrize("name", ["ledger.jsonl", "board.json"])
+def test_a_link_to_what_never_ends(folder, name):
+    """Nothing is read of it, or a proposed row could take all memory of who checks it."""
+    (folder / name).unlink()
+    (folder / name).symlink_to("/dev/zero")
+    assert check_leaderboards(folder) == [f"{name} is a link, and not a file"]
+
+
+def test_what_would_hide_rows_from_git(folder):
+    (folder / ".gitignore").write_text(".lock\n.board.lock\nrows\n", encoding="utf-8")
+    (folder / ".gitattributes").write_text("* -diff\n", encoding="utf-8")
+    assert check_leaderboards(folder) == [
+        ".gitattributes is named by no entry of the ledger",
+        ".gitignore keeps rows out of commits, and should only .lock, .board.lock",
+    ]
+    assert check_leaderboards(folder, copy=True) == []
 
 
 @pytest.mark.parametrize(

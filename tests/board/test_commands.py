@@ -144,7 +144,7 @@ def test_names_in_rows_are_spelled_out_wherever_a_terminal_would_obey_them(maker
     write_run(tmp_path / "run", [sft, evil], info)
     public = tmp_path / "public"
     said = [board("show", tmp_path / "run"), board("add", tmp_path / "run", "--row", "sft", "--to", public)]
-    with pytest.raises(UserError, match="its arm is not called by one printable line"):
+    with pytest.raises(UserError, match="its arm cannot be called so"):
         board("add", tmp_path / "run", "--row", OBEYED, "--to", public)
     samples = arm_samples(evil)
     proposed(public, build_row(evil, info, samples), samples)

@@ -136,6 +136,27 @@ def test_composites_have_the_degrees_of_freedom_of_welch_and_satterthwaite():
     assert found.error == pytest.approx(theirs._standard_error / 2, rel=2e-3)
 
 
+def test_equality_leaves_room_for_rare_items_that_were_not_seen():
+    """Of 1,000 items, 10 are the margin. A Poisson number of mean 10 has that variance, and is 0 with chance e^-10."""
+    seen = Estimate(0.004, 1e-6, None)
+    assert equivalence(seen, 0.01, 0.001) == pytest.approx(stats.norm.cdf(-6, scale=10**0.5))
+    assert equivalence(seen, 0.01, 0.001) == pytest.approx(stats.poisson.cdf(4, 10), abs=1e-3)
+    assert equivalence(Estimate(0.0, 1e-6, None), 0.01, 0.01) == pytest.approx(stats.poisson.pmf(0, 1))
+    assert equivalence(seen, 0.01) < 1e-100
+
+
+def test_items_that_weigh_more_than_others_say_less():
+    """Of five items one alone has weight, and with two of the usual weight added they are as 1.81 items."""
+    weights = np.array([1.0, 0, 0, 0, 0])
+    a, b = (scores(np.full(5, answer), weights) for answer in (1.0, 0.0))
+    found = paired_composite([(a, b)])
+    kish = (1 + 0.4) ** 2 / (1 + 2 * 0.2**2)
+    assert found.df == pytest.approx(kish - 1)
+    assert found.p > 0.4
+    assert found.one_item == 1
+    assert paired_composite([(scores(range(40)), scores(np.zeros(40)))]).one_item == pytest.approx(1 / 40)
+
+
 @pytest.mark.parametrize("n", [3, 5, 10, 33, 1319, 14_000])
 def test_what_can_be_detected(n):
     theirs = TTestPower().solve_power(nobs=n, alpha=0.05, power=0.8, alternative="two-sided")
@@ -144,9 +165,9 @@ def test_what_can_be_detected(n):
         assert detectable(Estimate(0.0, 1 / n**0.5, None), 0.05) == pytest.approx(theirs, rel=1e-3)
 
 
-@given(st.floats(-1, 1), st.floats(0.001, 1), st.none() | st.floats(1, 1000))
-def test_equality_is_attained_at_the_margin_that_is_named(value, error, df):
-    margin = attainable_margin(Estimate(0.0, error, df), 0.05)
-    assert equivalence(Estimate(0.0, error, df), margin) == pytest.approx(0.05)
-    assert equivalence(Estimate(value, error, df), margin) >= 0.05 - 1e-9
+@given(st.floats(-1, 1), st.floats(0.001, 1), st.none() | st.floats(1, 1000), st.none() | st.floats(1e-5, 1))
+def test_equality_is_attained_at_the_margin_that_is_named(value, error, df, one_item):
+    margin = attainable_margin(Estimate(0.0, error, df), 0.05, one_item)
+    assert equivalence(Estimate(0.0, error, df), margin, one_item) == pytest.approx(0.05)
+    assert equivalence(Estimate(value, error, df), margin, one_item) >= 0.05 - 1e-9
     assert 0 <= two_sided(Estimate(value, error, df)) <= 1

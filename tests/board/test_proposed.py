@@ -6,6 +6,7 @@ import pytest
 
 from harness.api import Total
 from harness.board import ledger
+from harness.board.admission import unpublishable
 from harness.board.build import arm_samples, build_row
 from harness.board.check import check_leaderboards
 from harness.board.inputs import GitState
@@ -123,6 +124,37 @@ def test_a_judge_that_nobody_speaks_of(maker, made, proposed, tmp_path):
         ledger.add(row, samples, tmp_path)
     proposed(tmp_path, row, samples)
     assert f"row {row.id[:12]} (sft): {said}" in check_leaderboards(tmp_path)
+
+
+@pytest.mark.parametrize("judge", [{"model": " ", "name": "\u200b"}, {"model": ["x"], "name": "y"}])
+def test_a_judge_without_a_name(maker, made, judged, info, judge):
+    arm = judged(maker.arm("sft", {"chat": 0.5}, n=40), "chat", judge=judge)
+    row, _ = made(arm, replace(info, recipe={**info.recipe, "judge": judge}))
+    assert judge_gaps(row.result) == ["chat: seed 0 does not say who judged it, by name and model"]
+
+
+@pytest.mark.parametrize("protocol", ["exact-1 ", "exact-1\u200b", ""])
+def test_a_protocol_that_looks_like_another(maker, made, finds, protocol):
+    arm = maker.arm("im", {"chat": 0.2}, n=40)
+    of = replace(arm.seeds[0].evaluations["chat"], protocol=protocol)
+    row, samples = made(replace(arm, seeds=(replace(arm.seeds[0], evaluations={"chat": of}),)))
+    finds(row, samples, "its protocols cannot be called so: a name is one printable line of at most 500 characters")
+
+
+@pytest.mark.parametrize(
+    ("benchmarks", "said"),
+    [
+        (("gsm8k", "gsm8k_cot"), "which differs from it in hungarian_exam"),
+        (("gsm8k", "gsm8k_cot", "hungarian_exam"), "which has other groups"),
+    ],
+)
+def test_a_suite_in_the_name_of_another(maker, info, made, benchmarks, said):
+    """The suite `math` groups both protocols of grade-school problems, so that the exam has half of the weight."""
+    arm = maker.arm("sft", dict.fromkeys(benchmarks, 0.5), n=40)
+    row, _ = made(arm, replace(info, suite=DeclaredSuite(name="math", version=1)))
+    assert f"its suite is called math 1, {said}" in unpublishable(row)
+    row, _ = made(arm, replace(info, suite=DeclaredSuite(name="math", version=2)))
+    assert not any("its suite is called" in why for why in unpublishable(row))
 
 
 # --- what may not be published ---------------------------------------------------------------------------------------

@@ -85,6 +85,25 @@ def few_differ(draw, n, truth):
     return scores(0.5 + gain), scores(np.full(n, 0.5))
 
 
+def by_length(draw, n, truth):
+    """Any number from 0 to 1, of items that weigh as texts are long: a third of them has most of the weight."""
+    item, weights = draw.beta(2, 2, n), draw.lognormal(2.5, 1, n)
+    return scores(item + draw.normal(0, 0.15, n) + truth, weights), scores(item + draw.normal(0, 0.15, n), weights)
+
+
+def right_or_wrong_by_length(draw, n, truth):
+    """Two models that answer half of such items right, each others."""
+    weights = draw.lognormal(2.5, 1, n)
+    return tuple(scores((draw.random(n) < 0.5 + lift) * 1.0, weights) for lift in (truth, 0.0))
+
+
+def turned(draw, n, truth):
+    """Alike but for a little, and a few wholly wrong answers that came right: those are all the truth there is."""
+    came_right = draw.random(n) < truth
+    a, b = draw.uniform(0.2, 0.8, n), draw.normal(0, 0.03, n)
+    return scores(np.where(came_right, 1.0, a + b)), scores(np.where(came_right, 0.0, a))
+
+
 SUITE = ((right_or_wrong, 2, 0.5), (ratings, 1, 0.25), (partial(right_or_wrong, discordant=0.05), 5, 0.25))
 """World, times so many items, and share of a composite in which the smallest benchmark weighs a quarter."""
 
@@ -124,6 +143,7 @@ def test_right_or_wrong_that_rarely_disagree(n, truth):
     ("world", "n"),
     [
         *((world, n) for world in (ratings, shares, few_differ) for n in (33, 80, 1319)),
+        *((world, n) for world in (by_length, right_or_wrong_by_length) for n in (33, 164)),
         *(pytest.param(world, 14_000, marks=pytest.mark.soak) for world in (ratings, shares, few_differ)),
     ],
 )
@@ -177,8 +197,22 @@ def test_equality_is_not_claimed_of_a_difference_as_large_as_the_margin():
     for n in (240, 400, 1319):  # all disagreements one way
         found = Tally(checkpoints(partial(right_or_wrong, discordant=MARGIN), n, MARGIN, interval=False), MARGIN)
         assert found.equal / found.n <= WRONG
+    for n in (500, 1319):
+        found = Tally(checkpoints(turned, n, MARGIN, interval=False), MARGIN)
+        assert found.equal / found.n <= WRONG
     equal = Tally(checkpoints(partial(right_or_wrong, discordant=0.02), 5000, 0.0, interval=False), 0.0)
     assert equal.equal / equal.n >= 0.9
+
+
+@pytest.mark.parametrize("lifts", [(0.01, 0.01), (0.02, 0.0)])
+@pytest.mark.parametrize("n", [330, 1000])
+def test_composites_are_not_called_equal_at_the_margin(n, lifts):
+    """All disagreements point one way, so that few of them are few of either kind."""
+    draw, equal = np.random.default_rng(n), 0
+    for _ in range(COMPARISONS):
+        pairs = [right_or_wrong(draw, n, lift, discordant=lift) for lift in lifts]
+        equal += mark_of(paired_composite(pairs, interval=False)) == "="
+    assert equal / COMPARISONS <= WRONG
 
 
 # --- seeds: pairs of methods ---------------------------------------------------------------------------------------
