@@ -124,7 +124,7 @@ def _own(text: str, names: Sequence[str], judge: str) -> dict[str, Json]:
         "plugins": _filled(plain["plugins"], text, fields),
         "match": text,
         "model": _filled(plain["model"], text, {"id", "revision", "template_digest"}),
-        "engine": _filled(plain["engine"], text, set()),
+        "engine": _filled(plain["engine"], text, {"name"}),
         "data": _filled(plain["data"], text, fields),
         "seeds": [
             {
