@@ -175,11 +175,21 @@ def row_beginning(prefix: str, leaderboards: Path) -> Row:
 
 def read_published(leaderboards: Path) -> Published:
     """`board.json`. Raises UserError where it is absent, not a board, or newer than this code."""
-    path, remedy = leaderboards / BOARD, f"harness board build {leaderboards}"
+    return parse_published(board_content(leaderboards), leaderboards)
+
+
+def board_content(leaderboards: Path) -> bytes:
+    """The bytes of `board.json`. Raises UserError where it is absent."""
+    path = leaderboards / BOARD
     try:
-        content = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}", remedy) from error
+        raise UserError(f"{path} cannot be read: {error.strerror}", f"harness board build {leaderboards}") from error
+
+
+def parse_published(content: bytes, leaderboards: Path) -> Published:
+    """What `board.json` says. Raises UserError where it is no board, or newer than this code."""
+    path, remedy = leaderboards / BOARD, f"harness board build {leaderboards}"
     return read_json(Published, content, name=str(path), what="a board", remedy=remedy)
 
 
@@ -201,16 +211,21 @@ def refuse_unpublished(leaderboards: Path) -> None:
     raise UserError(f"{leaderboards} holds no {LEDGER}", "give a folder that `harness board add` wrote")
 
 
+def refuse_lost(published: Published, chain: Chain, leaderboards: Path) -> None:
+    """Raises Failure where the ledger does not hold the entry that the board was made from: entries were taken away."""
+    if published.ledger not in {GENESIS, *chain.digests}:
+        raise Failure(
+            f"{leaderboards / BOARD} was made from an entry that the ledger does not hold",
+            f"restore {LEDGER} from version control",
+        )
+
+
 def _board_before(leaderboards: Path, chain: Chain) -> Published | None:
     """The board that is there. It is never ahead of the ledger unless entries were taken away, and that is refused."""
     if not (leaderboards / BOARD).exists():
         return None
     before = read_published(leaderboards)
-    if before.ledger not in {GENESIS, *chain.digests}:
-        raise Failure(
-            f"{leaderboards / BOARD} was made from an entry that the ledger does not hold",
-            f"restore {LEDGER} from version control",
-        )
+    refuse_lost(before, chain, leaderboards)
     return before
 
 

@@ -11,13 +11,15 @@ from urllib.parse import quote
 
 from harness.board import text
 from harness.board.board import Board, Line
+from harness.board.chain import Chain
 from harness.board.compare import ScoresOf
 from harness.board.folders import is_published
 from harness.board.intervals import Interval, Scores
-from harness.board.ledger import published_samples, read_ledger, read_published
+from harness.board.ledger import published_samples
 from harness.board.publish import read_board, read_row, run_scores
 from harness.board.rows import Row, row_path
 from harness.board.samples import scores_by_item
+from harness.board.snapshot import snapshot
 from harness.errors import UserError
 
 UNTRAINED = "base"
@@ -87,10 +89,10 @@ Format = Callable[[Selection, Told], Export]
 def select(folder: Path, chosen: Sequence[str] = ()) -> Selection:
     """The rows of a run folder or of a published board; of them those named by arm or the beginning of their id.
 
-    Raises UserError where there is no board, or a name fits no row.
+    Raises UserError where there is no board, or a name fits no row, Failure where its ledger has lost entries.
     """
-    published = is_published(folder)
-    boards = read_published(folder).boards if published else (read_board(folder),)
+    taken = snapshot(folder) if is_published(folder) else None
+    boards = taken.published.boards if taken else (read_board(folder),)
     lines = [line for board in boards for line in board.lines]
     if not lines:
         raise UserError(f"{folder} has no rows", "harness board add publishes a run's rows")
@@ -103,13 +105,13 @@ def select(folder: Path, chosen: Sequence[str] = ()) -> Selection:
         for board in boards
     ]
     against = {line.baseline for line in lines if line.row in wanted}
-    at = _published_at(folder) if published else {row: _written_at(folder, row) for row in wanted}
+    at = _published_at(taken.chain) if taken else {row: _written_at(folder, row) for row in wanted}
     return Selection(
         boards=tuple(board for board in kept if board.lines),
         baselines={line.row: line for line in lines if line.row in against - wanted},
         rows={row_id: read_row(folder, row_id) for row_id in sorted(wanted)},
         recorded={row: at[row] for row in wanted},
-        scores_of=_scores_of(folder, published=published),
+        scores_of=_scores_of(folder, published=taken is not None),
     )
 
 
@@ -147,8 +149,8 @@ def _scores_of(folder: Path, *, published: bool) -> ScoresOf:
     return published_scores if published else lambda row, name, seed: run_scores(folder, row, name, seed)
 
 
-def _published_at(folder: Path) -> dict[str, int]:
-    added = [entry for entry in read_ledger(folder) if entry.kind != "retract"]
+def _published_at(chain: Chain) -> dict[str, int]:
+    added = [entry for entry in chain.entries if entry.kind != "retract"]
     return {entry.row: int(datetime.fromisoformat(entry.at).timestamp()) for entry in added}
 
 

@@ -11,15 +11,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.board.chain import LEDGER, parse_chain
+from harness.board.chain import LEDGER
 from harness.board.filecheck import SITE, sample_hashes
-from harness.board.ledger import BOARD, read_published
+from harness.board.ledger import BOARD
 from harness.board.publish import read_row
 from harness.board.rows import row_path
 from harness.board.samples import samples_file
 from harness.board.schema import SCHEMAS
+from harness.board.snapshot import snapshot
 from harness.canonical import file_digest
-from harness.errors import Failure, UserError
+from harness.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -92,17 +93,11 @@ class Changes:
 def contents(leaderboards: Path, site: Path | None = None) -> Contents:
     """What belongs to the board: ledger, the rows it names, their samples, the board, schemas, and its site as `site/`.
 
-    Raises Failure where the board is not that of the ledger.
+    Entries that the board does not show yet are left for the next time. Raises as `snapshot` does.
     """
-    ledger = (leaderboards / LEDGER).read_bytes()
-    chain = parse_chain(ledger, leaderboards / LEDGER)
-    published, board = read_published(leaderboards), (leaderboards / BOARD).read_bytes()
-    if published.ledger != chain.head:
-        raise Failure(
-            f"{leaderboards / BOARD} is not made of the ledger beside it", f"harness board build {leaderboards}"
-        )
-    found = {LEDGER: Content(ledger[: chain.size]), BOARD: Content(board)}
-    for row_id in dict.fromkeys(entry.row for entry in chain.entries):
+    taken = snapshot(leaderboards)
+    found = {LEDGER: Content(taken.ledger), BOARD: Content(taken.board)}
+    for row_id in dict.fromkeys(entry.row for entry in taken.chain.entries):
         row = read_row(leaderboards, row_id)
         named = [row_path(leaderboards, row_id), *(samples_file(leaderboards, name) for name in sample_hashes(row))]
         found |= {path.relative_to(leaderboards).as_posix(): Content(path) for path in named}

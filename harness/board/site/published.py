@@ -6,16 +6,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from harness.board.chain import read_chain
+from harness.board.chain import LEDGER
 from harness.board.export.selection import Told, select
 from harness.board.export.spreadsheet import as_csv
 from harness.board.files import write_atomically
 from harness.board.folders import INDEX
-from harness.board.ledger import read_published
+from harness.board.ledger import BOARD, read_published
 from harness.board.publish import read_row
 from harness.board.samples import publishable, read_samples, samples_file
 from harness.board.site.content import Event, History
 from harness.board.site.write import write_site
+from harness.board.snapshot import snapshot
 from harness.canonical import file_digest
 from harness.errors import Failure
 from harness.files import explained, held
@@ -48,14 +49,14 @@ def renew_beside(leaderboards: Path) -> Path | None:
 
 
 def _write(leaderboards: Path, site: Path) -> None:
-    chain, published = read_chain(leaderboards), read_published(leaderboards)
-    entries = chain.entries[: len(chain.entries) - chain.behind(published.ledger)]
+    taken = snapshot(leaderboards)
+    published, entries = taken.published, taken.chain.entries
     rows = {entry.row: read_row(leaderboards, entry.row) for entry in entries}
     history = History(
         events=tuple(Event(entry.kind, entry.row, entry.at, entry.reason, entry.supersedes) for entry in entries),
         head=published.ledger,
     )
-    files = {name: (leaderboards / name).read_bytes() for name in ("board.json", "ledger.jsonl")}
+    files = {BOARD: taken.board, LEDGER: taken.ledger}
     if published.boards:
         spreadsheet = as_csv(select(leaderboards), Told())
         files |= {name: content.encode() for name, content in spreadsheet.files.items()}
