@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -21,6 +22,10 @@ KEPT = ("README.md", ".gitignore")
 
 SITE = "site"
 """The folder of the site where the board was sent somewhere: it is made of all the rest."""
+
+INTERRUPTED = "if an add was interrupted, run it again or delete this file"
+_LEFT = re.compile(r"(rows|samples)/\.?[0-9a-f]{64}\.[\w.]+")
+"""What an `add` that ended before its entry leaves, whole or half written."""
 
 
 def altered(folder: Path, chain: Chain, rows: Iterable[Row]) -> Iterator[str]:
@@ -73,7 +78,8 @@ def unaccounted(folder: Path, chain: Chain, rows: Iterable[Row], *, copy: bool =
         if place.startswith(f"{SITE}/"):
             continue
         if place not in named:
-            yield f"{place} is named by no entry of the ledger"
+            remedy = f" ({INTERRUPTED})" if _LEFT.fullmatch(place) else ""
+            yield f"{place} is named by no entry of the ledger{remedy}"
         elif place == ".gitignore" and not copy and (more := set(file.read_text().split()) - set(LOCKS)):
             yield f".gitignore keeps {', '.join(sorted(more))} out of commits, and should only {', '.join(LOCKS)}"
 

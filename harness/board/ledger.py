@@ -120,7 +120,7 @@ def write_derived(leaderboards: Path) -> None:
 
     A board that cannot be read is replaced. Raises Failure where one that can shows that the ledger has lost entries.
     """
-    with _locked(leaderboards, BOARD_LOCK):
+    with _locked(leaderboards, BOARD_LOCK, "FOLDER"):
         with suppress(UserError):
             _board_before(leaderboards, read_chain(leaderboards))
         write_published(leaderboards, derive(leaderboards))
@@ -230,11 +230,14 @@ def _board_before(leaderboards: Path, chain: Chain) -> Published | None:
 
 
 @contextmanager
-def _locked(leaderboards: Path, name: str) -> Iterator[None]:
-    """Alone among all processes: an entry holds the digest of the one before it, and the newest board stays."""
+def _locked(leaderboards: Path, name: str, option: str = "--to") -> Iterator[None]:
+    """Alone among all processes: an entry holds the digest of the one before it, and the newest board stays.
+
+    `option` is what names the folder.
+    """
     try:
         leaderboards.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise Failure(f"{leaderboards} cannot be written: {error.strerror}", "choose another folder") from error
-    with explained(leaderboards, "--to"), held(leaderboards / name):
+    with explained(leaderboards, option), held(leaderboards / name):
         yield

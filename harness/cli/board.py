@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -191,15 +192,23 @@ def serve(
     from harness.board.site.serve import HOST, server
 
     with TemporaryDirectory(prefix="harness-site-") as scratch:
-        if is_published(folder):
-            site = beside(folder)
-            write_published_site(folder, site)
+        site = Path(scratch)
+        if not is_published(folder):
+            write_run_site(folder, site)  # the page of a run that somebody sent is theirs
         else:
-            site = Path(scratch)  # the page of a run that somebody sent is theirs
-            write_run_site(folder, site)
+            site = _writable(beside(folder)) or site
+            write_published_site(folder, site)
         with server(site, port) as serving:
             typer.echo(f"http://{HOST}:{serving.server_port}/")
             serving.serve_forever()
+
+
+def _writable(site: Path) -> Path | None:
+    """Where the page goes; None, and a line that says so, where that cannot be written."""
+    if os.access(site if site.exists() else site.parent, os.W_OK):
+        return site
+    typer.echo(f"{site} cannot be written, so the page lasts as long as this command", err=True)
+    return None
 
 
 def _refuse_unfinished(folder: Path, store: Path) -> None:

@@ -15,6 +15,7 @@ from harness.board import ledger
 from harness.board.build import arm_samples, build_row
 from harness.board.chain import GENESIS, RESTORE, read_chain
 from harness.board.check import check_leaderboards
+from harness.board.filecheck import INTERRUPTED
 from harness.board.rows import row_path
 from harness.board.samples import samples_file
 from harness.canonical import canonical, digest, file_digest
@@ -412,7 +413,7 @@ def test_entries_missing_at_the_end(folder):
     findings = check_leaderboards(folder)
     said = f"board.json was made from the entry {head[:12]}, which the ledger does not hold ({RESTORE})"
     assert said in findings
-    assert f"rows/{last}.json is named by no entry of the ledger" in findings
+    assert f"rows/{last}.json is named by no entry of the ledger ({INTERRUPTED})" in findings
     with pytest.raises(Failure, match="made from an entry that the ledger does not hold"):
         ledger.retract(ids(folder)["dmt"], folder, "or else the loss would be covered up")
 
@@ -513,7 +514,6 @@ def test_entries_that_contradict_each_other(folder, change, said):
     "name",
     [
         "rows/notes.txt",
-        f"samples/{'0' * 64}.jsonl",
         "samples/deep/er.jsonl",
         "samples/.hidden",
         "install.sh",
@@ -525,6 +525,14 @@ def test_a_file_too_many(folder, name):
     (folder / name).parent.mkdir(exist_ok=True)
     (folder / name).write_text("")
     assert check_leaderboards(folder) == [f"{name} is named by no entry of the ledger"]
+
+
+@pytest.mark.parametrize(
+    "name", [f"samples/{'0' * 64}.jsonl", f"rows/{'0' * 64}.json", f"rows/.{'0' * 64}.12345678.json"]
+)
+def test_what_an_interrupted_add_may_have_left(folder, name):
+    (folder / name).write_text("")
+    assert check_leaderboards(folder) == [f"{name} is named by no entry of the ledger ({INTERRUPTED})"]
 
 
 def test_a_schema_of_somebody_else(folder):

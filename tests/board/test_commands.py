@@ -2,10 +2,12 @@
 
 import csv
 import json
+import os
 import signal
 import subprocess
 import sys
 import urllib.request
+from http.server import ThreadingHTTPServer
 
 import pytest
 from typer.testing import CliRunner
@@ -277,6 +279,21 @@ def test_a_page_is_served_until_it_is_interrupted(run, tmp_path, published):
         finally:
             serving.send_signal(signal.SIGINT)
     assert serving.returncode == 130
+
+
+def test_a_board_where_nobody_may_write_is_served(run, tmp_path, monkeypatch):
+    board("add", run, "--to", tmp_path / "public")
+    pages = []
+
+    def look(serving):
+        pages.append((serving.RequestHandlerClass.folder / "index.html").read_bytes())
+
+    monkeypatch.setattr(os, "access", lambda _, mode: mode != os.W_OK)
+    monkeypatch.setattr(ThreadingHTTPServer, "serve_forever", look)
+    said = board("serve", tmp_path / "public", "--port", "0")
+    assert f"{tmp_path / 'public-site'} cannot be written, so the page lasts as long as this command" in said
+    assert b"dmt+im" in pages[0]
+    assert not (tmp_path / "public-site").exists()
 
 
 def test_only_a_board_is_served(tmp_path):

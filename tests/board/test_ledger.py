@@ -1,5 +1,6 @@
 """Publishing, retracting, and finding whatever was changed afterwards."""
 
+import errno
 import json
 import multiprocessing
 from dataclasses import replace
@@ -10,6 +11,7 @@ from harness.board import ledger, writer
 from harness.board.build import arm_samples, build_row
 from harness.board.chain import RESTORE, read_chain
 from harness.board.check import check_leaderboards, check_run
+from harness.board.filecheck import INTERRUPTED
 from harness.board.inputs import GitState
 from harness.board.publish import samples_path, write_run
 from harness.board.rows import Row, row_path
@@ -242,11 +244,35 @@ def test_lost_samples_are_found(published):
     assert any("code" in finding and "cannot be read" in finding for finding in check_leaderboards(folder))
 
 
+@pytest.mark.parametrize("deleted", [False, True])
+def test_an_add_that_a_full_disk_interrupts_leaves_files_and_a_remedy(arms, info, tmp_path, monkeypatch, deleted):
+    folder = tmp_path / "leaderboards"
+    publish(arms[0], info, folder)
+
+    def full(leaderboards, *_):
+        raise OSError(errno.ENOSPC, "No space left on device", str(leaderboards / "ledger.jsonl"))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(writer, "append", full)
+        with pytest.raises(Failure, match=r"is full .*another place with --to"):
+            publish(arms[1], info, folder)
+    findings = check_leaderboards(folder)
+    assert len(findings) == 4  # samples of three benchmarks, and the row
+    assert all(one.endswith(f"is named by no entry of the ledger ({INTERRUPTED})") for one in findings)
+    if deleted:
+        for finding in findings:
+            (folder / finding.partition(" ")[0]).unlink()
+    else:
+        publish(arms[1], info, folder)
+    assert check_leaderboards(folder) == []
+    assert len(ledger.read_ledger(folder)) == (1 if deleted else 2)
+
+
 def test_a_stray_file_and_a_stale_board_are_found(published):
     folder, _ = published
     stray = folder / "samples" / f"{'0' * 64}.jsonl"
     stray.write_text("")
-    assert check_leaderboards(folder) == [f"samples/{stray.name} is named by no entry of the ledger"]
+    assert check_leaderboards(folder) == [f"samples/{stray.name} is named by no entry of the ledger ({INTERRUPTED})"]
     stray.unlink()
     board = folder / "board.json"
     board.write_text(board.read_text().replace('"mark": "+"', '"mark": "-"', 1))

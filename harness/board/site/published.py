@@ -21,6 +21,9 @@ from harness.canonical import file_digest
 from harness.errors import Failure
 from harness.files import explained, held
 
+ELSEWHERE = "harness board build --site"
+"""What gives the site another place; of the commands that write one, none other can."""
+
 
 def beside(leaderboards: Path) -> Path:
     """Where the site goes if nobody says: not into `leaderboards/`, which holds only what its ledger names."""
@@ -85,6 +88,8 @@ def _alone(site: Path) -> Iterator[None]:
     try:
         site.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise Failure(f"{site} cannot be written: {error.strerror}", "choose another folder with --site") from error
-    with explained(site, "--site"), held(site / ".lock"):
+        raise Failure(
+            f"{site} cannot be written: {error.strerror}", f"choose another folder with {ELSEWHERE}"
+        ) from error
+    with explained(site, ELSEWHERE), held(site / ".lock"):
         yield
