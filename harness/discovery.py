@@ -41,12 +41,13 @@ SINGLE = tuple(name for name, hook in HOOKS.items() if hook.harness_spec["firstr
 """Hooks that take one provider."""
 
 
-KINDS: Mapping[str, frozenset[str]] = {
-    "dataset": frozenset({"data_source"}),
-    "benchmark": frozenset({"evaluator"}),
-    "method": frozenset(HOOKS) - {"data_source", "evaluator"},
+KINDS: Mapping[str, Callable[[LoadedPlugin], bool]] = {
+    "dataset": lambda plugin: "data_source" in plugin.slots,
+    "benchmark": lambda plugin: "evaluator" in plugin.slots,
+    "method": lambda plugin: not {"data_source", "evaluator"}.issuperset(plugin.slots),
+    "merger": lambda plugin: plugin.fills("merger"),
 }
-"""What plug-ins offer, and the hooks by which they do."""
+"""What plug-ins offer, and whether one does."""
 
 
 def suggestion(name: str, known: Sequence[str]) -> str:
@@ -148,11 +149,17 @@ def offering(what: str) -> tuple[str, ...]:
 
     def offers(name: str) -> bool:
         try:
-            return not KINDS[what].isdisjoint(load_plugin(name).slots)
+            return KINDS[what](load_plugin(name))
         except UserError:
             return False
 
     return tuple(filter(offers, installed()))
+
+
+def refuse_unknown(name: str, what: str) -> None:
+    """Raises UserError where no plug-in is called so, naming what offers such a thing, one of `KINDS`; files pass."""
+    if not is_file_plugin(name) and name not in installed():
+        raise unknown_plugin(name, what)
 
 
 def unknown_plugin(name: str, what: str = "plug-in") -> UserError:
@@ -303,8 +310,7 @@ def methods(text: str) -> tuple[LoadedPlugin, ...]:
     """The plug-ins of one `--plugins`, without the options written beside their names."""
     names = [part.partition(":")[0] for part in written_parts(text)]
     for name in names:
-        if not is_file_plugin(name) and name not in installed():
-            raise unknown_plugin(name, "method")
+        refuse_unknown(name, "method")
     return tuple(map(load_plugin, names))
 
 

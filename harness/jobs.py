@@ -224,6 +224,11 @@ class PrepareData(Declaration):
     """The run's benchmarks by name, where it looks at them."""
     seed: int = 0
 
+    @property
+    def curator(self) -> str:
+        """The plug-in that curates."""
+        return self.plugin.partition(" ")[0]
+
 
 class EstimateFisher(Declaration):
     """`fisher`: the diagonal Fisher information of the weights of the parent `model`, as a model of the same form.

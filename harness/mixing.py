@@ -143,7 +143,7 @@ class Mixer:
         declared = declarer.declare(data, items, self.seed)
         job = Job(
             "prepare",
-            f"{self.bound.arm.id}: {type(data.curation).__name__} of {', '.join(item.data.name for item in items)} "
+            f"{self.bound.arm.id}: {declared.curator} curates {', '.join(item.data.name for item in items)} "
             f"(seed {self.seed})",
             declared.model_dump(mode="json"),
             parents={**model, **made_parents(items)},

@@ -63,11 +63,11 @@ def merge(
 
 def _options(settings: list[str], method: str) -> dict[str, Any]:
     """The method's options, by name."""
-    from harness.discovery import load_plugin
     from harness.errors import UserError
+    from harness.merge.direct import load_merger
     from harness.settings import Setting
 
-    name = load_plugin(method).plugin.name
+    name = load_merger(method).plugin.name
     options = {}
     for setting in map(Setting.parse, settings):
         if setting.arm is not None or setting.path[0] != name or len(setting.path) == 1:

@@ -41,11 +41,11 @@ class Declarer:
         and for fields that are no JSON.
         """
         curation = data.curation
-        _check(data)
+        _check(data, self._curator)
         return PrepareData(
             items=tuple(items),
             plugin=self.plugin,
-            curation=_fields(curation),
+            curation=_fields(curation, self._curator),
             portions=curation.portions,
             data=self._data(curation),
             embedder=None if curation.embedder is None else self._embedder(curation.embedder),
@@ -55,12 +55,17 @@ class Declarer:
             seed=seed,
         )
 
+    @property
+    def _curator(self) -> str:
+        """The plug-in without its version."""
+        return self.plugin.partition(" ")[0]
+
     def _judge(self, curation: Curation) -> Json:
         if "judge" not in curation.needs:
             return None
         if not isinstance(self.judge, Mapping):
             raise UserError(
-                f"{self.plugin.partition(' ')[0]} asks a judge, and the recipe names none",
+                f"{self._curator} asks a judge, and the recipe names none",
                 "--set judge.model=NAME --set judge.base_url=URL",
             )
         return self.judge
@@ -107,9 +112,8 @@ def default_name(data: Curated, items: Sequence[MixtureItem]) -> str:
     return f"{'+'.join(dict.fromkeys(item.data.name for item in items))} {type(data.curation).__name__}{portion}"
 
 
-def _check(data: Curated) -> None:
-    curation = data.curation
-    who, portions = type(curation).__name__, curation.portions
+def _check(data: Curated, who: str) -> None:
+    curation, portions = data.curation, data.curation.portions
     if not portions or len(set(portions)) < len(portions) or not all(map(_PORTION.fullmatch, portions)):
         raise UserError(
             f"{who} names its portions {', '.join(map(repr, portions)) or 'not at all'}",
@@ -133,7 +137,7 @@ def _exact(value: Any) -> Json:
     return share(value) if isinstance(value, Fraction) else value
 
 
-def _fields(curation: Curation) -> Json:
+def _fields(curation: Curation, who: str) -> Json:
     """Class and fields as JSON; the embedder is declared apart, by what it is."""
     found = declared_fields(curation)
     fields = {
@@ -143,6 +147,6 @@ def _fields(curation: Curation) -> Json:
         canonical(fields)
     except (TypeError, ValueError) as error:
         raise UserError(
-            f"{type(curation).__name__} has fields that are no JSON: {error}", "use numbers, texts, tuples and Fraction"
+            f"{who} curates with fields that are no JSON: {error}", "use numbers, texts, tuples and Fraction"
         ) from None
     return fields

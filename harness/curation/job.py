@@ -48,7 +48,7 @@ def curate(
         tools = Tools(curation, declared, judge, engines, context, benchmark)
         made = curation.curate(examples, tools)
         taken = judge.taken()
-    who = f"{type(curation).__name__} of {', '.join(dict.fromkeys(item.data.name for item in declared.items))}"
+    who = f"{declared.curator} of {', '.join(dict.fromkeys(item.data.name for item in declared.items))}"
     if (left := len({example.id for of in made.values() for example in of})) < len(examples):
         context.notice(f"{who}: {left:,} of {len(examples):,} examples are left")
     written = {

@@ -89,4 +89,4 @@ class Tools:
 
     def _declares(self, said: object, what: str, where: str) -> None:
         if not said:
-            raise Failure(f"{type(self.curation).__name__} asks for {what} undeclared", f"name it in its `{where}`")
+            raise Failure(f"{self.declared.curator} asks for {what} undeclared", f"name it in its `{where}`")

@@ -13,7 +13,7 @@ from harness.arms import BoundArm, bind
 from harness.armspec import ArmSpec
 from harness.canonical import Json, file_digest
 from harness.context import Context, Progress
-from harness.discovery import installed, load_plugin
+from harness.discovery import LoadedPlugin, load_plugin, offering, refuse_unknown
 from harness.errors import UserError
 from harness.files import explained
 from harness.jobs import Merge, ModelSettings
@@ -94,11 +94,7 @@ class Request:
         """
         if twice := [name for name in models if models.count(name) > 1]:
             raise UserError(f"{twice[0]} is named twice", "let it weigh more: --set average.weights=[2,1]")
-        plugin = load_plugin(method)
-        name = plugin.plugin.name
-        if not (plugin.fills("merger") or plugin.falls_back("merger")):
-            mergers = [other for other in installed() if load_plugin(other).fills("merger")]
-            raise UserError(f"the plug-in {name!r} does not merge", f"those that do: {', '.join(mergers)}")
+        name = load_merger(method).plugin.name
         bound = bind(ArmSpec((method,), {name: options}))
         # Among the stages of an arm, `base` is the model that they start from.
         given = tuple(replace(locate(model), name=f"./{model}" if model == BASE else model) for model in models)
@@ -160,6 +156,15 @@ class Request:
             report=lambda done, total: context.progress(Progress(done, total, "tensor")),
         )
         return Made(parameters, dict(zip(merger.stages, merger.shares, strict=True)))
+
+
+def load_merger(method: str) -> LoadedPlugin:
+    """The plug-in of that name or file. Raises UserError for one that does not merge, and as `load_plugin` does."""
+    refuse_unknown(method, "merger")
+    found = load_plugin(method)
+    if not (found.fills("merger") or found.falls_back("merger")):
+        raise UserError(f"the plug-in {method!r} does not merge", f"those that do: {', '.join(offering('merger'))}")
+    return found
 
 
 def _check_data(name: str, merger: Merged, data: Sequence[str]) -> None:

@@ -72,16 +72,16 @@ def test_an_engine_and_a_judge_are_declared_where_they_are_asked(declare):
 @pytest.mark.parametrize(
     ("data", "why"),
     [
-        (Curated("talk", Part(), "some"), r"Part makes no portion 'some' \(there are: all\)"),
+        (Curated("talk", Part(), "some"), r"own makes no portion 'some' \(there are: all\)"),
         (Curated("talk", Asks()), r"own asks a judge, and the recipe names none \(--set judge.model=NAME"),
-        (Curated("talk", Reckons()), "Reckons asks for likelihoods of no model"),
-        (Curated("talk", Part(), model="base"), "Part asks base for nothing"),
-        (Curated("talk", Both(), model="base"), "Both asks a model and a judge"),
-        (Curated("talk", Part(limits={"f": print})), "Part has fields that are no JSON"),
-        (Curated("talk", Part(limits={"f": float("nan")})), "Part has fields that are no JSON"),
-        (Curated("talk", Named()), "Named names its portions not at all"),
-        (Curated("talk", Named(names=("a", "a")), "a"), "Named names its portions 'a', 'a'"),
-        (Curated("talk", Named(names=("../a",)), "../a"), r"Named names its portions '../a' \(each needs a name"),
+        (Curated("talk", Reckons()), "own asks for likelihoods of no model"),
+        (Curated("talk", Part(), model="base"), "own asks base for nothing"),
+        (Curated("talk", Both(), model="base"), "own asks a model and a judge"),
+        (Curated("talk", Part(limits={"f": print})), "own curates with fields that are no JSON"),
+        (Curated("talk", Part(limits={"f": float("nan")})), "own curates with fields that are no JSON"),
+        (Curated("talk", Named()), "own names its portions not at all"),
+        (Curated("talk", Named(names=("a", "a")), "a"), "own names its portions 'a', 'a'"),
+        (Curated("talk", Named(names=("../a",)), "../a"), r"own names its portions '../a' \(each needs a name"),
     ],
 )
 def test_what_is_refused(declare, data, why):

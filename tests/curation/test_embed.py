@@ -131,5 +131,5 @@ def test_an_embedder_that_is_not_declared_is_not_asked(do):
         def curate(self, examples, tools):
             return {"all": tools.embed(["a"], "tfidf")}
 
-    with pytest.raises(Failure, match=r"Secret asks for embeddings of tfidf undeclared \(name it in its `embedder`\)"):
+    with pytest.raises(Failure, match=r"own asks for embeddings of tfidf undeclared \(name it in its `embedder`\)"):
         do(Curated("talk", Secret()))

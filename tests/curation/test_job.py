@@ -97,8 +97,8 @@ class Broken(Curation):
 @pytest.mark.parametrize(
     ("how", "why"),
     [
-        ("empty", r"^Broken of talk: nothing is left of it; too bad: 12 \(loosen what selects"),
-        ("missing", "Broken of talk: nothing is left of it"),
+        ("empty", r"^own of talk: nothing is left of it; too bad: 12 \(loosen what selects"),
+        ("missing", "own of talk: nothing is left of it"),
         ("twice", "the portion all holds two examples of one id"),
         ("turns", "turn 1 is the assistant's where the user's is due"),
         ("meta", "example x: meta is no JSON"),

@@ -85,8 +85,11 @@ def test_a_finished_job_is_a_model(harness, place, read_model, tensors_of, write
          "or a hub id)")),
         (("one", "two", "-m", "ties", "-o", "made"), ("ties compares with what the models were trained from "
          "(name it: --base MODEL)")),
-        (("one", "two", "-m", "tise", "-o", "made"), "no plug-in is called 'tise' (did you mean 'ties'?)"),
-        (("one", "two", "-m", "dmt", "-o", "made"), "the plug-in 'dmt' does not merge (those that do: "),
+        (("one", "two", "-m", "tise", "-o", "made"), "no merger is called 'tise' (did you mean 'ties'?)"),
+        (("one", "two", "-m", "dmtt", "-o", "made"), ("no merger is called 'dmtt' (there are: average, "
+         "dare, fisher, mergekit, pointwise, slerp, soup, task_arithmetic, ties)")),
+        (("one", "two", "-m", "dmt", "-o", "made"), ("the plug-in 'dmt' does not merge (those that do: "
+         "average, dare, fisher, mergekit, pointwise, slerp, soup, task_arithmetic, ties)")),
         (("one", "two", "-m", "sft", "-o", "made"), "sft keeps one of the models as it is (choose another --method)"),
         (("one", "two", "-s", "ties.density=1", "-o", "made"), ("--set ties.density is no option of average "
          "(write --set average.OPTION=VALUE)")),

@@ -207,7 +207,7 @@ def manifests(store, kind):
 
 
 def test_every_example_is_trained_on_by_one_expert(dispersed):
-    (curated,) = [m for label, m in manifests(dispersed, "prepare").items() if "Disperse" in label]
+    (curated,) = [m for label, m in manifests(dispersed, "prepare").items() if "dtm curates" in label]
     sizes = curated["result"]["examples"]
     assert sum(sizes.values()) == curated["result"]["from"] == 120
     trained = manifests(dispersed, "train")
@@ -223,7 +223,7 @@ def test_the_merge_is_the_mean_of_the_experts(dispersed):
     def weights(key):
         return load_file(dispersed.folder(key) / "model" / "model.safetensors")
 
-    (curated,) = [m for label, m in manifests(dispersed, "prepare").items() if "Disperse" in label]
+    (curated,) = [m for label, m in manifests(dispersed, "prepare").items() if "dtm curates" in label]
     sizes = curated["result"]["examples"]
     merges = [entry.manifest for entry in dispersed.entries() if entry.manifest["kind"] == "merge"]
     shares = {frozenset(merge["result"]["shares"].items()): merge for merge in merges}

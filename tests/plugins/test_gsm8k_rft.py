@@ -243,7 +243,7 @@ def entries(folder):
 @pytest.mark.timeout(300)
 def test_a_run_samples_checks_and_trains_on_what_stays(sampled):
     found = entries(sampled.folder)
-    curated = next(entry for label, entry in found.items() if "RejectionSampling" in label)
+    curated = next(entry for label, entry in found.items() if "gsm8k_rft curates" in label)
     told = curated.manifest["result"]["told"]
     answers = found["gsm8k_rft: sampler answers worked_sums (seed 0)"].manifest["result"]
     assert told["answers"] == answers["examples"] <= 24 * 6

@@ -175,7 +175,7 @@ TRAINED, ANSWERS, PAIRS, REFINED = (
     for what in (
         "train all",
         "all answers playground_arithmetic",
-        "Preferences of playground_arithmetic, playground_arithmetic answered by all",
+        "self_refine curates playground_arithmetic, playground_arithmetic answered by all",
         "train refine",
     )
 )
