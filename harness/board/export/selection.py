@@ -19,7 +19,7 @@ from harness.board.ledger import published_samples
 from harness.board.publish import read_board, read_row, run_scores
 from harness.board.rows import Row, row_path
 from harness.board.samples import scores_by_item
-from harness.board.snapshot import snapshot
+from harness.board.snapshot import Snapshot, snapshot
 from harness.errors import UserError
 
 UNTRAINED = "base"
@@ -91,7 +91,11 @@ def select(folder: Path, chosen: Sequence[str] = ()) -> Selection:
 
     Raises UserError where there is no board, or a name fits no row, Failure where its ledger has lost entries.
     """
-    taken = snapshot(folder) if is_published(folder) else None
+    return selected(folder, snapshot(folder) if is_published(folder) else None, chosen)
+
+
+def selected(folder: Path, taken: Snapshot | None, chosen: Sequence[str] = ()) -> Selection:
+    """As `select`, of a published board as it was `taken`, or of a run folder."""
     boards = taken.published.boards if taken else (read_board(folder),)
     lines = [line for board in boards for line in board.lines]
     if not lines:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from harness.board.chain import LEDGER
-from harness.board.export.selection import Told, select
+from harness.board.export.selection import Told, selected
 from harness.board.export.spreadsheet import as_csv
 from harness.board.files import write_atomically
 from harness.board.folders import INDEX
@@ -61,7 +61,7 @@ def _write(leaderboards: Path, site: Path) -> None:
     )
     files = {BOARD: taken.board, LEDGER: taken.ledger}
     if published.boards:
-        spreadsheet = as_csv(select(leaderboards), Told())
+        spreadsheet = as_csv(selected(leaderboards, taken), Told())
         files |= {name: content.encode() for name, content in spreadsheet.files.items()}
     for name, content in files.items():
         write_atomically(site / name, content)
