@@ -3,10 +3,12 @@
     HARNESS_DATA_ROOT=... python benchmarks/evaluate.py --rounds 2
 
 For one model, and for four of one architecture, it measures in turn: `harness eval` into an empty store, with a judge
-on localhost that answers at once; the same with `--no-judge`, which asks and scores all but the judged benchmarks; and
-one vLLM engine that is given all the prompts of that evaluation, sampled alike, at once (second turns too), with the
-weights swapped between models. All from the start of the process to its end. `--reference` adds the reference way: a
-command for each benchmark, one after another, each with an engine of its own; nothing is judged there.
+on localhost that answers at once; and one vLLM engine that is given all the prompts of that evaluation, sampled alike,
+at once (second turns too), with the weights swapped between models. All from the start of the process to its end.
+Scoring takes as long whatever the model's size: without spare cores, `--hidden` and `--layers` decide how much it is
+beside the answers. `--unjudged` adds `harness eval --no-judge`, which asks and scores all but the judged benchmarks;
+`--reference` adds the reference way: a command for each benchmark, one after another, each with an engine of its own;
+nothing is judged there.
 """
 
 from __future__ import annotations
@@ -260,7 +262,8 @@ def compare(arms: int, options: argparse.Namespace, folder: Path, judge_url: str
     for turn in range(options.rounds):
         store = folder / f"store-{arms}-{turn}"
         seconds = {"harness eval": ours(models, suite, store, judge_url)}
-        seconds["harness eval --no-judge"] = ours(models, suite, folder / f"answers-{arms}-{turn}", None)
+        if options.unjudged:
+            seconds["harness eval --no-judge"] = ours(models, suite, folder / f"answers-{arms}-{turn}", None)
         if turn == 0:
             found = asked_of(models, suite, store, judge_url)
             asked.write_bytes(pickle.dumps(found))
@@ -270,8 +273,8 @@ def compare(arms: int, options: argparse.Namespace, folder: Path, judge_url: str
             seconds["one after another"] = reference(models, asked)
         print("  " + ", ".join(f"{name} {took:.1f} s" for name, took in seconds.items()), flush=True)
         best = {name: min(took, best.get(name, took)) for name, took in seconds.items()}
-    for name in ("harness eval", "harness eval --no-judge"):
-        for other in best.keys() & {"vLLM alone", "one after another"}:
+    for name in [name for name in best if name.startswith("harness")]:
+        for other in [name for name in best if not name.startswith("harness")]:
             print(f"  {name} takes {best[name] / best[other]:.2f} times as long as {other}", flush=True)
 
 
@@ -280,6 +283,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--arms", type=int, nargs="+", default=[1, 4])
     parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--hidden", type=int, default=512, help="the models' width")
+    parser.add_argument("--layers", type=int, default=8)
+    parser.add_argument("--unjudged", action="store_true", help="also without a judge")
     parser.add_argument("--reference", action="store_true", help="also one command for each benchmark")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--raw", type=Path, help=argparse.SUPPRESS)
@@ -297,7 +303,9 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as name, judge() as url:
             folder = Path(name)
             for n in range(max(options.arms)):
-                made = make_model(folder / f"model-{n}", 192, 4, 4096, context=CONTEXT, seed=n, ending=ENDING)
+                made = make_model(
+                    folder / f"model-{n}", options.hidden, options.layers, 4096, context=CONTEXT, seed=n, ending=ENDING
+                )
             print(f"{made:,} parameters, {options.threads} threads")
             for arms in options.arms:
                 compare(arms, options, folder, url)
