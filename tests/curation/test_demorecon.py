@@ -195,7 +195,7 @@ def test_what_was_bought_before_the_endpoint_failed_is_not_bought_again(do, scri
 def test_faults_change_nothing(do, scripted):
     with scripted.ScriptedJudge(editor) as clean:
         _, wanted = do(variants(), judging=judging(clean), name="clean")
-    with scripted.ScriptedJudge(editor, faults={"429": 0.2, "5xx": 0.2, "reset": 0.1}) as server:
+    with scripted.ScriptedJudge(editor, faults={"429": 0.1, "5xx": 0.1, "reset": 0.05}) as server:
         _, folder = do(variants(), judging=judging(server).model_copy(update={"name": "faulty"}), name="faulty")
     assert rows(folder) == rows(wanted)
 

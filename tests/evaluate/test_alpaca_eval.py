@@ -56,7 +56,7 @@ def judging(server):
     return Judging(model="judge-1", base_url=server.base_url, name="scripted", timeout=0.5, concurrency=8)
 
 
-@pytest.mark.parametrize("name", ["alpaca_eval", "alpaca_eval_2"])
+@pytest.mark.parametrize("name", [pytest.param("alpaca_eval", marks=pytest.mark.soak), "alpaca_eval_2"])
 def test_a_judge_that_fails_half_of_all_calls_changes_no_number(name, run, root, scripted, tmp_path):
     evaluator = offered()[name]
     with scripted.ScriptedJudge(verdict) as server:

@@ -238,6 +238,7 @@ def kill(process):
     process.communicate()
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(400)
 def test_a_run_killed_while_it_samples_and_while_it_refines_ends_the_same(whole, command, tmp_path):
     process = begin(command, tmp_path)

@@ -37,7 +37,7 @@ def kill_after(process, folder, steps):
     process.wait()
 
 
-@pytest.mark.parametrize("which", ["noisy", "pairs"])
+@pytest.mark.parametrize("which", ["noisy", pytest.param("pairs", marks=pytest.mark.soak)])
 def test_a_run_killed_twice_equals_an_uninterrupted_one(make, base, stage, tmp_path, which):
     declared, loss = make.killed[which]
     outcome, whole = stage("whole", loss=loss, runtime={"micro_tokens": 64}, **declared)
