@@ -37,6 +37,14 @@ summary: What the mirror holds of the benchmarks that generate.
 benchmarks: [gsm8k, humaneval:humaneval, mt_bench:mt_bench, alpaca_eval:alpaca_eval_2]
 """
 CONTEXT = 4096
+VLLM = {
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+    "VLLM_CPU_KVCACHE_SPACE": "1",
+    "VLLM_ALLOW_LONG_MAX_MODEL_LEN": "1",
+    "VLLM_LOGGING_LEVEL": "WARNING",
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+}
+"""Its environment, as the harness has it, unless the user says otherwise."""
 ENDING = 1.6
 """How much likelier than by chance a random model ends its answer; most then end after one or two hundred tokens."""
 
@@ -196,7 +204,8 @@ def run_loop(path: Path, n: int, benchmark: str) -> None:
 
 
 def run_lm_eval(model: str) -> None:
-    """lm-eval's own command line with its own vLLM class."""
+    """lm-eval's own command line with its own vLLM class, on GSM8K as it lies in the mirror."""
+    os.environ.update(VLLM | os.environ)
     from importlib import metadata
 
     from lm_eval.__main__ import cli_evaluate
@@ -204,18 +213,19 @@ def run_lm_eval(model: str) -> None:
     version = metadata.version
     metadata.version = lambda name: "0.32.0+cpu" if name == "vllm" else version(name)  # it is called vllm-cpu here
     arguments = f"pretrained={model},dtype=float32,max_model_len={CONTEXT},enforce_eager=True"
-    tasks = str(Path(__file__).parents[1] / "tasks")
-    sys.argv = ["lm_eval", "--model", "vllm", "--model_args", arguments, "--include_path", tasks]
-    sys.argv += ["--tasks", "gsm8k_chat", "--apply_chat_template", "--batch_size", "auto"]
-    cli_evaluate()
+    task = Path(__file__).parents[1] / "tasks" / "gsm8k" / "gsm8k_chat.yaml"
+    mirrored = {"test": str(Path(os.environ["HARNESS_DATA_ROOT"]) / "openai" / "gsm8k" / "test.jsonl")}
+    with tempfile.TemporaryDirectory() as folder:
+        local = {"include": str(task), "task": "gsm8k_here", "dataset_path": "json", "dataset_name": None}
+        local |= {"dataset_kwargs": {"data_files": mirrored}}
+        Path(folder, "gsm8k_here.yaml").write_text(json.dumps(local))  # which is YAML too
+        sys.argv = ["lm_eval", "--model", "vllm", "--model_args", arguments, "--include_path", folder]
+        sys.argv += ["--tasks", "gsm8k_here", "--apply_chat_template", "--batch_size", "auto"]
+        cli_evaluate()
 
 
 def _llm(model: str) -> Any:
-    os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
-    os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
-    os.environ.setdefault("VLLM_ALLOW_LONG_MAX_MODEL_LEN", "1")
-    os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
-    os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
+    os.environ.update(VLLM | os.environ)
     from vllm import LLM
 
     return LLM(
