@@ -120,8 +120,9 @@ def refuse_twin(row: Row, others: Sequence[Row]) -> None:
                 f"the row {row.id[:12]} of {row.result.arm} says the same as {other.id[:12]}, which is published",
                 "there is nothing left to do",
             )
-    for copied in copied_models([*others, row]):
-        raise UserError(copied, "replace that row with --supersede, or train with other seeds")
+    for copy, said in copied_models([*others, row]):
+        if copy is row:
+            raise UserError(said, "replace that row with --supersede, or train with other seeds")
 
 
 def refuse_put_back(row: Row, others: Iterable[Row], reasons: Mapping[str, str]) -> None:

@@ -83,7 +83,7 @@ def check_leaderboards(folder: Path, since: str | None = None, *, copy: bool = F
     findings += usurped(chain.entries, rows)
     findings += twins(row for row in rows if row.id in standing)
     findings += put_back(chain, rows)
-    findings += copied_models(row for row in rows if row.id in standing)
+    findings += [said for _, said in copied_models(row for row in rows if row.id in standing)]
     findings += asked.findings()
     if not unreadable:  # whose samples would be nobody's
         findings += unaccounted(folder, chain, rows, copy=copy)

@@ -24,8 +24,8 @@ def copied_seeds(result: Result) -> Iterator[str]:
             yield f"seeds {a.seed} and {b.seed} have the same samples of every benchmark"
 
 
-def copied_models(rows: Iterable[Row]) -> Iterator[str]:
-    """Rows of a board that are about the model of another, by a job that both have.
+def copied_models(rows: Iterable[Row]) -> Iterator[tuple[Row, str]]:
+    """Rows of a board that are about the model of one before them, by a job that both have, and what says so.
 
     Those of two arms may be where the same plug-ins made both: with another arm's budget a baseline may come to the
     training that it has without. Rows that say the same are told of as twins.
@@ -37,7 +37,7 @@ def copied_models(rows: Iterable[Row]) -> Iterator[str]:
         for key, other in beside:
             one_method = row.result.arm != other.result.arm and row.result.plugins == other.result.plugins
             if not one_method and row.result.said() != other.result.said():
-                yield f"{row.title}: shares the job {key[:12]} with {other.title}, and so is about its model"
+                yield row, f"{row.title}: shares the job {key[:12]} with {other.title}, and so is about its model"
                 break
         for key in jobs:
             known.setdefault((row.group, key), []).append(row)

@@ -223,12 +223,19 @@ def test_a_row_that_says_the_same_as_another(folder):
     assert check_leaderboards(folder) == [f"row {row[:12]} (dmt): says the same as row {first[:12]} (dmt)"]
 
 
-def test_a_row_that_is_put_back_after_its_retraction(maker, info, tmp_path, proposed):
-    """With another version of a plug-in, so that its id differs."""
+@pytest.fixture
+def alone(maker, info, tmp_path):
+    """The one arm of a board, its row, its samples and the board's folder."""
     arm = maker.arm("sft", {"chat": 0.5}, n=20, baseline=None)
     samples, place = arm_samples(arm), tmp_path / "own"
     row = build_row(arm, info, samples)
     ledger.add(row, samples, place)
+    return arm, row, samples, place
+
+
+def test_a_row_that_is_put_back_after_its_retraction(alone, info, proposed):
+    """With another version of a plug-in, so that its id differs."""
+    arm, row, samples, place = alone
     ledger.retract(row.id, place, "trained on the test set")
     again = build_row(replace(arm, plugins=tuple(replace(one, version="9.9") for one in arm.plugins)), info, samples)
     said = f"says the same as {row.id[:12]}, which was retracted: trained on the test set"
@@ -239,11 +246,8 @@ def test_a_row_that_is_put_back_after_its_retraction(maker, info, tmp_path, prop
     assert check_leaderboards(place) == [f"row {again.id[:12]} (sft): says the same as {gone}"]
 
 
-def test_a_model_published_again_under_other_seeds(maker, info, tmp_path, proposed):
-    arm = maker.arm("sft", {"chat": 0.5}, n=20, baseline=None)
-    samples, place = arm_samples(arm), tmp_path / "own"
-    row = build_row(arm, info, samples)
-    ledger.add(row, samples, place)
+def test_a_model_published_again_under_other_seeds(alone, maker, info, proposed):
+    arm, row, _, place = alone
     copied = replace(arm, seeds=tuple(replace(one, seed=one.seed + 5) for one in arm.seeds))
     samples = arm_samples(copied)
     again = build_row(copied, info, samples)
@@ -252,6 +256,9 @@ def test_a_model_published_again_under_other_seeds(maker, info, tmp_path, propos
     proposed(place, again, samples)
     (finding,) = check_leaderboards(place)
     assert finding.endswith(f"with row {row.id[:12]} (sft), and so is about its model")
+    honest = maker.arm("im", {"chat": 0.5}, n=20, baseline=None)
+    samples = arm_samples(honest)
+    ledger.add(build_row(honest, info, samples), samples, place)  # which is not to blame
 
 
 @pytest.mark.parametrize("name", ["", " dmt", "dmt\n", "\u202efts", "dmt\x1b[2J", "d" * 501, "e\u0301"])
@@ -439,7 +446,10 @@ def test_an_edited_last_entry(folder):
     lines = lines_of(folder)
     (folder / "ledger.jsonl").write_bytes(b"".join([*lines[:-1], lines[-1].replace(b"2026", b"2025")]))
     said = f"board.json was made from the entry {head[:12]}, which the ledger does not hold ({RESTORE})"
-    assert said in check_leaderboards(folder)
+    row = json.loads(lines[-1])["row"][:12]
+    dated, lost = check_leaderboards(folder)
+    assert dated.startswith(f"ledger.jsonl:{len(lines)}: row {row} is of 2025-")
+    assert lost == said
 
 
 @pytest.mark.parametrize("at", ["yesterday", "", "2026-11-20T12:00:00"])
