@@ -191,11 +191,13 @@ def test_what_was_bought_before_the_endpoint_failed_is_not_bought_again(do, scri
     assert len(rows(folder)) == 12 + SINGLE
 
 
-@pytest.mark.timeout(120)
-def test_faults_change_nothing(do, scripted):
+@pytest.mark.parametrize("times", [1, pytest.param(2, marks=pytest.mark.soak)])
+@pytest.mark.timeout(240)
+def test_faults_change_nothing(do, scripted, times):
+    faults = {"429": 0.1 * times, "5xx": 0.1 * times, "reset": 0.05 * times}
     with scripted.ScriptedJudge(editor) as clean:
         _, wanted = do(variants(), judging=judging(clean), name="clean")
-    with scripted.ScriptedJudge(editor, faults={"429": 0.1, "5xx": 0.1, "reset": 0.05}) as server:
+    with scripted.ScriptedJudge(editor, faults=faults) as server:
         _, folder = do(variants(), judging=judging(server).model_copy(update={"name": "faulty"}), name="faulty")
     assert rows(folder) == rows(wanted)
 

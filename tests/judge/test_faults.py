@@ -36,7 +36,7 @@ def test_verdicts_are_those_of_a_clean_judge(scripted, ask, open_judge, tmp_path
 @pytest.mark.parametrize("kind", ["429", "5xx", "hang", "reset", "malformed"])
 def test_any_share_of_faults_comes_to_an_end(kind, scripted, ask, open_judge):
     with scripted.ScriptedJudge(faults={kind: 0.9}) as server, open_judge(server, timeout=0.5) as judge:
-        assert outcomes(ask(judge, range(2))) == {"ok"}
+        assert outcomes(ask(judge, range(4))) == {"ok"}
 
 
 def test_a_wait_that_is_asked_for_is_kept(scripted, ask, open_judge):
